@@ -1,0 +1,236 @@
+"""From an architecture, plain and hashable, to Keras models and their variables."""
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from skae._keras import building
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """All that shapes the Keras models of one fit, and nothing else.
+
+    Two architectures with the same `key` build the same models, so that programs
+    compiled for one serve the other.
+    """
+
+    network: object
+    objective: object
+    row_shape: tuple
+    n_components: int | None
+    code_activation: str
+    linear: bool
+    seed: int = 0
+
+    @cached_property
+    def key(self):
+        return (
+            self.network._key(),
+            self.objective,
+            self.row_shape,
+            self.n_components,
+            self.code_activation,
+            self.linear,
+            self.network._seed_key(self.seed),
+        )
+
+    @property
+    def n_features(self):
+        return math.prod(self.row_shape)
+
+    @property
+    def rotates(self):
+        """Whether the code may be rotated without changing the function."""
+        return self.objective.rotates and self.code_activation == "linear"
+
+    def __getstate__(self):
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass
+class Models:
+    """The Keras models of one architecture and dtype, which share their variables."""
+
+    architecture: Architecture
+    trainer: object
+    encoder_core: object
+    decoder_core: object
+    encoder: object
+    decoder: object
+    autoencoder: object
+    named: dict = field(default_factory=dict)
+
+    @cached_property
+    def variables(self):
+        """Every variable of the models once: what a fitted estimator stores."""
+        found = {}
+        for model in (self.trainer, self.encoder, self.decoder):
+            found.update((id(variable), variable) for variable in model.variables)
+        return list(found.values())
+
+    @cached_property
+    def positions(self):
+        """Where in `variables` the variables stand that the estimator sets by name."""
+        order = {id(variable): i for i, variable in enumerate(self.variables)}
+        return {name: order[id(variable)] for name, variable in self.named.items()}
+
+    @cached_property
+    def initial(self):
+        """The values that the variables had when they were made."""
+        return [np.array(variable) for variable in self.variables]
+
+    @cached_property
+    def random(self):
+        """Initialisers of the variables that start at random, by position."""
+        order = {id(variable): i for i, variable in enumerate(self.variables)}
+        found = {}
+        for model in (self.trainer, self.encoder, self.decoder):
+            for layer in model._flatten_layers():
+                for variable in layer._trainable_variables:
+                    name = variable.name.removesuffix("_kernel")
+                    initializer = getattr(layer, f"{name}_initializer", None)
+                    if hasattr(initializer, "seed"):  # Keras' random initialisers
+                        found[order[id(variable)]] = initializer
+        return found
+
+    def fresh(self, seed):
+        """New starting values of the variables, drawn from `seed`."""
+        values = list(self.initial)
+        rng = np.random.default_rng(seed)
+        for i, variable in enumerate(self.variables):
+            draw = int(rng.integers(2**31 - 1))
+            if i in self.random:
+                initializer = self.random[i]
+                config = {**initializer.get_config(), "seed": draw}
+                initializer = type(initializer).from_config(config)
+                values[i] = np.array(initializer(variable.shape, dtype=variable.dtype))
+            elif variable.name == "seed_generator_state":
+                values[i] = np.array([draw, 0], dtype=values[i].dtype)
+        return values
+
+    def assign(self, values):
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.assign(value)
+
+
+def build(architecture, dtype):
+    """Build the Keras models of an architecture.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    dtype : {"float32", "float64"}
+
+    Returns
+    -------
+    models : Models
+    """
+    with building(dtype, architecture.seed) as keras:
+        from skae import _layers
+
+        objective, linear = architecture.objective, architecture.linear
+        layers, named = keras.layers, {}
+        n_features = architecture.n_features
+        zeros_if_linear = "zeros" if linear else "glorot_uniform"
+
+        x = keras.Input((n_features,), name="standardized")
+        features = architecture.network.encode(x)
+        if len(features.shape) > 2:
+            features = layers.Flatten(name="features")(features)
+        if architecture.n_components is None:
+            z = layers.Activation(architecture.code_activation, name="code")(features)
+        else:
+            z = layers.Dense(
+                architecture.n_components, kernel_initializer=zeros_if_linear, name="code"
+            )(features)
+            if linear:
+                path = layers.Dense(architecture.n_components, name="linear_code")
+                z = layers.Add(name="code_sum")([z, path(x)])
+                named |= {"encoder_kernel": path.kernel, "encoder_bias": path.bias}
+            else:
+                z = layers.Activation(
+                    architecture.code_activation, name="code_activation"
+                )(z)
+        z = objective.code(z, x, named)
+        encoder_core = keras.Model(x, z, name="encoder_network")
+
+        shape = (n_features,)
+        code = keras.Input(objective.code_shape(z), name="code_input")
+        output = architecture.network.decode(code, shape)
+        if tuple(output.shape[1:]) != shape:
+            if len(output.shape) > 2:
+                output = layers.Flatten(name="output_features")(output)
+            output = layers.Dense(
+                n_features, kernel_initializer=zeros_if_linear, name="output"
+            )(output)
+        elif linear:
+            output = _layers.Gate(name="output_gate")(output)
+        if linear:
+            path = layers.Dense(n_features, name="linear_output")
+            output = layers.Add(name="output_sum")([output, path(code)])
+            named |= {"decoder_kernel": path.kernel, "decoder_bias": path.bias}
+        decoder_core = keras.Model(code, output, name="decoder_network")
+
+        trainer = keras.Model(
+            x, objective.connect(x, encoder_core, decoder_core, named), name="trainer"
+        )
+        encoder, decoder = _around(architecture, encoder_core, decoder_core, named)
+        rows = keras.Input(architecture.row_shape, name="rows")
+        autoencoder = keras.Model(rows, decoder(encoder(rows)), name="autoencoder")
+    return Models(
+        architecture=architecture,
+        trainer=trainer,
+        encoder_core=encoder_core,
+        decoder_core=decoder_core,
+        encoder=encoder,
+        decoder=decoder,
+        autoencoder=autoencoder,
+        named=named,
+    )
+
+
+def _around(architecture, encoder_core, decoder_core, named):
+    """The encoder and decoder on raw rows: scaling, and the code's rotation, inside."""
+    import keras
+
+    from skae import _layers
+
+    objective, layers = architecture.objective, keras.layers
+    flat = (architecture.n_features,)
+
+    rows = keras.Input(architecture.row_shape, name="rows")
+    x = rows
+    if architecture.row_shape != flat:
+        x = layers.Reshape(flat, name="flatten")(x)
+    standardize = _layers.Standardize(name="standardize")
+    z = objective.point(encoder_core(standardize(x)))
+    if architecture.rotates:
+        rotate = _layers.Rotate(name="rotate")
+        z = rotate(z)
+        named |= {"rotation": rotate.matrix, "offset": rotate.offset}
+    encoder = keras.Model(rows, z, name="encoder")
+
+    code = keras.Input(z.shape[1:], name="code")
+    y = code
+    if architecture.rotates:
+        rotate = _layers.Rotate(inverse=True, name="rotate_back")
+        y = rotate(y)
+        named |= {"inverse_rotation": rotate.matrix, "inverse_offset": rotate.offset}
+    unstandardize = _layers.Standardize(inverse=True, name="unstandardize")
+    y = unstandardize(
+        layers.Activation(objective.output_activation, name="output_activation")(
+            decoder_core(y)
+        )
+    )
+    named |= {
+        "mean": standardize.mean,
+        "scale": standardize.scale,
+        "output_mean": unstandardize.mean,
+        "output_scale": unstandardize.scale,
+    }
+    if architecture.row_shape != flat:
+        y = layers.Reshape(architecture.row_shape, name="unflatten")(y)
+    return encoder, keras.Model(code, y, name="decoder")

@@ -1,0 +1,316 @@
+"""The compiled training loop: all batches of a chunk in one call, programs kept."""
+
+import contextlib
+import json
+import threading
+import warnings
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+
+from skae._keras import building
+from skae._model import build
+
+#: Values in one chunk of rows, at least, and batches in it, at least and at most.
+CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**17, 16, 256
+
+
+class Rows:
+    """The rows of X that training reads, a chunk at a time, and their targets if any.
+
+    Nothing but the chunk is copied: X may be an ndarray, a memory map or a CSR matrix.
+    """
+
+    def __init__(self, X, target=None, index=None):
+        self.arrays = (X,) if target is None else (X, target)
+        self.index = np.arange(X.shape[0]) if index is None else index
+
+    def __len__(self):
+        return len(self.index)
+
+    def chunks(self, order, batch_size, buffers):
+        """Fill the buffers with the rows in `order`, and yield the batches in them."""
+        capacity = buffers[0].shape[0] * batch_size
+        for start in range(0, len(order), capacity):
+            rows = self.index[order[start : start + capacity]]
+            for X, buffer in zip(self.arrays, buffers, strict=True):
+                flat = buffer.reshape(capacity, -1)[: len(rows)]
+                if sparse.issparse(X):
+                    flat[:] = X[rows].toarray()
+                else:
+                    np.take(X, rows, axis=0, out=flat, mode="clip")
+            yield len(rows) // batch_size
+
+
+def _topped_up(order, batch_size):
+    """`order`, its last batch filled up from its own start."""
+    n_batches = -(-len(order) // batch_size)
+    return np.resize(order, n_batches * batch_size)
+
+
+class Program:
+    """Training compiled for one architecture, optimizer, batch size and dtype.
+
+    Attributes
+    ----------
+    models : Models
+        The Keras models that the program trains, in float32.
+
+    n_traces : int
+        How often TensorFlow has compiled one of its functions.
+    """
+
+    def __init__(self, architecture, optimizer, batch_size, dtype, paired):
+        self.models = build(architecture, "float32")
+        self.batch_size, self.n_traces = batch_size, 0
+        self.trainable = self.models.trainer.trainable_variables
+        with building("float32", 0):
+            self.optimizer = keras.saving.deserialize_keras_object(optimizer)
+            self.optimizer.build(self.trainable)
+        self.optimizer_start = [np.array(v) for v in self.optimizer.variables]
+        n_features = architecture.n_features
+        n_batches = CHUNK_VALUES // (batch_size * n_features)
+        n_batches = int(np.clip(n_batches, MIN_BATCHES, MAX_BATCHES))
+        shape = (n_batches, batch_size, n_features)
+        self.buffers = [np.zeros(shape, dtype) for _ in range(1 + paired)]
+
+        linear = {id(variable) for variable in self.models.named.values()}
+        self.penalized = [
+            v for v in self.trainable if len(v.shape) > 1 and id(v) not in linear
+        ]
+        jit_compile = architecture.network.jit_compile
+        self._run = tf.function(self._run, jit_compile=jit_compile, autograph=False)
+        self._measure = tf.function(
+            self._measure, jit_compile=jit_compile, autograph=False
+        )
+
+    # -- what is compiled
+
+    def _run(self, chunks, n_batches, mean, scale, alpha):
+        self.n_traces += 1
+        objective = self.models.architecture.objective
+        weights = [variable.value for variable in self.trainable]
+
+        def batch(i, total):
+            rows = [tf.cast((chunk[i] - mean) / scale, tf.float32) for chunk in chunks]
+            with tf.GradientTape() as tape:
+                outputs = self.models.trainer(rows[0], training=True)
+                losses = tf.reduce_mean(objective.per_sample(rows[-1], outputs))
+                added = tf.add_n([tf.zeros(()), *self.models.trainer.losses])
+                penalty = sum(tf.reduce_sum(tf.square(v)) for v in self.penalized)
+                loss = losses + added + alpha / (2 * self.batch_size) * penalty
+            self.optimizer.apply(tape.gradient(loss, weights), self.trainable)
+            return i + 1, total + tf.stack([loss, losses, added])
+
+        return tf.while_loop(
+            lambda i, total: i < n_batches, batch, (tf.constant(0), tf.zeros(3))
+        )[1]
+
+    def _measure(self, chunks, n_batches, mean, scale):
+        self.n_traces += 1
+        objective = self.models.architecture.objective
+        capacity = chunks[0].shape[0]
+
+        def batch(i, per_sample):
+            rows = [tf.cast((chunk[i] - mean) / scale, tf.float32) for chunk in chunks]
+            values = objective.validate(self.models, rows[0], rows[-1], i)
+            return i + 1, per_sample.write(i, values)
+
+        per_sample = tf.TensorArray(
+            tf.float32, capacity, element_shape=(self.batch_size,), clear_after_read=False
+        )
+        _, per_sample = tf.while_loop(
+            lambda i, _: i < n_batches, batch, (tf.constant(0), per_sample)
+        )
+        return per_sample.stack()
+
+    # -- what a fit calls
+
+    def load(self, weights, optimizer_state, learning_rate):
+        self.models.assign(weights)
+        state = self.optimizer_start if optimizer_state is None else optimizer_state
+        for variable, value in zip(self.optimizer.variables, state, strict=True):
+            variable.assign(value)
+        if learning_rate is not None:
+            self.optimizer.learning_rate = learning_rate
+        named = self.models.positions
+        dtype = self.buffers[0].dtype
+        self.mean = weights[named["mean"]].astype(dtype)
+        self.scale = weights[named["scale"]].astype(dtype)
+
+    def weights(self):
+        return [np.array(variable) for variable in self.models.variables]
+
+    def optimizer_state(self):
+        return [np.array(variable) for variable in self.optimizer.variables]
+
+    def run(self, rows, order, alpha):
+        """One epoch; the mean over its batches of loss, reconstruction, added losses."""
+        order = _topped_up(order, self.batch_size)
+        total = np.zeros(3)
+        for n_batches in rows.chunks(order, self.batch_size, self.buffers):
+            total += self._run(
+                self.buffers, np.int32(n_batches), self.mean, self.scale, np.float32(alpha)
+            ).numpy()
+        return total / (len(order) // self.batch_size)
+
+    def measure(self, rows):
+        """The validation loss of every row."""
+        order = _topped_up(np.arange(len(rows)), self.batch_size)
+        found = [
+            self._measure(self.buffers, np.int32(n), self.mean, self.scale).numpy()[:n]
+            for n in rows.chunks(order, self.batch_size, self.buffers)
+        ]
+        return np.concatenate(found).ravel()[: len(rows)].astype(np.float64)
+
+
+_programs, _lock, MAX_PROGRAMS = OrderedDict(), threading.Lock(), 8
+
+
+@contextlib.contextmanager
+def borrowed(architecture, optimizer, batch_size, dtype, paired=False):
+    """A program for this architecture: one that is kept and free, or a new one."""
+    key = (architecture.key, json.dumps(optimizer), batch_size, str(dtype), paired)
+    with _lock:
+        program = _programs.pop(key, None)
+    if program is None:
+        program = Program(architecture, optimizer, batch_size, dtype, paired)
+    try:
+        yield program
+    finally:
+        with _lock:
+            _programs[key] = program
+            while len(_programs) > MAX_PROGRAMS:
+                _programs.popitem(last=False)
+
+
+@dataclass
+class Training:
+    """What a training run leaves behind: weights, and the course it took."""
+
+    weights: list
+    optimizer_state: list
+    history: dict = field(default_factory=dict)
+    n_epochs: int = 0
+
+
+#: How many standard errors the validation loss must fall by to leave the start behind.
+SIGNIFICANCE = 1.0
+
+
+def train(
+    program,
+    weights,
+    rows,
+    validation,
+    *,
+    seed,
+    first_epoch,
+    max_iter,
+    shuffle,
+    alpha,
+    tolerance,
+    patience,
+    monitor,
+    report,
+):
+    """Train for up to `max_iter` epochs and keep the best weights.
+
+    With validation rows the best weights are those of the epoch with the least
+    validation loss, the start among them: it is left only for a fall of the loss that
+    exceeds its standard error over the validation rows. Without, the last epoch's.
+
+    Parameters
+    ----------
+    program : Program
+        Loaded with the weights.
+
+    weights : list of ndarray
+        The start.
+
+    rows, validation : Rows, Rows or None
+
+    seed, first_epoch : int
+        Epoch ``t`` visits the rows in the order that ``(seed, first_epoch + t)`` gives.
+
+    tolerance : float
+        The least fall of the loss that counts as an improvement.
+
+    patience : int or inf
+        The number of epochs without one before training stops.
+
+    monitor : Monitor
+        Told of each epoch; may ask to stop.
+
+    report : callable
+        From losses in the program's units to the history's entries.
+
+    Returns
+    -------
+    training : Training
+    """
+    good = best = weights
+    best_loss = np.inf
+    start = None
+    if validation is not None:
+        start = best_per_sample = program.measure(validation)
+        best_loss = start.mean()
+    reference, waited = best_loss, 0
+    history, epoch = {}, 0
+    try:
+        monitor.begin()
+        for epoch in range(max_iter):
+            monitor.epoch_begin(epoch, program)
+            order = np.arange(len(rows))
+            if shuffle:
+                np.random.default_rng((seed, first_epoch + epoch)).shuffle(order)
+            loss = program.run(rows, order, alpha)
+            per_sample = None if validation is None else program.measure(validation)
+            current = loss[0] if per_sample is None else per_sample.mean()
+            if not (np.isfinite(loss).all() and np.isfinite(current)):
+                _warn_diverged(epoch)
+                break
+            if per_sample is None:
+                latest = program.weights()
+                if not all(np.isfinite(w).all() for w in latest):
+                    _warn_diverged(epoch)
+                    break
+                good = latest
+            if current < best_loss:
+                best_loss = current
+                if per_sample is not None:
+                    best, best_per_sample = program.weights(), per_sample
+            waited = 0 if current < reference - tolerance else waited + 1
+            reference = min(reference, current)
+            logs = report(loss, per_sample)
+            for name, value in logs.items():
+                history.setdefault(name, []).append(value)
+            if monitor.epoch_end(epoch, logs, program) or waited > patience:
+                break
+        monitor.end(program)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+    if validation is not None:
+        good = best if _is_better(start, best_per_sample) else weights
+    return Training(good, program.optimizer_state(), history, len(next(iter(history.values()), ())))
+
+
+def _is_better(start, trained):
+    gain = start - trained
+    if len(gain) < 2:
+        return False
+    return gain.mean() > SIGNIFICANCE * gain.std(ddof=1) / np.sqrt(len(gain))
+
+
+def _warn_diverged(epoch):
+    warnings.warn(
+        f"Training diverged in epoch {epoch + 1}: the loss is no longer finite. The last"
+        " finite weights are kept. Lower learning_rate_init or scale X.",
+        ConvergenceWarning,
+        stacklevel=4,
+    )
