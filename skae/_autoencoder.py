@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from numbers import Real
 
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skae._base import BaseAutoencoder
+from skae._linear import pca_start
 from skae._losses import LOSSES
 
 
@@ -20,6 +21,10 @@ class Reconstruction:
     @property
     def output_activation(self):
         return self.loss.output_activation
+
+    @property
+    def unit_interval(self):
+        return self.loss.unit_interval
 
     def code(self, z, x, named):
         return z
@@ -44,8 +49,9 @@ class Reconstruction:
     def validate(self, models, x, target, i):
         return self.loss.per_sample(target, models.trainer(x, training=False))
 
-    def in_units(self, value, scale, n_features):
-        return value * scale**2
+    def report(self, losses, scale, n_features):
+        names = ("loss", "val_loss")
+        return {name: losses[name] * scale**2 for name in names if name in losses}
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -53,6 +59,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
+        "loss": [StrOptions(set(LOSSES))],
         "activity_l1": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -104,5 +111,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _objective(self):
         return Reconstruction(LOSSES[self.loss])
 
-    def _set_hyperparameters(self, named, widths, scale):
-        named["activity_l1"] = self.activity_l1 / scale**2
+    def _linear_start(self, X, target, pca, n_components):
+        return pca_start(pca, n_components)
+
+    def _named_weights(self, start, width, mean, scale):
+        width = 1.0 if width is None else width
+        return {"activity_l1": self.activity_l1 * width / scale**2}

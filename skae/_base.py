@@ -1,10 +1,11 @@
 """BaseAutoencoder: the bookkeeping that all estimators share."""
 
 import contextlib
+import math
 from numbers import Integral, Real
 
 import numpy as np
-from scipy import sparse
+from scipy import linalg, sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -14,17 +15,12 @@ from sklearn.base import (
 )
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state, gen_batches
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    Options,
-    StrOptions,
-)
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skae._keras import import_keras
-from skae._linear import fit_pca, pca_start
-from skae._losses import LOSSES
+from skae._linear import fit_pca
 from skae._model import Architecture, build
 from skae.networks import DenseNetwork, Network
 
@@ -35,11 +31,11 @@ except ImportError:
     class CallbackSupportMixin:
         """Stands in for scikit-learn's own where it has no callbacks yet."""
 
+        def _init_callback_context(self, **_):
+            return None
+
     def with_callbacks(method):
         return method
-
-
-_VOLATILE = ("_inference_cache", "_models_cache")
 
 
 class BaseAutoencoder(
@@ -48,7 +44,17 @@ class BaseAutoencoder(
     TransformerMixin,
     BaseEstimator,
 ):
-    """Base class of the autoencoders: all bookkeeping of fit, transform and score."""
+    """Base class of the autoencoders: all bookkeeping of fit, transform and score.
+
+    A subclass names its objective by these hooks; everything else is here.
+
+    - `_objective()` returns the objective: an object that adds its layers to the Keras
+      models and computes losses per sample (see `Reconstruction`);
+    - `_linear_start(X, target, pca, n_components)` returns the best linear model of its
+      kind in closed form, a `LinearStart`;
+    - `_named_weights(start, width, mean, scale)` returns the values of the objective's
+      own variables, by name.
+    """
 
     _parameter_constraints: dict = {
         "n_components": [
@@ -58,7 +64,6 @@ class BaseAutoencoder(
         ],
         "network": [Network, None],
         "code_activation": [str],
-        "loss": [StrOptions(set(LOSSES))],
         "init": [StrOptions({"auto", "pca", "random"})],
         "optimizer": [str, HasMethods(["get_config", "apply"])],
         "learning_rate_init": [
@@ -82,16 +87,56 @@ class BaseAutoencoder(
         "random_state": ["random_state"],
     }
 
-    # -- fit
+    # -- fitting
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
+        """Fit the model to X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            The training rows.
+
+        y : Ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter is not what the estimator needs; the message names it.
+        """
         with self._all_or_nothing():
             return self._fit(X)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
+        """Train for one epoch on X, from where the last call left off.
+
+        The first call starts as `fit` does, on the rows it is given. Early stopping
+        plays no part, and the components keep the scale, order and signs that the
+        first call gave them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The rows of this call.
+
+        y : Ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
         with self._all_or_nothing():
             return self._fit(X, incremental=True)
 
@@ -102,186 +147,550 @@ class BaseAutoencoder(
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            now = vars(self)
+            kept = {name: now[name] for name in now if name.startswith("_callback_fit")}
+            kept |= {name: now[name] for name in now if name.startswith("_skl_callbacks")}
+            now.clear()
+            now.update(before | kept)
             raise
 
     def _fit(self, X, target=None, incremental=False):
-        from skae._callbacks import Monitor, check_callbacks
-
-        going_on = hasattr(self, "_weights") and (incremental or self.warm_start)
-        X = self._check_rows(X, reset=not (going_on and incremental))
-        network = clone(self.network) if self.network is not None else DenseNetwork()
+        going_on = (incremental or self.warm_start) and hasattr(self, "_weights")
+        X = self._check_rows(X, reset=not going_on)
+        network = DenseNetwork() if self.network is None else clone(self.network)
         network._validate_params()
-        import_keras()
-        callbacks = check_callbacks(self.callbacks)
-        optimizer = self._optimizer_config()
+        from skae._callbacks import Monitor
+        from skae._training import Optimizer, borrowed, train
+
+        optimizer = Optimizer.of(self.optimizer, self.learning_rate_init)
         objective = self._objective()
-        if objective.loss.unit_interval:
+        if objective.unit_interval:
             self._check_unit_interval(X)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         if going_on:
             seed = self._seed
-
-        linear = self._starts_linear(network)
-        pca = None
-        if linear or isinstance(self.n_components, float):
-            pca = fit_pca(X, self.n_components, seed)
-        n_components = self.n_components
-        if isinstance(n_components, float):
-            n_components = len(pca.components_)
+        pca = None if going_on else self._fit_pca(X, seed)
         architecture = Architecture(
             network=network,
             objective=objective,
             row_shape=self._row_shape,
-            n_components=None if n_components is None else int(n_components),
+            n_components=self._code_size(pca),
             code_activation=self.code_activation,
-            linear=linear,
+            linear=self._starts_linear(),
             seed=seed,
         )
-        from skae._training import borrowed, train
-
-        dtype = X.dtype
-        with borrowed(architecture, optimizer, self._batch_size(X), dtype) as program:
-            weights = program.models.fresh(seed)
-            named = {}
-            if pca is None:
-                mean, variance = _mean_and_variance(X)
-            else:
-                mean = np.asarray(pca.mean_, np.float64)
-                variance = None
-            start = pca_start(pca, n_components) if linear else None
-            total = variance.sum() if pca is None else _total_variance(pca)
-            scale = np.sqrt(total / X.shape[1]) or 1.0
-            shift, factor = (mean, scale)
-            if objective.loss.unit_interval:
-                shift, factor = np.zeros_like(mean), 1.0
-            named |= {"mean": shift, "scale": np.asarray(factor, np.float64)}
-            named |= {"output_mean": shift, "output_scale": named["scale"]}
-            if linear:
-                width = np.sqrt(start.explained_variance)
-                import os
-                if os.environ.get("SK_WHITEN", "1") == "1":
-                    lo = float(os.environ.get("SK_WMIN", "0.1"))
-                    width = np.maximum(width, lo * width.max())
-                    width[width == 0] = scale
-                else:
-                    width = np.full_like(width, scale)
-                named["encoder_kernel"] = factor * start.encoder / width
-                named["encoder_bias"] = (shift - start.mean) @ start.encoder / width
-                named["decoder_kernel"] = width[:, None] * start.decoder / factor
-                named["decoder_bias"] = (start.intercept - shift) / factor
-                named["rotation"] = np.diag(width)
-                named["inverse_rotation"] = np.diag(1 / width)
-            self._set_hyperparameters(named, None, factor)
-            positions = program.models.positions
-            for name, value in named.items():
-                weights[positions[name]] = np.asarray(value)
-            rows, validation = self._split(X, seed)
-            program.load(weights, None, self._learning_rate())
-            n_features = X.shape[1]
-
-            def report(loss, per_sample):
-                logs = {"loss": objective.in_units(loss[0], factor, n_features)}
-                if per_sample is not None:
-                    logs["val_loss"] = objective.in_units(per_sample.mean(), factor, n_features)
-                return logs
-
-            monitor = Monitor(callbacks, self.max_iter, self.verbose, None, self, None, X)
-            monitor.attach(program, weights, optimizer)
-            result = train(
-                program, weights, rows, validation,
-                seed=seed, first_epoch=0, max_iter=self.max_iter, shuffle=self.shuffle,
-                alpha=self.alpha, tolerance=self.tol * n_features,
-                patience=self.n_iter_no_change, monitor=monitor, report=report,
+        if going_on and architecture.key != self._architecture.key:
+            raise ValueError(
+                "warm_start and partial_fit go on from the last fit, but parameters that"
+                " shape the model have changed since: network, n_components,"
+                " code_activation, loss or init. Fit a clone, or set them back."
             )
-        self._architecture = architecture
-        self._positions = positions
-        self._weights = result.weights
-        self._seed = seed
-        self.network_ = network
-        self.history_ = result.history
-        self.loss_curve_ = result.history.get("loss", [])
-        self.n_iter_ = result.n_epochs
-        self.mean_ = mean
-        self.best_is_start_ = result.weights is weights
+        rows, validation = self._split(X, target, seed, incremental)
+        with borrowed(
+            architecture,
+            optimizer,
+            self._batch_size(X.shape[0]),
+            X.dtype,
+            paired=target is not None,
+        ) as program:
+            positions = program.models.positions
+            if going_on:
+                weights, width = list(self._weights), self._width
+            else:
+                weights = program.models.fresh(seed)
+                named, width = self._starting_weights(X, target, pca, architecture)
+                for name in positions.keys() & named.keys():
+                    weights[positions[name]] = np.asarray(named[name], dtype=np.float64)
+            scale = float(weights[positions["scale"]])
+            monitor = Monitor(
+                self,
+                X,
+                max_iter=1 if incremental else self.max_iter,
+                fitted=lambda weights: {
+                    "_architecture": architecture,
+                    **self._fitted(X, architecture, positions, weights, width),
+                },
+            )
+            monitor.attach(program, weights)
+            program.load(
+                weights,
+                optimizer.learning_rate,
+                self._optimizer_state if going_on and incremental else None,
+            )
+            training = train(
+                program,
+                weights,
+                rows,
+                validation,
+                seed=seed,
+                first_epoch=self.n_iter_ if going_on else 0,
+                shuffle=self.shuffle,
+                alpha=self.alpha,
+                tolerance=self.tol * architecture.n_features,
+                patience=self.n_iter_no_change,
+                monitor=monitor,
+                report=lambda losses: objective.report(
+                    losses, scale, architecture.n_features
+                ),
+            )
+        fitted = {
+            "_architecture": architecture,
+            "_seed": seed,
+            "_width": width,
+            "_optimizer_state": training.optimizer_state if incremental else None,
+            "network_": network,
+            "history_": self._course(training, going_on),
+            "_weights": training.weights,
+        }
+        if not (going_on and incremental):
+            start = pca if training.weights is weights else None
+            fitted |= self._fitted(
+                X, architecture, positions, training.weights, width, start
+            )
+        self._forget()
+        vars(self).update(fitted)
         return self
 
-    def _learning_rate(self):
-        rate = self.learning_rate_init
-        return float(rate) if isinstance(rate, Real) else None
+    def _starts_linear(self):
+        """Whether the linear path runs next to the network."""
+        obstacle = None
+        if self.n_components is None:
+            obstacle = "n_components=None, whose code is the network's own features"
+        elif self.code_activation != "linear":
+            obstacle = f"code_activation={self.code_activation!r}"
+        if self.init == "pca" and obstacle is not None:
+            raise ValueError(
+                "init='pca' needs a dense, linear code (n_components a number and"
+                f" code_activation='linear'), but got {obstacle}. Use init='auto' or"
+                " init='random'."
+            )
+        return obstacle is None and self.init != "random"
 
-    def _batch_size(self, X):
-        return min(200, X.shape[0]) if self.batch_size == "auto" else self.batch_size
+    def _fit_pca(self, X, seed):
+        """PCA of X, where the start or the number of components needs it."""
+        if self._starts_linear() or isinstance(self.n_components, float):
+            return fit_pca(X, self.n_components, seed)
+        return None
 
-    def _split(self, X, seed):
+    def _code_size(self, pca):
+        """The number of components to build: None leaves it to the network."""
+        if self.n_components is None:
+            return None
+        if isinstance(self.n_components, Integral):
+            return int(self.n_components)
+        return self.n_components_ if pca is None else len(pca.components_)
+
+    def _starting_weights(self, X, target, pca, architecture):
+        """The variables that have a name at their start, and the code's widths.
+
+        The network works on standardised rows and on a code of about unit variance;
+        the widths are what the code is multiplied by to be in the units of X.
+        """
+        if pca is None:
+            mean, total = _mean_and_total_variance(X)
+        else:
+            mean, total = np.asarray(pca.mean_, np.float64), _total_variance(pca)
+        scale = math.sqrt(total / len(mean))
+        scale = scale if 0 < scale < np.inf else 1.0
+        if architecture.objective.unit_interval:
+            mean, scale = np.zeros_like(mean), 1.0
+        named = {"mean": mean, "scale": scale, "output_mean": mean, "output_scale": scale}
+        start, width = None, None
+        if architecture.n_components is not None:
+            width = np.full(architecture.n_components, scale)
+        if architecture.linear:
+            start = self._linear_start(X, target, pca, architecture.n_components)
+            width = self._widths(start, scale)
+            named["encoder_kernel"] = scale * start.encoder / width
+            named["encoder_bias"] = (mean - start.mean) @ start.encoder / width
+            named["decoder_kernel"] = width[:, None] * start.decoder / scale
+            named["decoder_bias"] = (start.intercept - mean) / scale
+        if architecture.rotates and width is not None:
+            named["rotation"], named["inverse_rotation"] = np.diag(width), np.diag(1 / width)
+        return named | self._named_weights(start, width, mean, scale), width
+
+    def _widths(self, start, scale):
+        width = np.sqrt(start.explained_variance)
+        floor = 0.1 * width.max(initial=0.0)
+        return np.maximum(width, floor) if floor > 0 else np.full_like(width, scale)
+
+    def _fitted(self, X, architecture, positions, weights, width, pca=None):
+        """The attributes that follow from the weights; the code rotated where it may be.
+
+        With `pca`, nothing has been trained, and the components are PCA's as they are.
+        """
+        weights = list(weights)
+        mean, total = _mean_and_total_variance(X)
+        fitted = {"_weights": weights, "mean_": mean.astype(X.dtype)}
+        if pca is not None and architecture.linear and self._keeps_start:
+            variance = np.zeros(architecture.n_components)
+            variance[: len(pca.components_)] = pca.explained_variance_
+            fitted["mean_"] = np.asarray(pca.mean_, X.dtype)
+            total = _total_variance(pca)
+        else:
+            variance = self._orient(X, architecture, positions, weights, width, total)
+        fitted["explained_variance_"] = variance.astype(X.dtype)
+        share = variance / total if total > 0 else np.zeros_like(variance)
+        fitted["explained_variance_ratio_"] = share.astype(X.dtype)
+        fitted["n_components_"] = len(variance)
+        return fitted
+
+    _keeps_start = True
+
+    def _orient(self, X, architecture, positions, weights, width, total):
+        """Rotate the code of X to centred, uncorrelated components, in falling order.
+
+        Its overall scale is set so that the components' variances add up to the
+        variance of X that the reconstruction explains, as PCA's do. The rotation and
+        its inverse are written to `weights`; the model's function stays the same.
+        A code that can't be rotated (behind an activation) stays as it is.
+
+        Returns
+        -------
+        variance : ndarray of shape (n_components,)
+            The variance of each component over the rows of X.
+        """
+        from skae._inference import Fitted, inference
+
+        rotates = architecture.rotates and width is not None
+        if rotates:
+            for name, value in (
+                ("rotation", np.diag(width)),
+                ("inverse_rotation", np.diag(1 / width)),
+                ("offset", np.zeros(len(width))),
+                ("inverse_offset", np.zeros(len(width))),
+            ):
+                weights[positions[name]] = value
+        model = Fitted(inference(architecture, X.dtype), weights)
+        codes, cross, row_sum, residual = [], 0.0, 0.0, 0.0
+        mean = weights[positions["mean"]]
+        for batch in gen_batches(X.shape[0], model.batch_rows):
+            rows = _dense(X[batch])
+            z = model.encode(rows)
+            codes.append(np.asarray(z, np.float64))
+            output = model.decode(z).reshape(rows.shape)
+            residual += np.square(rows - output).sum(dtype=np.float64)
+            if rotates:
+                cross = cross + codes[-1].T @ (rows - mean)
+                row_sum = row_sum + (rows - mean).sum(axis=0)
+        codes = np.concatenate(codes)
+        center = codes.mean(axis=0)
+        n_samples = len(codes)
+        if not rotates:
+            variance = codes.var(axis=0)
+            return variance
+        covariance = (codes - center).T @ (codes - center) / max(n_samples - 1, 1)
+        variance, axes = linalg.eigh(covariance)
+        variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
+        loadings = axes.T @ (cross - np.outer(center, row_sum))
+        _, signed = svd_flip(None, loadings, u_based_decision=False)
+        axes = axes * np.where((signed * loadings).sum(axis=1) < 0, -1.0, 1.0)
+        explained = total - residual / max(n_samples - 1, 1)
+        factor = 1.0
+        if explained > 0 and variance.sum() > 0:
+            factor = math.sqrt(explained / variance.sum())
+        weights[positions["rotation"]] = width[:, None] * axes * factor
+        weights[positions["inverse_rotation"]] = axes.T / width / factor
+        weights[positions["offset"]] = center / width
+        weights[positions["inverse_offset"]] = center / width
+        return variance * factor**2
+
+    def _course(self, training, going_on):
+        """The history of the losses, which goes on where training does."""
+        before = self.history_ if going_on else {}
+        names = [*before, *(name for name in training.history if name not in before)]
+        return {
+            name: [*before.get(name, []), *training.history.get(name, [])]
+            for name in names
+        }
+
+    def _split(self, X, target, seed, incremental):
+        """The rows to train on, and those that early stopping looks at."""
         from skae._training import Rows
 
-        if not self.early_stopping:
-            return Rows(X), None
+        if incremental or not self.early_stopping:
+            return Rows(X, target), None
         n_samples = X.shape[0]
-        n_validation = int(np.ceil(self.validation_fraction * n_samples))
-        order = np.random.default_rng((seed, 2**32)).permutation(n_samples)
-        return Rows(X, index=order[n_validation:]), Rows(X, index=order[:n_validation])
-
-    def _starts_linear(self, network):
-        possible = self.code_activation == "linear" and self.n_components is not None
-        return possible and self.init != "random"
-
-    def _optimizer_config(self):
-        keras = import_keras()
-        try:
-            optimizer = keras.optimizers.get(self.optimizer)
-        except ValueError:
+        n_validation = math.ceil(self.validation_fraction * n_samples)
+        if not 0 < n_validation < n_samples:
             raise ValueError(
-                f"optimizer must be the name of a Keras optimizer. Got {self.optimizer!r}."
-            ) from None
-        config = keras.saving.serialize_keras_object(optimizer)
-        return config
+                f"validation_fraction={self.validation_fraction} of {n_samples} samples"
+                f" leaves {n_validation} to validate on and {n_samples - n_validation} to"
+                " train on; early stopping needs at least one of each. Change"
+                " validation_fraction or set early_stopping=False."
+            )
+        order = np.random.default_rng((seed, _SPLIT)).permutation(n_samples)
+        return (
+            Rows(X, target, order[n_validation:]),
+            Rows(X, target, order[:n_validation]),
+        )
 
-    def _check_unit_interval(self, X):
-        pass
+    def _batch_size(self, n_samples):
+        return min(200, n_samples) if self.batch_size == "auto" else self.batch_size
 
-    def _check_rows(self, X, reset):
+    # -- input
+
+    def _check_rows(self, X, *, reset):
+        """X as rows of numbers: validated, and flat, whatever the shape it came in."""
         X = validate_data(
-            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], allow_nd=True,
-            order="C" if reset else None, reset=reset, ensure_min_samples=2 if reset else 1,
+            self,
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            order="C" if reset else None,
+            allow_nd=True,
+            ensure_all_finite=True,
+            ensure_min_samples=2 if reset else 1,
+            reset=reset,
         )
         if reset:
             self._row_shape = X.shape[1:]
+        elif X.shape[1:] != self._row_shape:
+            raise ValueError(
+                f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted"
+                f" with rows of shape {self._row_shape}."
+            )
         return X.reshape(X.shape[0], -1) if X.ndim > 2 else X
 
-    def _inference(self, dtype):
-        from skae._inference import inference
+    def _check_unit_interval(self, X, name="X"):
+        low, high = X.min(), X.max()
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
+            raise ValueError(
+                f"{self._unit_interval_reason()} needs {name} in [0, 1], but its minimum"
+                f" is {low:.6g} and its maximum {high:.6g}. Scale it, for example with"
+                " MinMaxScaler(clip=True), or choose another."
+            )
 
-        cache = vars(self).setdefault("_inference_cache", {})
-        if dtype not in cache:
-            found = inference(self._architecture, dtype)
-            cache[dtype] = (found.encode(self._weights), found.decode(self._weights))
-        return cache[dtype]
+    def _unit_interval_reason(self):
+        return f"loss={self.loss!r}"
+
+    # -- using the fitted model
 
     def transform(self, X):
+        """Encode X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_components)
+            The code of each row, in float32 for float32 rows and else in float64.
+        """
         check_is_fitted(self)
-        X = self._check_rows(X, reset=False)
-        return self._inference(X.dtype)[0](X)
+        return self._encode(self._check_rows(X, reset=False))
 
     def inverse_transform(self, X):
+        """Decode codes to rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features) or (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Raises
+        ------
+        ValueError
+            If X has another number of columns than there are components.
+        """
         check_is_fitted(self)
-        X = check_array(X, dtype=[np.float64, np.float32])
-        return self._inference(X.dtype)[1](X)
+        X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        if X.shape[1] != self.n_components_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__}."
+                f"inverse_transform is expecting {self.n_components_} features as input:"
+                " one for each component."
+            )
+        return self._decode(X)
 
     def reconstruct(self, X):
-        return self.inverse_transform(self.transform(X))
+        """Encode X and decode the codes: ``inverse_transform(transform(X))``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        X_reconstructed : ndarray of the shape of X
+            The reconstructed rows.
+        """
+        check_is_fitted(self)
+        return self._decode(self._encode(self._check_rows(X, reset=False)))
+
+    def score_samples(self, X):
+        """Minus the squared error of each row's reconstruction, summed over features.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            The higher the better, in squared units of X; zero is perfect.
+        """
+        check_is_fitted(self)
+        X = self._check_rows(X, reset=False)
+        return self._minus_squared_error(X, X)
+
+    def score(self, X, y=None):
+        """The mean of `score_samples` over the rows of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        y : Ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        score : float
+            The higher the better.
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def _minus_squared_error(self, X, target):
+        rows = self._inference(X.dtype).batch_rows
+        scores = np.empty(X.shape[0])
+        for batch in gen_batches(X.shape[0], rows):
+            output = self._decode(self._encode(X[batch])).reshape(-1, X.shape[1])
+            difference = np.subtract(_dense(target[batch]), output, dtype=np.float64)
+            scores[batch] = -np.einsum("ij,ij->i", difference, difference)
+        return scores
+
+    def _encode(self, X):
+        return self._inference(X.dtype).encode(X)
+
+    def _decode(self, Z):
+        return self._inference(Z.dtype).decode(Z)
+
+    def _inference(self, dtype):
+        from skae._inference import Fitted, inference
+
+        compiled = vars(self).setdefault("_compiled", {})
+        if dtype not in compiled:
+            compiled[dtype] = Fitted(inference(self._architecture, dtype), self._weights)
+        return compiled[dtype]
+
+    # -- Keras models of the fitted estimator
+
+    @property
+    def encoder_(self):
+        """The encoder, a Keras model from raw rows to codes."""
+        return self._keras_models().encoder
+
+    @property
+    def decoder_(self):
+        """The decoder, a Keras model from codes to raw rows."""
+        return self._keras_models().decoder
+
+    @property
+    def autoencoder_(self):
+        """The autoencoder, a Keras model from raw rows to their reconstruction."""
+        return self._keras_models().autoencoder
+
+    def _keras_models(self):
+        _fitted_only(self, "_weights")
+        if "_models" not in vars(self):
+            models = build(self._architecture, self.mean_.dtype.name)
+            models.assign(self._weights)
+            self._models = models
+        return self._models
+
+    # -- the course of training
+
+    @property
+    def loss_curve_(self):
+        """The training loss after each epoch."""
+        return _fitted_only(self, "history_").get("loss", [])
+
+    @property
+    def loss_(self):
+        """The training loss of the last epoch; NaN if there was none."""
+        return self.loss_curve_[-1] if self.loss_curve_ else np.nan
+
+    @property
+    def n_iter_(self):
+        """The number of epochs trained."""
+        return len(self.loss_curve_)
+
+    @property
+    def validation_scores_(self):
+        """Minus the validation loss after each epoch; None without early stopping."""
+        losses = _fitted_only(self, "history_").get("val_loss")
+        return None if losses is None else [-loss for loss in losses]
+
+    # -- state
+
+    def _forget(self):
+        """Drop what is built from the fitted state at its next use."""
+        for name in _REBUILT:
+            vars(self).pop(name, None)
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        for name in _REBUILT:
+            state.pop(name, None)
+        return state
+
+    @property
+    def _n_features_out(self):
+        return self.n_components_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+#: What a fitted estimator builds from its state when it is needed, and never stores.
+_REBUILT = ("_compiled", "_models")
+
+#: The stream of the seed that splits off validation rows; epochs have 0, 1, 2, ...
+_SPLIT = 2**32
+
+#: How far out of [0, 1] rounding may carry a scaled value.
+_ROUNDING = 1e-6
+
+
+def _fitted_only(estimator, name):
+    try:
+        return vars(estimator)[name]
+    except KeyError:
+        raise AttributeError(f"{type(estimator).__name__} is not fitted yet.") from None
+
+
+def _dense(X):
+    return X.toarray() if sparse.issparse(X) else X
 
 
 def _total_variance(pca):
-    if pca.explained_variance_[0] > 0:
-        return pca.explained_variance_[0] / pca.explained_variance_ratio_[0]
-    return 0.0
+    first = pca.explained_variance_[0]
+    return float(first / pca.explained_variance_ratio_[0]) if first > 0 else 0.0
 
 
-def _mean_and_variance(X):
+def _mean_and_total_variance(X):
+    """Means, and the sum of the unbiased variances, in one pass of bounded memory."""
     scaler = StandardScaler(with_mean=not sparse.issparse(X))
     for batch in gen_batches(X.shape[0], 4096):
         scaler.partial_fit(X[batch])
-    return scaler.mean_.astype(np.float64), scaler.var_.astype(np.float64)
+    mean, variance = np.float64(scaler.mean_), np.float64(scaler.var_)
+    return mean, float(variance.sum()) * X.shape[0] / max(X.shape[0] - 1, 1)

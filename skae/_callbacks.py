@@ -2,9 +2,9 @@
 
 import copy
 
+import keras
 import numpy as np
 
-from skae._keras import import_keras
 from skae._model import build
 
 _BATCH_HOOKS = (
@@ -16,126 +16,152 @@ _BATCH_HOOKS = (
 
 
 def check_callbacks(callbacks):
-    """Copies of Keras callbacks, refused by name if they need batch boundaries."""
-    if not callbacks:
-        return []
-    keras = import_keras()
-    known = keras.callbacks
-    for callback in callbacks:
-        name = type(callback).__name__
-        if not isinstance(callback, known.Callback):
+    """Copies of Keras callbacks.
+
+    Raises
+    ------
+    TypeError
+        If one is not a Keras callback.
+
+    ValueError
+        If one needs to be called at batch boundaries; the message names it.
+    """
+    for callback in callbacks or ():
+        if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(
-                "callbacks must be Keras callbacks (keras.callbacks.Callback)."
-                f" Got {callback!r}."
+                "callbacks must be a list of Keras callbacks"
+                f" (keras.callbacks.Callback). Got {callback!r} in it."
             )
-        if isinstance(callback, known.TensorBoard):
-            needs_batches = (
-                callback.update_freq != "epoch"
-                or callback._should_trace
-                or callback.write_steps_per_second
-            )
-        elif isinstance(callback, (known.ModelCheckpoint, known.BackupAndRestore)):
-            needs_batches = callback.save_freq != "epoch"
-        elif isinstance(callback, known.LambdaCallback):
-            needs_batches = any(hook in vars(callback) for hook in _BATCH_HOOKS)
-        else:
-            needs_batches = any(
-                getattr(type(callback), hook) is not getattr(known.Callback, hook)
-                for hook in _BATCH_HOOKS
-            )
-        if needs_batches:
+        if _needs_batches(callback):
             raise ValueError(
-                f"callbacks: {name} needs to be called at every batch, but all batches of"
-                " an epoch run in one compiled call. Only callbacks at fit and epoch"
-                " boundaries are supported (update_freq='epoch', save_freq='epoch')."
+                f"callbacks: {type(callback).__name__} needs to be called at every batch,"
+                " but the batches of an epoch run in one compiled call. Callbacks are"
+                " called at fit and epoch boundaries: choose update_freq='epoch',"
+                " save_freq='epoch' or a hook of the epoch."
             )
-    return [copy.copy(callback) for callback in callbacks]
+    return [copy.copy(callback) for callback in callbacks or ()]
+
+
+def _needs_batches(callback):
+    known = keras.callbacks
+    if isinstance(callback, known.TensorBoard):
+        return (
+            callback.update_freq != "epoch"
+            or callback._should_trace
+            or callback.write_steps_per_second
+        )
+    if isinstance(callback, (known.ModelCheckpoint, known.BackupAndRestore)):
+        return callback.save_freq != "epoch"
+    if isinstance(callback, (known.TerminateOnNaN, known.History)):
+        return False
+    hooks = {**vars(type(callback)), **vars(callback)}
+    for kind in type(callback).__mro__[1:]:
+        if kind is known.Callback:
+            break
+        hooks = {**vars(kind), **hooks}
+    return any(hook in hooks for hook in _BATCH_HOOKS)
 
 
 class Monitor:
-    """Tells callbacks and the progress bar of each epoch.
+    """Tells callbacks and the progress bar of each epoch, and hears if one says stop.
 
     Parameters
     ----------
-    callbacks : list of keras.callbacks.Callback
-
-    max_iter, verbose : int
-
-    context : sklearn.callback.CallbackContext or None
-
     estimator : BaseAutoencoder
+        Whose callbacks are told.
+
+    X : ndarray
+        The rows that it is fitted to.
+
+    max_iter : int
+        The number of epochs.
 
     fitted : callable
-        From weights to fitted attributes, for callbacks that want an estimator.
+        From weights to the attributes that an estimator fitted so far would have.
     """
 
-    def __init__(self, callbacks, max_iter, verbose, context, estimator, fitted, X):
-        self.callbacks, self.max_iter, self.verbose = callbacks, max_iter, verbose
-        self.context, self.estimator, self.fitted = context, estimator, fitted
-        self.X, self.callback_list, self.bar = X, None, None
+    def __init__(self, estimator, X, *, max_iter, fitted):
+        self.estimator, self.X, self.fitted = estimator, X, fitted
+        self.max_iter = max_iter
+        self.callbacks = check_callbacks(estimator.callbacks)
+        self.context = estimator._init_callback_context(max_subtasks=max_iter)
+        self.bar = self.models = self.told = None
 
-    def attach(self, program, weights, optimizer):
-        """Give the callbacks a model on raw rows, which holds the weights."""
+    def attach(self, program, weights):
+        """Give Keras callbacks a model on raw rows, which holds the weights."""
         if not self.callbacks:
             return
-        keras = import_keras()
-        self.models = build(program.models.architecture, "float32")
+        self.models, self.told = build(program.models.architecture, "float32"), weights
         self.models.assign(weights)
         model = self.models.autoencoder
-        model.optimizer = keras.saving.deserialize_keras_object(optimizer)
-        model.stop_training = False
-        self.callback_list = keras.callbacks.CallbackList(
+        model.optimizer, model.stop_training = program.make_optimizer(), False
+        self.rate = float(model.optimizer.learning_rate)
+        self.callbacks = keras.callbacks.CallbackList(
             self.callbacks,
             model=model,
-            add_history=False,
-            add_progbar=False,
             verbose=0,
             epochs=self.max_iter,
             steps=1,
         )
 
     def begin(self):
-        if self.verbose:
-            self.bar = import_keras().utils.Progbar(self.max_iter, unit_name="epoch")
-        if self.callback_list:
-            self.callback_list.on_train_begin()
+        if self.context is not None:
+            self.context.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
+        if self.estimator.verbose:
+            self.bar = keras.utils.Progbar(self.max_iter, unit_name="epoch")
+        if self.models:
+            self.callbacks.on_train_begin()
 
     def epoch_begin(self, epoch, program):
         if self.context is not None:
-            self.epoch_context = self.context.subcontext(task_name="epoch")
-            self.epoch_context.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
-        if self.callback_list:
-            optimizer = self.models.autoencoder.optimizer
-            before = float(optimizer.learning_rate)
-            self.callback_list.on_epoch_begin(epoch)
-            if (after := float(optimizer.learning_rate)) != before:
-                program.optimizer.learning_rate = after
+            self.epoch = self.context.subcontext(task_name="epoch")
+            self.epoch.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
+        if self.models:
+            self.callbacks.on_epoch_begin(epoch)
+            self._follow_learning_rate(program)
 
     def epoch_end(self, epoch, logs, program):
         stop = False
-        if self.bar is not None:
-            self.bar.update(epoch + 1, logs.items(), finalize=epoch + 1 == self.max_iter)
-        if self.callback_list:
+        if self.models:
+            self.told = program.weights()
+            self.models.assign(self.told)
             model = self.models.autoencoder
-            before = float(model.optimizer.learning_rate)
-            self.models.assign(program.weights())
             model.optimizer.iterations.assign(program.optimizer.iterations)
-            self.callback_list.on_epoch_end(epoch, dict(logs))
-            if (after := float(model.optimizer.learning_rate)) != before:
-                program.optimizer.learning_rate = after
+            self.callbacks.on_epoch_end(epoch, dict(logs))
+            self._follow_learning_rate(program)
             stop = bool(model.stop_training)
         if self.context is not None:
-            stop |= self.epoch_context.call_on_fit_task_end(
+            stop |= self.epoch.call_on_fit_task_end(
                 estimator=self.estimator,
                 X=self.X,
                 reconstruction_attributes=lambda: self.fitted(program.weights()),
             )
+        if self.bar is not None:
+            last = stop or epoch + 1 == self.max_iter
+            self.bar.update(epoch + 1, list(logs.items()), finalize=last)
         return stop
 
+    def _follow_learning_rate(self, program):
+        """Train at the rate that a callback has set; a schedule goes its own way."""
+        optimizer = self.models.autoencoder.optimizer
+        if isinstance(optimizer._learning_rate, keras.Variable):
+            rate = float(optimizer.learning_rate)
+            if rate != self.rate:
+                self.rate = program.optimizer.learning_rate = rate
+
     def end(self, program):
-        if self.callback_list:
-            self.callback_list.on_train_end()
-
-
-def weights_of(models):
-    return [np.array(variable) for variable in models.variables]
+        """Close the callbacks; the weights that one has put back, if one has."""
+        replaced = None
+        if self.models:
+            self.callbacks.on_train_end()
+            now = [np.array(variable) for variable in self.models.variables]
+            before = (np.asarray(w, v.dtype) for w, v in zip(self.told, now, strict=True))
+            if not all(map(np.array_equal, now, before)):
+                replaced = now
+        if self.context is not None:
+            self.context.call_on_fit_task_end(
+                estimator=self.estimator,
+                X=self.X,
+                reconstruction_attributes=lambda: self.fitted(program.weights()),
+            )
+        return replaced

@@ -83,7 +83,7 @@ class Gate(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("skae")
 class ActivityPenalty(keras.layers.Layer):
-    """Adds ``l1 * mean over samples of sum(abs(code))`` to the loss.
+    """Adds the mean over samples of ``sum(l1 * abs(code))`` to the loss.
 
     Keras' own `activity_regularizer` has summed over the batch in some versions and
     averaged in others; this mean does not depend on the batch size.
@@ -91,11 +91,11 @@ class ActivityPenalty(keras.layers.Layer):
 
     def build(self, input_shape):
         self.l1 = self.add_weight(
-            shape=(), initializer="zeros", trainable=False, name="l1"
+            shape=input_shape[1:], initializer="zeros", trainable=False, name="l1"
         )
 
     def call(self, inputs):
-        self.add_loss(self.l1 * ops.mean(ops.sum(ops.abs(inputs), axis=-1)))
+        self.add_loss(ops.mean(ops.sum(self.l1 * ops.abs(inputs), axis=-1)))
         return inputs
 
     def compute_output_shape(self, input_shape):

@@ -136,7 +136,7 @@ def build(architecture, dtype):
         n_features = architecture.n_features
         zeros_if_linear = "zeros" if linear else "glorot_uniform"
 
-        x = keras.Input((n_features,), name="standardized")
+        x = keras.Input((n_features,), dtype=dtype, name="standardized")
         features = architecture.network.encode(x)
         if len(features.shape) > 2:
             features = layers.Flatten(name="features")(features)
@@ -158,7 +158,7 @@ def build(architecture, dtype):
         encoder_core = keras.Model(x, z, name="encoder_network")
 
         shape = (n_features,)
-        code = keras.Input(objective.code_shape(z), name="code_input")
+        code = keras.Input(objective.code_shape(z), dtype=dtype, name="code_input")
         output = architecture.network.decode(code, shape)
         if tuple(output.shape[1:]) != shape:
             if len(output.shape) > 2:
@@ -177,8 +177,8 @@ def build(architecture, dtype):
         trainer = keras.Model(
             x, objective.connect(x, encoder_core, decoder_core, named), name="trainer"
         )
-        encoder, decoder = _around(architecture, encoder_core, decoder_core, named)
-        rows = keras.Input(architecture.row_shape, name="rows")
+        encoder, decoder = _around(architecture, encoder_core, decoder_core, named, dtype)
+        rows = keras.Input(architecture.row_shape, dtype=dtype, name="rows")
         autoencoder = keras.Model(rows, decoder(encoder(rows)), name="autoencoder")
     return Models(
         architecture=architecture,
@@ -192,7 +192,7 @@ def build(architecture, dtype):
     )
 
 
-def _around(architecture, encoder_core, decoder_core, named):
+def _around(architecture, encoder_core, decoder_core, named, dtype):
     """The encoder and decoder on raw rows: scaling, and the code's rotation, inside."""
     import keras
 
@@ -201,7 +201,7 @@ def _around(architecture, encoder_core, decoder_core, named):
     objective, layers = architecture.objective, keras.layers
     flat = (architecture.n_features,)
 
-    rows = keras.Input(architecture.row_shape, name="rows")
+    rows = keras.Input(architecture.row_shape, dtype=dtype, name="rows")
     x = rows
     if architecture.row_shape != flat:
         x = layers.Reshape(flat, name="flatten")(x)
@@ -213,7 +213,7 @@ def _around(architecture, encoder_core, decoder_core, named):
         named |= {"rotation": rotate.matrix, "offset": rotate.offset}
     encoder = keras.Model(rows, z, name="encoder")
 
-    code = keras.Input(z.shape[1:], name="code")
+    code = keras.Input(z.shape[1:], dtype=dtype, name="code")
     y = code
     if architecture.rotates:
         rotate = _layers.Rotate(inverse=True, name="rotate_back")

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from numbers import Real
 
 import keras
 import numpy as np
@@ -18,6 +19,52 @@ from skae._model import build
 
 #: Values in one chunk of rows, at least, and batches in it, at least and at most.
 CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**17, 16, 256
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How to make a Keras optimizer, hashable; a constant learning rate apart from it."""
+
+    kind: type
+    config: str
+    learning_rate: float | None = field(compare=False)
+
+    @classmethod
+    def of(cls, optimizer, learning_rate_init):
+        """From the parameters of an estimator, which are left as they are.
+
+        Parameters
+        ----------
+        optimizer : str or keras.optimizers.Optimizer
+            An optimizer brings its own learning rate.
+
+        learning_rate_init : float or keras.optimizers.schedules.LearningRateSchedule
+            The learning rate of an optimizer given by its name.
+        """
+        if isinstance(optimizer, str):
+            try:
+                optimizer = keras.optimizers.get(optimizer)
+            except ValueError:
+                raise ValueError(
+                    "optimizer must be the name of a Keras optimizer, such as 'adam' or"
+                    f" 'sgd', or one of its instances. Got {optimizer!r}."
+                ) from None
+            if not isinstance(learning_rate_init, Real):
+                learning_rate_init = keras.saving.serialize_keras_object(learning_rate_init)
+            config = optimizer.get_config() | {"learning_rate": learning_rate_init}
+        else:
+            config = optimizer.get_config()
+        rate = config["learning_rate"]
+        if isinstance(rate, Real):
+            config |= {"learning_rate": 0.001}
+        return cls(
+            type(optimizer),
+            json.dumps(config, sort_keys=True),
+            float(rate) if isinstance(rate, Real) else None,
+        )
+
+    def make(self):
+        return self.kind.from_config(json.loads(self.config))
 
 
 class Rows:
@@ -69,8 +116,9 @@ class Program:
         self.models = build(architecture, "float32")
         self.batch_size, self.n_traces = batch_size, 0
         self.trainable = self.models.trainer.trainable_variables
+        self.make_optimizer = optimizer.make
         with building("float32", 0):
-            self.optimizer = keras.saving.deserialize_keras_object(optimizer)
+            self.optimizer = optimizer.make()
             self.optimizer.build(self.trainable)
         self.optimizer_start = [np.array(v) for v in self.optimizer.variables]
         n_features = architecture.n_features
@@ -131,7 +179,7 @@ class Program:
 
     # -- what a fit calls
 
-    def load(self, weights, optimizer_state, learning_rate):
+    def load(self, weights, learning_rate, optimizer_state=None):
         self.models.assign(weights)
         state = self.optimizer_start if optimizer_state is None else optimizer_state
         for variable, value in zip(self.optimizer.variables, state, strict=True):
@@ -150,14 +198,15 @@ class Program:
         return [np.array(variable) for variable in self.optimizer.variables]
 
     def run(self, rows, order, alpha):
-        """One epoch; the mean over its batches of loss, reconstruction, added losses."""
+        """One epoch; its mean loss, in all, and of the output and of layers apart."""
         order = _topped_up(order, self.batch_size)
         total = np.zeros(3)
         for n_batches in rows.chunks(order, self.batch_size, self.buffers):
             total += self._run(
                 self.buffers, np.int32(n_batches), self.mean, self.scale, np.float32(alpha)
             ).numpy()
-        return total / (len(order) // self.batch_size)
+        total /= len(order) // self.batch_size
+        return dict(zip(("loss", "reconstruction", "added"), total.tolist(), strict=True))
 
     def measure(self, rows):
         """The validation loss of every row."""
@@ -175,7 +224,7 @@ _programs, _lock, MAX_PROGRAMS = OrderedDict(), threading.Lock(), 8
 @contextlib.contextmanager
 def borrowed(architecture, optimizer, batch_size, dtype, paired=False):
     """A program for this architecture: one that is kept and free, or a new one."""
-    key = (architecture.key, json.dumps(optimizer), batch_size, str(dtype), paired)
+    key = (architecture.key, optimizer, batch_size, dtype.name, paired)
     with _lock:
         program = _programs.pop(key, None)
     if program is None:
@@ -189,14 +238,13 @@ def borrowed(architecture, optimizer, batch_size, dtype, paired=False):
                 _programs.popitem(last=False)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Training:
     """What a training run leaves behind: weights, and the course it took."""
 
     weights: list
     optimizer_state: list
-    history: dict = field(default_factory=dict)
-    n_epochs: int = 0
+    history: dict
 
 
 #: How many standard errors the validation loss must fall by to leave the start behind.
@@ -211,7 +259,6 @@ def train(
     *,
     seed,
     first_epoch,
-    max_iter,
     shuffle,
     alpha,
     tolerance,
@@ -219,7 +266,7 @@ def train(
     monitor,
     report,
 ):
-    """Train for up to `max_iter` epochs and keep the best weights.
+    """Train and keep the best weights.
 
     With validation rows the best weights are those of the epoch with the least
     validation loss, the start among them: it is left only for a fall of the loss that
@@ -245,7 +292,7 @@ def train(
         The number of epochs without one before training stops.
 
     monitor : Monitor
-        Told of each epoch; may ask to stop.
+        Told of each epoch, of which it sets the number; may ask to stop.
 
     report : callable
         From losses in the program's units to the history's entries.
@@ -253,58 +300,61 @@ def train(
     Returns
     -------
     training : Training
+        Its `weights` are the very list given where the start was best.
     """
-    good = best = weights
-    best_loss = np.inf
-    start = None
-    if validation is not None:
-        start = best_per_sample = program.measure(validation)
-        best_loss = start.mean()
-    reference, waited = best_loss, 0
-    history, epoch = {}, 0
+    best, history = weights, {}
+    start = best_rows = None
+    lowest, waited = np.inf, 0
+    if validation is not None and monitor.max_iter > 0:
+        start = best_rows = program.measure(validation)
+        lowest = start.mean()
+    reference = lowest
     try:
         monitor.begin()
-        for epoch in range(max_iter):
+        for epoch in range(monitor.max_iter):
             monitor.epoch_begin(epoch, program)
             order = np.arange(len(rows))
             if shuffle:
                 np.random.default_rng((seed, first_epoch + epoch)).shuffle(order)
-            loss = program.run(rows, order, alpha)
-            per_sample = None if validation is None else program.measure(validation)
-            current = loss[0] if per_sample is None else per_sample.mean()
-            if not (np.isfinite(loss).all() and np.isfinite(current)):
+            losses = program.run(rows, order, alpha)
+            current = losses["loss"]
+            if validation is not None:
+                measured = program.measure(validation)
+                current = losses["val_loss"] = measured.mean()
+            if not np.isfinite([*losses.values()]).all():
                 _warn_diverged(epoch)
                 break
-            if per_sample is None:
+            if validation is None:
                 latest = program.weights()
-                if not all(np.isfinite(w).all() for w in latest):
+                if not all(np.isfinite(values).all() for values in latest):
                     _warn_diverged(epoch)
                     break
-                good = latest
-            if current < best_loss:
-                best_loss = current
-                if per_sample is not None:
-                    best, best_per_sample = program.weights(), per_sample
+                best = latest
+            elif current < lowest:
+                lowest, best, best_rows = current, program.weights(), measured
             waited = 0 if current < reference - tolerance else waited + 1
             reference = min(reference, current)
-            logs = report(loss, per_sample)
+            logs = report(losses)
             for name, value in logs.items():
-                history.setdefault(name, []).append(value)
+                history.setdefault(name, []).append(float(value))
             if monitor.epoch_end(epoch, logs, program) or waited > patience:
                 break
-        monitor.end(program)
+        replaced = monitor.end(program)
+        if replaced is not None:
+            best, start = replaced, None
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=2)
-    if validation is not None:
-        good = best if _is_better(start, best_per_sample) else weights
-    return Training(good, program.optimizer_state(), history, len(next(iter(history.values()), ())))
+        warnings.warn("Training interrupted by user.", stacklevel=5)
+    if start is not None and not _is_better(start, best_rows):
+        best = weights
+    return Training(best, program.optimizer_state(), history)
 
 
 def _is_better(start, trained):
-    gain = start - trained
-    if len(gain) < 2:
+    """Whether a fall of the loss over the validation rows exceeds its standard error."""
+    fall = start - trained
+    if len(fall) < 2:
         return False
-    return gain.mean() > SIGNIFICANCE * gain.std(ddof=1) / np.sqrt(len(gain))
+    return fall.mean() > SIGNIFICANCE * fall.std(ddof=1) / np.sqrt(len(fall))
 
 
 def _warn_diverged(epoch):
@@ -312,5 +362,5 @@ def _warn_diverged(epoch):
         f"Training diverged in epoch {epoch + 1}: the loss is no longer finite. The last"
         " finite weights are kept. Lower learning_rate_init or scale X.",
         ConvergenceWarning,
-        stacklevel=4,
+        stacklevel=6,
     )
