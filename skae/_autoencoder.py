@@ -6,7 +6,7 @@ from numbers import Real
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skae._base import BaseAutoencoder
-from skae._linear import pca_start
+from skae._linear import logistic_start, pca_start
 from skae._losses import LOSSES
 
 
@@ -26,7 +26,7 @@ class Reconstruction:
     def unit_interval(self):
         return self.loss.unit_interval
 
-    def code(self, z, x, named):
+    def code(self, z, features, named):
         return z
 
     def code_shape(self, z):
@@ -49,13 +49,185 @@ class Reconstruction:
     def validate(self, models, x, target, i):
         return self.loss.per_sample(target, models.trainer(x, training=False))
 
+    def functions(self, models):
+        return {}
+
+    def schedule(self, epoch):
+        return {}
+
     def report(self, losses, scale, n_features):
         names = ("loss", "val_loss")
         return {name: losses[name] * scale**2 for name in names if name in losses}
 
 
 class AutoencoderTransformer(BaseAutoencoder):
-    """Autoencoder."""
+    """Autoencoder: a Keras network that encodes rows and decodes the codes again.
+
+    It takes the place of :class:`~sklearn.decomposition.PCA`. Next to the network runs
+    a linear path that starts at PCA, and the network's own contribution starts at zero,
+    so that training begins with PCA's components and is kept only where it lowers the
+    loss on held-out rows. ``init="random"`` leaves the linear path out: the classical
+    autoencoder.
+
+    Parameters
+    ----------
+    n_components : int, float in (0, 1) or None, default=2
+        The number of components of the code. A float takes as many as PCA needs to
+        explain that share of the variance. None takes what the network gives, such as
+        the flattened feature maps of a :class:`~skae.networks.ConvNetwork`.
+
+    network : Network or None, default=None
+        The layers on each side of the code, with parameters of its own; None is
+        :class:`~skae.networks.DenseNetwork` with its defaults.
+
+    code_activation : str, default="linear"
+        The name of the Keras activation of the code.
+
+    activity_l1 : float, default=0.0
+        The penalty that makes the code sparse: `activity_l1` times the mean over
+        samples of the sum of the code's absolute values is added to the loss. It does
+        not depend on the batch size.
+
+    loss : {"squared_error", "binary_crossentropy"}, default="squared_error"
+        The loss, summed over features and averaged over samples. For
+        "binary_crossentropy" the output is a sigmoid, and X must be in [0, 1].
+
+    init : {"auto", "pca", "random"}, default="auto"
+        Where training starts. "pca": at PCA, computed on all rows given to `fit`,
+        which needs a dense and linear code. "random": at random layers, without a
+        linear path. "auto": at PCA wherever it can.
+
+    optimizer : str or keras.optimizers.Optimizer, default="adam"
+        The name of a Keras optimizer, or an instance, which is copied at each fit and
+        brings its own learning rate.
+
+    learning_rate_init : float or keras.optimizers.schedules.LearningRateSchedule, \
+            default=1e-3
+        The learning rate of an optimizer given by its name.
+
+    alpha : float, default=1e-4
+        The strength of the L2 penalty on the network's weights, divided by the batch
+        size when added to the loss, as in
+        :class:`~sklearn.neural_network.MLPRegressor`.
+
+    batch_size : int or "auto", default="auto"
+        The number of rows in a batch; "auto" is ``min(200, n_samples)``. The last batch
+        of an epoch is filled up with rows of its beginning.
+
+    max_iter : int, default=200
+        The largest number of epochs. With 0 the model stays at its start.
+
+    shuffle : bool, default=True
+        Whether to draw a new order of the rows at each epoch.
+
+    tol : float, default=1e-4
+        The loss must fall by more than `tol` times the loss of the mean of X to count
+        as an improvement; for "binary_crossentropy", by more than `tol` nats per
+        feature.
+
+    n_iter_no_change : int or inf, default=10
+        The number of epochs without improvement after which training stops.
+
+    early_stopping : bool, default=True
+        Whether to set validation rows aside, stop when the loss on them no longer
+        improves, and keep the weights that did best on them, the start among them:
+        it is left only for an improvement larger than its standard error. If False,
+        the training loss decides when to stop, and the last weights are kept.
+
+    validation_fraction : float, default=0.1
+        The share of the rows to set aside for early stopping.
+
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the last fit.
+
+    callbacks : list of keras.callbacks.Callback or None, default=None
+        Called at the boundaries of fit and epochs with a Keras model on raw rows, and
+        copied at each fit.
+
+    verbose : int, default=0
+        If not 0, shows a progress bar with the losses.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the initial weights, the split into training and validation rows,
+        their order and all noise. Pass an int for the same results at each call.
+
+    Attributes
+    ----------
+    n_components_ : int
+        The number of components.
+
+    network_ : Network
+        The network that was used, a clone of `network`.
+
+    encoder_, decoder_, autoencoder_ : keras.Model
+        From raw rows to codes, from codes to rows, and both together.
+
+    mean_ : ndarray of shape (n_features,)
+        The mean of X.
+
+    explained_variance_ : ndarray of shape (n_components_,)
+        The variance of each component over the rows of X, in squared units of X. A
+        linear code is rotated and scaled after training, which leaves the model's
+        function as it is: its components are centred, uncorrelated, ordered by variance,
+        and their variances add up to the variance that the reconstruction explains.
+
+    explained_variance_ratio_ : ndarray of shape (n_components_,)
+        `explained_variance_` as shares of the variance of X.
+
+    history_ : dict of str to list of float
+        The losses after each epoch, in the units of X, by Keras' names: "loss" and,
+        with early stopping, "val_loss".
+
+    loss_curve_ : list of float
+        The training loss after each epoch.
+
+    loss_ : float
+        The training loss of the last epoch.
+
+    validation_scores_ : list of float or None
+        Minus the loss on the validation rows after each epoch; None without early
+        stopping.
+
+    n_iter_ : int
+        The number of epochs trained.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during `fit`, where X has names that are all strings.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : What it starts as.
+
+    Notes
+    -----
+    With ``loss="binary_crossentropy"`` and a linear code, the encoder starts as PCA's and
+    the decoder at the logistic regression of X on the components [2]_.
+
+    References
+    ----------
+    .. [1] Hinton, G. E. and Salakhutdinov, R. R. (2006). Reducing the dimensionality of
+       data with neural networks. Science 313, 504-507.
+
+    .. [2] Bohning, D. and Lindsay, B. G. (1988). Monotonicity of quadratic-approximation
+       algorithms. Annals of the Institute of Statistical Mathematics 40, 641-663.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.decomposition import PCA
+    >>> from skae import AutoencoderTransformer
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = AutoencoderTransformer(8, max_iter=20, random_state=0).fit(X)
+    >>> autoencoder.transform(X).shape
+    (1797, 8)
+    >>> pca = PCA(8).fit(X)
+    >>> X_pca = pca.inverse_transform(pca.transform(X))
+    >>> bool(((X - autoencoder.reconstruct(X)) ** 2).sum() < ((X - X_pca) ** 2).sum())
+    True
+    """
 
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
@@ -109,10 +281,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.random_state = random_state
 
     def _objective(self):
-        return Reconstruction(LOSSES[self.loss])
+        return Reconstruction(LOSSES[self.loss](self._allows_missing()))
 
     def _linear_start(self, X, target, pca, n_components):
-        return pca_start(pca, n_components)
+        start = pca_start(pca, n_components)
+        return logistic_start(start, X) if self._objective().unit_interval else start
 
     def _named_weights(self, start, width, mean, scale):
         width = 1.0 if width is None else width

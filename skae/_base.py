@@ -156,9 +156,10 @@ class BaseAutoencoder(
 
     def _fit(self, X, target=None, incremental=False):
         going_on = (incremental or self.warm_start) and hasattr(self, "_weights")
-        X = self._check_rows(X, reset=not going_on)
         network = DenseNetwork() if self.network is None else clone(self.network)
         network._validate_params()
+        X = self._check_rows(X, reset=not going_on, network=network)
+        import_keras()
         from skae._callbacks import Monitor
         from skae._training import Optimizer, borrowed, train
 
@@ -208,6 +209,7 @@ class BaseAutoencoder(
                 max_iter=1 if incremental else self.max_iter,
                 fitted=lambda weights: {
                     "_architecture": architecture,
+                    "_built": {},
                     **self._fitted(X, architecture, positions, weights, width),
                 },
             )
@@ -229,6 +231,7 @@ class BaseAutoencoder(
                 tolerance=self.tol * architecture.n_features,
                 patience=self.n_iter_no_change,
                 monitor=monitor,
+                schedule=objective.schedule,
                 report=lambda losses: objective.report(
                     losses, scale, architecture.n_features
                 ),
@@ -241,13 +244,14 @@ class BaseAutoencoder(
             "network_": network,
             "history_": self._course(training, going_on),
             "_weights": training.weights,
+            "_built": {},
         }
-        if not (going_on and incremental):
-            start = pca if training.weights is weights else None
+        unchanged = training.weights is weights
+        if not going_on or not (incremental or unchanged):
+            start = pca if unchanged else None
             fitted |= self._fitted(
                 X, architecture, positions, training.weights, width, start
             )
-        self._forget()
         vars(self).update(fitted)
         return self
 
@@ -271,6 +275,9 @@ class BaseAutoencoder(
         if self._starts_linear() or isinstance(self.n_components, float):
             return fit_pca(X, self.n_components, seed)
         return None
+
+    def _allows_missing(self):
+        return self.network is not None and self.network.allows_missing
 
     def _code_size(self, pca):
         """The number of components to build: None leaves it to the network."""
@@ -352,47 +359,34 @@ class BaseAutoencoder(
         """
         from skae._inference import Fitted, inference
 
+        def rotate(axes, factor, center):
+            weights[positions["rotation"]] = width[:, None] * axes * factor
+            weights[positions["inverse_rotation"]] = axes.T / width / factor
+            weights[positions["offset"]] = center / width
+            weights[positions["inverse_offset"]] = center / width
+
         rotates = architecture.rotates and width is not None
         if rotates:
-            for name, value in (
-                ("rotation", np.diag(width)),
-                ("inverse_rotation", np.diag(1 / width)),
-                ("offset", np.zeros(len(width))),
-                ("inverse_offset", np.zeros(len(width))),
-            ):
-                weights[positions[name]] = value
+            rotate(np.eye(len(width)), 1.0, np.zeros(len(width)))
         model = Fitted(inference(architecture, X.dtype), weights)
-        codes, cross, row_sum, residual = [], 0.0, 0.0, 0.0
-        mean = weights[positions["mean"]]
+        codes, unexplained = [], 0.0
         for batch in gen_batches(X.shape[0], model.batch_rows):
             rows = _dense(X[batch])
-            z = model.encode(rows)
-            codes.append(np.asarray(z, np.float64))
-            output = model.decode(z).reshape(rows.shape)
-            residual += np.square(rows - output).sum(dtype=np.float64)
-            if rotates:
-                cross = cross + codes[-1].T @ (rows - mean)
-                row_sum = row_sum + (rows - mean).sum(axis=0)
-        codes = np.concatenate(codes)
+            codes.append(model.encode(rows))
+            output = model.decode(codes[-1]).reshape(rows.shape)
+            unexplained += np.nansum(np.square(rows - output), dtype=np.float64)
+        codes = np.concatenate(codes).astype(np.float64)
         center = codes.mean(axis=0)
-        n_samples = len(codes)
         if not rotates:
-            variance = codes.var(axis=0)
-            return variance
-        covariance = (codes - center).T @ (codes - center) / max(n_samples - 1, 1)
-        variance, axes = linalg.eigh(covariance)
+            return codes.var(axis=0, ddof=1)
+        variance, axes = linalg.eigh(np.atleast_2d(np.cov(codes, rowvar=False)))
         variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
-        loadings = axes.T @ (cross - np.outer(center, row_sum))
-        _, signed = svd_flip(None, loadings, u_based_decision=False)
-        axes = axes * np.where((signed * loadings).sum(axis=1) < 0, -1.0, 1.0)
-        explained = total - residual / max(n_samples - 1, 1)
+        axes = svd_flip(axes, axes.T)[0]  # each in the direction it lies nearest to
+        explained = total - unexplained / (len(codes) - 1)
         factor = 1.0
         if explained > 0 and variance.sum() > 0:
             factor = math.sqrt(explained / variance.sum())
-        weights[positions["rotation"]] = width[:, None] * axes * factor
-        weights[positions["inverse_rotation"]] = axes.T / width / factor
-        weights[positions["offset"]] = center / width
-        weights[positions["inverse_offset"]] = center / width
+        rotate(axes, factor, center)
         return variance * factor**2
 
     def _course(self, training, going_on):
@@ -430,8 +424,9 @@ class BaseAutoencoder(
 
     # -- input
 
-    def _check_rows(self, X, *, reset):
+    def _check_rows(self, X, *, reset, network=None):
         """X as rows of numbers: validated, and flat, whatever the shape it came in."""
+        series = getattr(X, "ndim", 2) == 3
         X = validate_data(
             self,
             X,
@@ -439,7 +434,7 @@ class BaseAutoencoder(
             dtype=[np.float64, np.float32],
             order="C" if reset else None,
             allow_nd=True,
-            ensure_all_finite=True,
+            ensure_all_finite="allow-nan" if series else True,
             ensure_min_samples=2 if reset else 1,
             reset=reset,
         )
@@ -450,10 +445,12 @@ class BaseAutoencoder(
                 f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted"
                 f" with rows of shape {self._row_shape}."
             )
+        if series:
+            _check_series(X, self.network_ if network is None else network)
         return X.reshape(X.shape[0], -1) if X.ndim > 2 else X
 
     def _check_unit_interval(self, X, name="X"):
-        low, high = X.min(), X.max()
+        low, high = (X.min(), X.max()) if sparse.issparse(X) else (np.nanmin(X), np.nanmax(X))
         if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ValueError(
                 f"{self._unit_interval_reason()} needs {name} in [0, 1], but its minimum"
@@ -571,7 +568,7 @@ class BaseAutoencoder(
         for batch in gen_batches(X.shape[0], rows):
             output = self._decode(self._encode(X[batch])).reshape(-1, X.shape[1])
             difference = np.subtract(_dense(target[batch]), output, dtype=np.float64)
-            scores[batch] = -np.einsum("ij,ij->i", difference, difference)
+            scores[batch] = -np.nansum(np.square(difference), axis=1)
         return scores
 
     def _encode(self, X):
@@ -581,12 +578,13 @@ class BaseAutoencoder(
         return self._inference(Z.dtype).decode(Z)
 
     def _inference(self, dtype):
-        from skae._inference import Fitted, inference
+        if dtype not in self._built:
+            import_keras()
+            from skae._inference import Fitted, inference
 
-        compiled = vars(self).setdefault("_compiled", {})
-        if dtype not in compiled:
-            compiled[dtype] = Fitted(inference(self._architecture, dtype), self._weights)
-        return compiled[dtype]
+            compiled = inference(self._architecture, dtype)
+            self._built[dtype] = Fitted(compiled, self._weights)
+        return self._built[dtype]
 
     # -- Keras models of the fitted estimator
 
@@ -606,12 +604,11 @@ class BaseAutoencoder(
         return self._keras_models().autoencoder
 
     def _keras_models(self):
-        _fitted_only(self, "_weights")
-        if "_models" not in vars(self):
-            models = build(self._architecture, self.mean_.dtype.name)
-            models.assign(self._weights)
-            self._models = models
-        return self._models
+        built = _fitted_only(self, "_built")
+        if "models" not in built:
+            built["models"] = build(self._architecture, self.mean_.dtype.name)
+            built["models"].assign(self._weights)
+        return built["models"]
 
     # -- the course of training
 
@@ -638,15 +635,11 @@ class BaseAutoencoder(
 
     # -- state
 
-    def _forget(self):
-        """Drop what is built from the fitted state at its next use."""
-        for name in _REBUILT:
-            vars(self).pop(name, None)
-
     def __getstate__(self):
+        """Parameters and plain arrays: what is built from them is built again."""
         state = dict(super().__getstate__())
-        for name in _REBUILT:
-            state.pop(name, None)
+        if "_built" in state:
+            state["_built"] = {}
         return state
 
     @property
@@ -661,14 +654,32 @@ class BaseAutoencoder(
         return tags
 
 
-#: What a fitted estimator builds from its state when it is needed, and never stores.
-_REBUILT = ("_compiled", "_models")
-
 #: The stream of the seed that splits off validation rows; epochs have 0, 1, 2, ...
 _SPLIT = 2**32
 
 #: How far out of [0, 1] rounding may carry a scaled value.
 _ROUNDING = 1e-6
+
+
+def _check_series(X, network):
+    """Refuse NaN but for the trailing steps of series, where the network takes them."""
+    missing = np.isnan(X)
+    if not missing.any():
+        return
+    if not network.allows_missing:
+        raise ValueError(
+            "X contains NaN. Series of different lengths, which end in steps of NaN, need"
+            f" network=SequenceNetwork(...); {type(network).__name__} takes numbers only."
+        )
+    step = missing.any(axis=2)
+    if (step != missing.all(axis=2)).any() or (step[:, :-1] & ~step[:, 1:]).any():
+        raise ValueError(
+            "X contains NaN where a series has not ended: only whole steps at its end"
+            " may be NaN."
+        )
+    if step[:, 0].any():
+        row = int(step[:, 0].argmax())
+        raise ValueError(f"X contains a series without any step: row {row} is all NaN.")
 
 
 def _fitted_only(estimator, name):

@@ -154,7 +154,7 @@ class Monitor:
         replaced = None
         if self.models:
             self.callbacks.on_train_end()
-            now = [np.array(variable) for variable in self.models.variables]
+            now = [np.array(variable.numpy()) for variable in self.models.variables]
             before = (np.asarray(w, v.dtype) for w, v in zip(self.told, now, strict=True))
             if not all(map(np.array_equal, now, before)):
                 replaced = now

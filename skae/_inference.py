@@ -2,7 +2,9 @@
 
 import threading
 from collections import OrderedDict
+from functools import partial
 
+import keras
 import numpy as np
 import tensorflow as tf
 from scipy import sparse
@@ -22,9 +24,11 @@ class Inference:
 
     def __init__(self, architecture, dtype):
         models = build(architecture, dtype)
-        self.row_shape = architecture.row_shape
-        self.encoder = self._compile(models, models.encoder)
-        self.decoder = self._compile(models, models.decoder)
+        self.row_shape, self.positions = architecture.row_shape, models.positions
+        self.functions = {
+            name: self._compile(models, function, variables, shapes, dtype)
+            for name, (function, variables, shapes) in _functions(models).items()
+        }
         widest = max(
             int(np.prod(layer.output.shape[1:]))
             for core in (models.encoder_core, models.decoder_core)
@@ -33,48 +37,66 @@ class Inference:
         self.batch_rows = max(1, CALL_VALUES // widest)
 
     @staticmethod
-    def _compile(models, model):
+    def _compile(models, function, variables, shapes, dtype):
         """A concrete function of rows and weights, and which weights it takes."""
-        trainable, fixed = model.trainable_variables, model.non_trainable_variables
         order = {id(variable): i for i, variable in enumerate(models.variables)}
 
         @tf.function(autograph=False)
-        def call(x, *weights):
-            head, tail = weights[: len(trainable)], weights[len(trainable) :]
-            return model.stateless_call(head, tail, x, training=False)[0]
+        def call(*arguments):
+            inputs, weights = arguments[: len(shapes)], arguments[len(shapes) :]
+            with keras.StatelessScope(list(zip(variables, weights, strict=True))):
+                return function(*inputs)
 
         concrete = call.get_concrete_function(
-            tf.TensorSpec(model.input_shape, model.compute_dtype),
-            *(tf.TensorSpec(v.shape, v.dtype) for v in trainable + fixed),
+            *(tf.TensorSpec(shape, dtype) for shape in shapes),
+            *(tf.TensorSpec(v.shape, v.dtype) for v in variables),
         )
-        return concrete, [
-            (order[id(variable)], variable.dtype) for variable in trainable + fixed
-        ]
+        return concrete, [(order[id(v)], v.dtype) for v in variables]
+
+
+def _functions(models):
+    """What is compiled: functions, the variables that they read, and input shapes."""
+    functions = {
+        name: (partial(model, training=False), model.variables, [model.input_shape])
+        for name, model in (("encode", models.encoder), ("decode", models.decoder))
+    }
+    more = models.architecture.objective.functions(models)
+    return functions | {
+        name: (function, models.variables, shapes)
+        for name, (function, shapes) in more.items()
+    }
 
 
 class Fitted:
-    """The encoder and the decoder with the weights of one fit."""
+    """What is compiled, with the weights of one fit."""
 
     def __init__(self, inference, weights):
         self.row_shape, self.batch_rows = inference.row_shape, inference.batch_rows
-        self._encoder = self._bind(inference.encoder, weights)
-        self._decoder = self._bind(inference.decoder, weights)
+        self.named = {name: weights[i] for name, i in inference.positions.items()}
+        self.functions = {
+            name: self._bind(compiled, weights)
+            for name, compiled in inference.functions.items()
+        }
 
     @staticmethod
     def _bind(compiled, weights):
         concrete, chosen = compiled
         tensors = [tf.constant(weights[i], dtype=dtype) for i, dtype in chosen]
-        return lambda x: concrete(tf.constant(x), *tensors).numpy()
+
+        def call(*inputs):
+            found = concrete(*(tf.constant(x) for x in inputs), *tensors)
+            return tf.nest.map_structure(lambda tensor: tensor.numpy(), found)
+
+        return call
 
     def encode(self, X):
         """Codes, of shape (n_samples, n_components), of flat rows."""
-        return self._in_batches(
-            lambda rows: self._encoder(rows.reshape(-1, *self.row_shape)), X
-        )
+        encode = self.functions["encode"]
+        return self._in_batches(lambda rows: encode(rows.reshape(-1, *self.row_shape)), X)
 
     def decode(self, Z):
         """Rows, in their own shape, of codes."""
-        return self._in_batches(self._decoder, Z)
+        return self._in_batches(self.functions["decode"], Z)
 
     def _in_batches(self, call, X):
         if X.shape[0] <= self.batch_rows and not sparse.issparse(X):

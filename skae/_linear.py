@@ -1,11 +1,14 @@
 """The closed-form starts: the best linear model of each kind."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import sparse
-from sklearn.decomposition import PCA
+from scipy import linalg, sparse
+from scipy.special import expit, logit
+from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.extmath import svd_flip
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,18 @@ def fit_pca(X, n_components, random_state):
     pca : PCA
         With at most as many components as X has rows and features.
     """
+    solver = "auto"
     if not isinstance(n_components, float):
         n_components = min(n_components, *X.shape)
-    pca = PCA(n_components, random_state=random_state)
+    if sparse.issparse(X) and (
+        isinstance(n_components, float) or n_components == min(X.shape)
+    ):
+        solver = "covariance_eigh"  # ARPACK can't give all components
+    pca = PCA(n_components, svd_solver=solver, random_state=random_state)
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # constant X: 0 / 0 variance
+        if not sparse.issparse(X) and np.isnan(X.sum()):
+            X = np.where(np.isnan(X), np.nanmean(X, axis=0), X)  # series that have ended
         if X.dtype == np.float32 and not sparse.issparse(X):
             mean = X.mean(axis=0, dtype=np.float64)
             pca.fit((X - mean).astype(np.float32))
@@ -57,3 +67,137 @@ def pca_start(pca, n_components):
     variance[:found] = pca.explained_variance_
     mean = np.asarray(pca.mean_, dtype=np.float64)
     return LinearStart(mean, components.T, components, mean, variance)
+
+
+#: Rows that the logistic decoder is fitted to at most, and its iterations.
+LOGISTIC_ROWS, LOGISTIC_STEPS = 10_000, 50
+
+
+def logistic_start(start, X, ridge=1e-2):
+    """The same encoder, with the logistic regression of X on its codes for a decoder.
+
+    The intercepts and weights of all features are found together by the
+    quadratic bound of Bohning & Lindsay (1988): the logistic curvature is at most
+    1/4, so that each step ``W += 4 (Z'Z + ridge)^-1 (Z' (X - P) - ridge W)`` lowers the
+    loss, whatever the data.
+    """
+    rows = slice(None, None, max(1, X.shape[0] // LOGISTIC_ROWS))
+    X = X[rows].toarray() if sparse.issparse(X) else np.asarray(X[rows], np.float64)
+    codes = (X - start.mean) @ start.encoder
+    width = np.sqrt(np.mean(codes**2, axis=0))
+    width[width == 0] = 1.0
+    design = np.column_stack([codes / width, np.ones(len(X))])
+    gram = design.T @ design / 4
+    penalty = ridge * len(X) / 4 * np.eye(len(gram))
+    factor = linalg.cho_factor(gram + penalty)
+    weights = np.zeros((design.shape[1], X.shape[1]))
+    base = logit(np.clip(X.mean(axis=0), 1e-3, 1 - 1e-3))
+    for _ in range(LOGISTIC_STEPS):
+        errors = X - expit(design @ weights + base)
+        weights += linalg.cho_solve(factor, design.T @ errors - penalty @ weights)
+    return replace(
+        start, decoder=weights[:-1] / width[:, None], intercept=weights[-1] + base
+    )
+
+
+@dataclass(frozen=True)
+class ProbabilisticStart(LinearStart):
+    """A linear model with normal codes, in the units of X.
+
+    The prior of a code is standard normal, its posterior has the mean ``(x - mean) @
+    encoder`` and the variances `posterior_variance`, and the noise around the output
+    has the variance `noise_variance`, which the Bernoulli likelihood does without.
+    """
+
+    posterior_variance: np.ndarray
+    noise_variance: np.ndarray | None
+
+
+#: Noise variances below this share of the mean variance of a feature are rounding
+#: errors, and what takes their place.
+NO_NOISE, LEAST_NOISE = 1e-12, 1e-6
+
+
+def _probabilistic_start(mean, axes, variance, discarded, unit, beta, n_components):
+    """The linear model with the highest evidence bound at this weight of the divergence.
+
+    For the weight 1 it is probabilistic PCA (Tipping & Bishop 1999, equations 7 and 8)
+    of rows divided by `unit`. Another weight is a noise variance `beta` times as large
+    in all but the density of the noise (Lucas et al. 2019), and components that do not
+    rise above it are given up.
+
+    Parameters
+    ----------
+    axes : ndarray of shape (n_found, n_features)
+    variance : ndarray of shape (n_found,)
+        Orthonormal principal axes of ``(x - mean) / unit`` and the variances on them.
+
+    discarded : list of float
+        The variances that are left, or their mean repeated.
+
+    unit : float or ndarray of shape (n_features,)
+    """
+    variance = np.maximum(variance, 0)
+    spectrum = np.concatenate([variance, discarded])
+    typical = spectrum.sum() / axes.shape[1]
+    kept = len(variance)
+    while kept:
+        room = len(spectrum) / beta - kept
+        threshold = spectrum[kept:].sum() / room if room > 0 else np.inf
+        if threshold <= variance[kept - 1]:
+            break
+        kept -= 1
+    else:
+        threshold = spectrum.sum() * beta / len(spectrum)
+    if threshold <= NO_NOISE * typical:
+        threshold = LEAST_NOISE * typical
+    threshold = threshold if threshold > 0 else 1.0
+
+    n_found, n_features = axes.shape
+    signal = np.where(np.arange(n_found) < kept, np.maximum(variance - threshold, 0), 0)
+    total = np.where(signal > 0, variance, 1.0)
+    encoder, decoder = np.zeros((2, n_components, n_features))
+    encoder[:n_found] = axes / unit * (np.sqrt(signal) / total)[:, None]
+    decoder[:n_found] = axes * unit * np.sqrt(signal)[:, None]
+    posterior = np.ones(n_components)
+    posterior[:n_found] = np.where(signal > 0, threshold / total, 1.0)
+    noise = np.square(unit) * threshold / beta
+    return ProbabilisticStart(
+        mean, encoder.T, decoder, mean, np.ones(n_components), posterior, noise
+    )
+
+
+def ppca_start(pca, n_components, n_samples, beta=1.0):
+    """Probabilistic PCA, with scikit-learn's noise variance, for this weight of the KL.
+
+    Where nothing is discarded, the least variance that PCA kept is the noise's: that
+    leaves the density as it is.
+    """
+    axes = np.asarray(pca.components_, np.float64)
+    variance = np.asarray(pca.explained_variance_, np.float64)
+    n_left = min(n_samples, axes.shape[1]) - len(axes)
+    discarded = np.full(n_left, pca.noise_variance_, np.float64)
+    mean = np.asarray(pca.mean_, np.float64)
+    return _probabilistic_start(mean, axes, variance, discarded, 1.0, beta, n_components)
+
+
+def factor_start(X, n_components, beta=1.0):
+    """scikit-learn's FactorAnalysis, rotated so that the posterior is diagonal.
+
+    In features divided by the standard deviation of their noise, it is probabilistic
+    PCA with a noise variance of one.
+    """
+    X = X.toarray() if sparse.issparse(X) else X
+    factors = FactorAnalysis(min(n_components, *X.shape))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a start is all it is for
+        factors.fit(X)
+    unit = np.sqrt(np.asarray(factors.noise_variance_, np.float64))
+    loadings = np.asarray(factors.components_, np.float64) / unit
+    _, strength, axes = linalg.svd(loadings, full_matrices=False)
+    _, axes = svd_flip(None, axes, u_based_decision=False)
+    mean = np.asarray(factors.mean_, np.float64)
+    discarded = np.ones(X.shape[1] - len(axes))
+    return _probabilistic_start(
+        mean, axes, 1 + strength**2, discarded, unit, beta, n_components
+    )

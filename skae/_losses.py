@@ -1,11 +1,14 @@
 """Losses per sample: summed over features, in the units of the estimator's score."""
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class SquaredError:
-    """Squared error, summed over features."""
+    """Squared error, summed over features; those that are NaN are left out."""
+
+    missing: bool = False
 
     output_activation = "linear"
     unit_interval = False
@@ -13,7 +16,8 @@ class SquaredError:
     def per_sample(self, x, output):
         from keras import ops
 
-        return ops.sum(ops.square(x - output), axis=-1)
+        present, x = _present(x) if self.missing else (1.0, x)
+        return ops.sum(present * ops.square(x - output), axis=-1)
 
 
 @dataclass(frozen=True)
@@ -24,15 +28,56 @@ class BinaryCrossentropy:
     from probabilities, with no clipping, so that gradients never vanish.
     """
 
+    missing: bool = False
+
     output_activation = "sigmoid"
     unit_interval = True
 
     def per_sample(self, x, output):
         from keras import ops
 
-        return ops.sum(
-            ops.relu(output) - output * x + ops.softplus(-ops.abs(output)), axis=-1
-        )
+        present, x = _present(x) if self.missing else (1.0, x)
+        error = ops.relu(output) - output * x + ops.softplus(-ops.abs(output))
+        return ops.sum(present * error, axis=-1)
 
 
-LOSSES = {"squared_error": SquaredError(), "binary_crossentropy": BinaryCrossentropy()}
+def _present(x):
+    """1 where x is a number and 0 where it is NaN, and x with 0 in place of NaN."""
+    from keras import ops
+
+    missing = ops.isnan(x)
+    return ops.cast(~missing, x.dtype), ops.where(missing, 0.0, x)
+
+
+LOSSES = {"squared_error": SquaredError, "binary_crossentropy": BinaryCrossentropy}
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Minus the log-density of a normal distribution, of diagonal covariance."""
+
+    noise_per_feature: bool
+
+    output_activation = "linear"
+    unit_interval = False
+    has_noise = True
+
+    def per_sample(self, x, mean, log_variance):
+        from keras import ops
+
+        squared = ops.square(x - mean) * ops.exp(-log_variance)
+        return ops.sum(squared + log_variance + math.log(2 * math.pi), axis=-1) / 2
+
+
+@dataclass(frozen=True)
+class Bernoulli(BinaryCrossentropy):
+    """Minus the log-probability of binary features, from logits."""
+
+    has_noise = False
+
+
+LIKELIHOODS = {
+    "gaussian": Gaussian(noise_per_feature=False),
+    "gaussian_diag": Gaussian(noise_per_feature=True),
+    "bernoulli": Bernoulli(),
+}

@@ -80,7 +80,7 @@ class Models:
     @cached_property
     def initial(self):
         """The values that the variables had when they were made."""
-        return [np.array(variable) for variable in self.variables]
+        return [np.array(variable.numpy()) for variable in self.variables]
 
     @cached_property
     def random(self):
@@ -106,7 +106,7 @@ class Models:
                 initializer = self.random[i]
                 config = {**initializer.get_config(), "seed": draw}
                 initializer = type(initializer).from_config(config)
-                values[i] = np.array(initializer(variable.shape, dtype=variable.dtype))
+                values[i] = np.array(initializer(variable.shape, dtype=variable.dtype).numpy())
             elif variable.name == "seed_generator_state":
                 values[i] = np.array([draw, 0], dtype=values[i].dtype)
         return values
@@ -148,13 +148,16 @@ def build(architecture, dtype):
             )(features)
             if linear:
                 path = layers.Dense(architecture.n_components, name="linear_code")
-                z = layers.Add(name="code_sum")([z, path(x)])
+                numbers = x
+                if architecture.network.allows_missing:
+                    numbers = keras.ops.nan_to_num(x)  # the mean, where a series ended
+                z = layers.Add(name="code_sum")([z, path(numbers)])
                 named |= {"encoder_kernel": path.kernel, "encoder_bias": path.bias}
             else:
                 z = layers.Activation(
                     architecture.code_activation, name="code_activation"
                 )(z)
-        z = objective.code(z, x, named)
+        z = objective.code(z, features, named)
         encoder_core = keras.Model(x, z, name="encoder_network")
 
         shape = (n_features,)

@@ -55,8 +55,9 @@ class Optimizer:
         else:
             config = optimizer.get_config()
         rate = config["learning_rate"]
+        config["name"] = "optimizer"
         if isinstance(rate, Real):
-            config |= {"learning_rate": 0.001}
+            config["learning_rate"] = 0.001
         return cls(
             type(optimizer),
             json.dumps(config, sort_keys=True),
@@ -120,7 +121,7 @@ class Program:
         with building("float32", 0):
             self.optimizer = optimizer.make()
             self.optimizer.build(self.trainable)
-        self.optimizer_start = [np.array(v) for v in self.optimizer.variables]
+        self.optimizer_start = [np.array(v.numpy()) for v in self.optimizer.variables]
         n_features = architecture.n_features
         n_batches = CHUNK_VALUES // (batch_size * n_features)
         n_batches = int(np.clip(n_batches, MIN_BATCHES, MAX_BATCHES))
@@ -191,11 +192,16 @@ class Program:
         self.mean = weights[named["mean"]].astype(dtype)
         self.scale = weights[named["scale"]].astype(dtype)
 
+    def set(self, values):
+        for name, value in values.items():
+            self.models.named[name].assign(value)
+        return values
+
     def weights(self):
-        return [np.array(variable) for variable in self.models.variables]
+        return [np.array(variable.numpy()) for variable in self.models.variables]
 
     def optimizer_state(self):
-        return [np.array(variable) for variable in self.optimizer.variables]
+        return [np.array(variable.numpy()) for variable in self.optimizer.variables]
 
     def run(self, rows, order, alpha):
         """One epoch; its mean loss, in all, and of the output and of layers apart."""
@@ -264,6 +270,7 @@ def train(
     tolerance,
     patience,
     monitor,
+    schedule,
     report,
 ):
     """Train and keep the best weights.
@@ -294,6 +301,9 @@ def train(
     monitor : Monitor
         Told of each epoch, of which it sets the number; may ask to stop.
 
+    schedule : callable
+        From the number of an epoch to values of named variables, set as it begins.
+
     report : callable
         From losses in the program's units to the history's entries.
 
@@ -303,6 +313,7 @@ def train(
         Its `weights` are the very list given where the start was best.
     """
     best, history = weights, {}
+    scheduled = program.set(schedule(first_epoch))
     start = best_rows = None
     lowest, waited = np.inf, 0
     if validation is not None and monitor.max_iter > 0:
@@ -316,7 +327,10 @@ def train(
             order = np.arange(len(rows))
             if shuffle:
                 np.random.default_rng((seed, first_epoch + epoch)).shuffle(order)
-            losses = program.run(rows, order, alpha)
+            before, scheduled = scheduled, program.set(schedule(first_epoch + epoch))
+            if validation is None and scheduled != before:
+                reference = np.inf  # the loss is another one than it was
+            losses = program.run(rows, order, alpha) | scheduled
             current = losses["loss"]
             if validation is not None:
                 measured = program.measure(validation)

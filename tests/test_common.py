@@ -1,0 +1,76 @@
+"""scikit-learn's own checks, for several settings of each estimator, no exceptions."""
+
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_estimators_partial_fit_n_features,
+    check_get_feature_names_out_error,
+    check_global_output_transform_pandas,
+    check_global_set_output_transform_polars,
+    check_param_validation,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_set_output_transform_polars,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+    parametrize_with_checks,
+)
+
+from skae import AutoencoderTransformer
+from skae.networks import DenseNetwork
+
+SMALL = DenseNetwork(hidden_layer_sizes=(8,))
+
+ESTIMATORS = [
+    AutoencoderTransformer(max_iter=3, network=SMALL),
+    AutoencoderTransformer(20, init="random", max_iter=3, network=SMALL),
+    make_pipeline(
+        MinMaxScaler(clip=True),
+        AutoencoderTransformer(
+            3,
+            network=DenseNetwork(hidden_layer_sizes=()),
+            code_activation="relu",
+            loss="binary_crossentropy",
+            max_iter=3,
+            random_state=0,  # the checks seed a Pipeline, not the steps in it
+        ),
+    ),
+    AutoencoderTransformer(
+        network=DenseNetwork((8, 4), dropout=0.2, batch_normalization=True), max_iter=3
+    ),
+    AutoencoderTransformer(warm_start=True, max_iter=3, network=SMALL),
+    AutoencoderTransformer(early_stopping=False, max_iter=3, network=SMALL),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+#: What scikit-learn runs on its own estimators only.
+OWN_CHECKS = [
+    check_dataframe_column_names_consistency,
+    check_estimators_partial_fit_n_features,
+    check_get_feature_names_out_error,
+    check_global_output_transform_pandas,
+    check_global_set_output_transform_polars,
+    check_param_validation,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_set_output_transform_polars,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+]
+
+
+@pytest.mark.parametrize("check", OWN_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "estimator",
+    [estimator for estimator in ESTIMATORS if not hasattr(estimator, "steps")],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_checks_that_scikit_learn_runs_on_itself(estimator, check):
+    check(type(estimator).__name__, estimator)
