@@ -2,7 +2,6 @@
 
 from skae._autoencoder import AutoencoderTransformer
 from skae._variational import VAETransformer
+from skae._version import __version__
 
-__version__ = "0.1.0.dev0"
-
-__all__ = ["AutoencoderTransformer", "VAETransformer"]
+__all__ = ["AutoencoderTransformer", "VAETransformer", "__version__"]

@@ -1,0 +1,157 @@
+"""Callbacks: Keras' at fit and epoch boundaries, scikit-learn's, and the progress bar."""
+
+import csv
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from skae import AutoencoderTransformer
+from skae.networks import DenseNetwork
+
+keras = pytest.importorskip("keras")
+
+X = load_digits(return_X_y=True)[0][:300]
+
+
+def fit(*callbacks, **parameters):
+    return AutoencoderTransformer(
+        3,
+        network=DenseNetwork((8,)),
+        callbacks=list(callbacks),
+        random_state=0,
+        **{"max_iter": 3} | parameters,
+    ).fit(X)
+
+
+def test_csv_logger_writes_the_history(tmp_path):
+    skae = fit(keras.callbacks.CSVLogger(tmp_path / "log.csv"))
+    with open(tmp_path / "log.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["loss"]) for row in rows] == pytest.approx(skae.loss_curve_)
+    assert [float(row["val_loss"]) for row in rows] == pytest.approx(
+        skae.history_["val_loss"]
+    )
+
+
+def test_tensorboard_writes_losses_of_both_kinds(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    fit(keras.callbacks.TensorBoard(tmp_path, histogram_freq=1))
+    for kind in ("train", "validation"):
+        accumulator = EventAccumulator(str(tmp_path / kind))
+        accumulator.Reload()
+        assert "epoch_loss" in accumulator.Tags()["tensors"]
+        assert len(accumulator.Tensors("epoch_loss")) == 3
+
+
+def test_model_checkpoint_writes_a_model_on_raw_rows(tmp_path):
+    path = tmp_path / "{epoch}.keras"
+    skae = fit(keras.callbacks.ModelCheckpoint(path), early_stopping=False)
+    loaded = keras.saving.load_model(tmp_path / "3.keras")
+    np.testing.assert_allclose(
+        loaded(X.astype(np.float32)).numpy(), skae.reconstruct(X), atol=1e-3
+    )
+
+
+def test_learning_rate_scheduler_sets_the_rate():
+    stopped = fit(
+        keras.callbacks.LearningRateScheduler(lambda epoch: 1e-3 if epoch == 0 else 0.0),
+        early_stopping=False,
+        alpha=0,
+        shuffle=False,
+        tol=0,
+    )
+    losses = stopped.loss_curve_
+    assert losses[1] < losses[0]
+    assert losses[2] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_lambda_callback_hears_of_each_epoch_and_may_stop():
+    heard = []
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    callback = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: heard.append("begin"),
+        on_epoch_end=lambda epoch, logs: heard.append((epoch, sorted(logs))),
+        on_train_end=lambda logs: heard.append("end"),
+    )
+    skae = fit(callback, Stop(), max_iter=9)
+    assert heard == ["begin", (0, ["loss", "val_loss"]), (1, ["loss", "val_loss"]), "end"]
+    assert skae.n_iter_ == 2
+
+
+def test_early_stopping_of_keras_puts_its_best_weights_back():
+    stop = keras.callbacks.EarlyStopping(
+        monitor="loss", mode="max", patience=1, restore_best_weights=True
+    )
+    first = fit(early_stopping=False, max_iter=1)
+    skae = fit(stop, early_stopping=False, max_iter=9)
+    assert skae.n_iter_ == 2
+    np.testing.assert_allclose(skae.score(X), first.score(X), rtol=1e-5)
+
+
+def test_callbacks_are_copied():
+    callback = keras.callbacks.EarlyStopping(monitor="loss")
+    fit(callback)
+    assert callback.model is None
+
+
+class OnBatch(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        OnBatch(),
+        keras.callbacks.TensorBoard(update_freq="batch"),
+        keras.callbacks.ModelCheckpoint("x.keras", save_freq=10),
+        keras.callbacks.LambdaCallback(on_train_batch_begin=print),
+    ],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_callbacks_of_batches_are_refused_by_name(callback):
+    with pytest.raises(ValueError, match=type(callback).__name__):
+        fit(callback)
+
+
+def test_what_is_no_callback_is_refused():
+    with pytest.raises(TypeError, match="callbacks must be a list of Keras callbacks"):
+        fit(print)
+
+
+def test_verbose_shows_a_progress_bar_and_0_prints_nothing(capfd):
+    fit(verbose=0)
+    assert capfd.readouterr() == ("", "")
+    fit(verbose=1)
+    out = capfd.readouterr().out
+    assert "3/3" in out
+    assert "val_loss" in out
+
+
+def test_scikit_learns_scoring_monitor():
+    callback = pytest.importorskip("sklearn.callback")
+    monitor = callback.ScoringMonitor(
+        scoring=lambda estimator, X, y=None: {"score": estimator.score(X)}
+    )
+    skae = AutoencoderTransformer(
+        3, network=DenseNetwork((8,)), early_stopping=False, max_iter=3, random_state=0
+    )
+    skae.set_callbacks(monitor).fit(X)
+    scores = [
+        row["score"] for row in monitor.get_logs().data if row["task_name"] == "epoch"
+    ]
+    assert len(scores) == 3
+    assert scores[-1] == pytest.approx(skae.score(X), rel=1e-6)
+
+
+def test_scikit_learns_progress_bar(capsys):
+    callback = pytest.importorskip("sklearn.callback")
+    skae = AutoencoderTransformer(3, network=DenseNetwork((8,)), max_iter=2)
+    skae.set_callbacks(callback.ProgressBar()).fit(X)
+    assert "AutoencoderTransformer" in capsys.readouterr().out

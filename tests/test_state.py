@@ -1,0 +1,118 @@
+"""State: plain arrays that pickle to the same bytes and give the same bits anywhere."""
+
+import copy
+import io
+import pickle
+import pickletools
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits
+
+from skae import AutoencoderTransformer
+from skae.networks import DenseNetwork
+
+X = load_digits(return_X_y=True)[0]
+
+
+@pytest.fixture(scope="module", params=["linear", "relu"])
+def fitted(request):
+    return AutoencoderTransformer(
+        5,
+        network=DenseNetwork((16,), batch_normalization=True),
+        code_activation=request.param,
+        max_iter=3,
+        random_state=0,
+    ).fit(X)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda estimator, path: pickle.loads(pickle.dumps(estimator)),
+        lambda estimator, path: copy.deepcopy(estimator),
+        lambda estimator, path: joblib.load(joblib.dump(estimator, path)[0]),
+        lambda estimator, path: joblib.load(
+            joblib.dump(estimator, path)[0], mmap_mode="r"
+        ),
+    ],
+    ids=["pickle", "deepcopy", "joblib", "memory map"],
+)
+def test_copies_give_the_same_bits(fitted, copied, tmp_path):
+    expected = fitted.transform(X)
+    other = copied(fitted, tmp_path / "fitted.joblib")
+    assert_array_equal(other.transform(X), expected)
+    assert_array_equal(other.reconstruct(X), fitted.reconstruct(X))
+    assert_array_equal(other.encoder_(X).numpy(), fitted.encoder_(X).numpy())
+
+
+def test_a_fresh_process_gives_the_same_bits(fitted, tmp_path):
+    path = tmp_path / "fitted.pickle"
+    path.write_bytes(pickle.dumps(fitted))
+    script = (
+        "import pickle, sys\n"
+        "from sklearn.datasets import load_digits\n"
+        f"fitted = pickle.load(open({str(path)!r}, 'rb'))\n"
+        "assert 'keras' not in sys.modules\n"
+        "X = load_digits(return_X_y=True)[0]\n"
+        "sys.stdout.buffer.write(fitted.transform(X).tobytes())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout == fitted.transform(X).tobytes()
+
+
+def test_pickles_are_byte_equal_and_hold_nothing_of_keras(fitted):
+    first = pickle.dumps(fitted)
+    fitted.transform(X), fitted.autoencoder_
+    assert pickle.dumps(fitted) == first
+    names = [str(arg) for _, arg, _ in pickletools.genops(first) if isinstance(arg, str)]
+    modules = {name.split(".")[0] for name in names}
+    assert not modules & {"keras", "tensorflow"}
+
+
+def test_two_fits_with_one_seed_pickle_to_the_same_bytes():
+    def bytes_of():
+        skae = AutoencoderTransformer(3, network=DenseNetwork((8,)), max_iter=2)
+        return pickle.dumps(skae.set_params(random_state=0).fit(X))
+
+    assert bytes_of() == bytes_of()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_keras_models_agree_with_the_methods(dtype):
+    import keras
+
+    rows = X.astype(dtype)
+    skae = AutoencoderTransformer(4, max_iter=3, random_state=0).fit(rows)
+    codes = skae.transform(rows)
+    tolerance = 1e-4 if dtype == np.float32 else 1e-10
+    assert isinstance(skae.encoder_, keras.Model)
+    assert_allclose(skae.encoder_(rows).numpy(), codes, atol=tolerance)
+    assert_allclose(
+        skae.decoder_(codes).numpy(), skae.inverse_transform(codes), atol=tolerance
+    )
+    assert_allclose(
+        skae.autoencoder_(rows).numpy(), skae.reconstruct(rows), atol=tolerance
+    )
+
+
+def test_a_keras_model_can_be_saved_and_loaded_safely(fitted, tmp_path):
+    import keras
+
+    path = tmp_path / "autoencoder.keras"
+    fitted.autoencoder_.save(path)
+    loaded = keras.saving.load_model(path, safe_mode=True)
+    assert_allclose(loaded(X).numpy(), fitted.reconstruct(X), atol=1e-10)
+
+
+def test_unpickling_needs_no_code_but_arrays_and_estimators(fitted):
+    class Careful(pickle.Unpickler):
+        def find_class(self, module, name):
+            assert module.split(".")[0] in {"skae", "sklearn", "numpy"}, (module, name)
+            return super().find_class(module, name)
+
+    Careful(io.BytesIO(pickle.dumps(fitted))).load()

@@ -1,0 +1,270 @@
+"""The training loop: few programs, the same bits, nothing lost, nothing of the caller's touched."""
+
+import os
+import random
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+
+from skae import AutoencoderTransformer
+from skae.networks import DenseNetwork
+
+SMALL = DenseNetwork(hidden_layer_sizes=(16,), dropout=0.1)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits(return_X_y=True)[0]
+
+
+def small(**parameters):
+    return AutoencoderTransformer(
+        4, **{"network": SMALL, "max_iter": 3, "random_state": 0} | parameters
+    )
+
+
+def test_nothing_is_compiled_again_for_other_rows_or_values(digits):
+    import skae._training as training
+
+    def traces():
+        return {key: kept.n_traces for key, kept in training._programs.items()}
+
+    small(batch_size=32).fit(digits)
+    before = traces()
+    assert list(before.values())[-1] == 2  # one trains, one validates
+    for n_samples in (50, 777, 1797):
+        small(
+            batch_size=32,
+            learning_rate_init=1e-4 * n_samples,
+            alpha=1.0,
+            activity_l1=0.1,
+            tol=0,
+            random_state=n_samples,
+        ).fit(digits[:n_samples] + n_samples)
+    assert traces() == before
+
+
+def test_transform_is_traced_once_for_any_number_of_rows(digits):
+    skae = small().fit(digits)
+    skae.transform(digits)
+    compiled = skae._inference(digits.dtype)
+    for n_samples in (1, 7, 500):
+        skae.transform(digits[:n_samples])
+        assert skae._inference(digits.dtype) is compiled
+    import skae._inference as inference
+
+    n_kept = len(inference._kept)
+    small(random_state=1).fit(digits).transform(digits)
+    assert len(inference._kept) == n_kept
+
+
+def test_programs_kept_are_bounded(digits):
+    import skae._training as training
+
+    for size in range(1, training.MAX_PROGRAMS + 3):
+        small(network=DenseNetwork((size,)), max_iter=0).fit(digits[:20])
+    assert len(training._programs) <= training.MAX_PROGRAMS
+
+
+SCRIPT = """
+import sys
+import numpy as np
+from sklearn.datasets import load_digits
+from skae import AutoencoderTransformer
+from skae.networks import DenseNetwork
+if "deterministic" in sys.argv:
+    import tensorflow
+    tensorflow.config.experimental.enable_op_determinism()
+X = load_digits(return_X_y=True)[0]
+network = DenseNetwork(hidden_layer_sizes=(16,), dropout=0.1)
+skae = AutoencoderTransformer(4, network=network, max_iter=3, random_state=0).fit(X)
+sys.stdout.buffer.write(skae.transform(X).tobytes())
+"""
+
+
+@pytest.mark.parametrize("how", ["plain", "deterministic"])
+def test_same_seed_same_bits_in_a_fresh_process_and_nothing_printed(digits, how):
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, how],
+        capture_output=True,
+        env=environment,
+        check=True,
+    )
+    codes = small().fit(digits).transform(digits)
+    assert done.stdout == codes.tobytes()
+    assert done.stderr == b""
+
+
+def test_same_seed_same_bits_after_unrelated_keras_work(digits):
+    import keras
+
+    codes = small().fit(digits).transform(digits)
+    keras.utils.set_random_seed(7)
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(3)])
+    model.compile("adam", "mse")
+    model.fit(digits, digits[:, :3], epochs=1, verbose=0)
+    assert_array_equal(small().fit(digits).transform(digits), codes)
+    assert_array_equal(
+        small(random_state=np.random.RandomState(0)).fit(digits).transform(digits), codes
+    )
+    assert not np.array_equal(small(random_state=1).fit(digits).transform(digits), codes)
+
+
+def test_the_callers_random_state_and_settings_are_left_alone(digits):
+    import keras
+    import tensorflow as tf
+
+    def draws():
+        keras.utils.set_random_seed(3)
+        yield
+        yield (
+            random.random(),
+            np.random.random(),
+            float(tf.random.uniform(())),
+            float(keras.random.uniform(())),
+        )
+
+    undisturbed = draws()
+    next(undisturbed)
+    expected = next(undisturbed)
+    environment, filters = dict(os.environ), list(warnings.filters)
+    settings = keras.config.floatx(), keras.config.dtype_policy().name
+    disturbed = draws()
+    next(disturbed)
+    skae = small(network=DenseNetwork((9,), dropout=0.5), verbose=0).fit(digits)
+    skae.inverse_transform(skae.transform(digits))
+    assert skae.encoder_ is not None
+    assert next(disturbed) == expected
+    assert dict(os.environ) == environment
+    assert list(warnings.filters) == filters
+    assert (keras.config.floatx(), keras.config.dtype_policy().name) == settings
+
+
+def test_importing_it_imports_neither_keras_nor_tensorflow():
+    script = (
+        "import sys, random, numpy\n"
+        "random.seed(0); numpy.random.seed(0)\n"
+        "state = random.getstate(), numpy.random.get_state()[1].tolist()\n"
+        "import skae, skae.networks\n"
+        "from sklearn.base import clone\n"
+        "estimator = clone(skae.AutoencoderTransformer(3, network=skae.networks.DenseNetwork()))\n"
+        "repr(estimator.set_params(network__activation='relu'))\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"
+        "assert state == (random.getstate(), numpy.random.get_state()[1].tolist())\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_another_backend_is_refused(digits):
+    script = (
+        "import numpy, skae\n"
+        "try:\n"
+        "    skae.AutoencoderTransformer().fit(numpy.eye(9))\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "KERAS_BACKEND is set to 'jax'" in done.stdout
+
+
+def test_a_failed_import_shows_what_was_held_back():
+    script = (
+        "import sys, types, os\n"
+        "class Broken:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'tensorflow':\n"
+        "            os.write(2, b'why it failed')\n"
+        "            raise ImportError('no tensorflow')\n"
+        "sys.meta_path.insert(0, Broken())\n"
+        "from skae._keras import import_keras\n"
+        "try:\n"
+        "    import_keras()\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "no tensorflow" in done.stdout
+    assert "why it failed" in done.stderr
+
+
+# -- when things go wrong
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_divergence_keeps_the_last_finite_weights(digits, early_stopping):
+    skae = small(
+        learning_rate_init=1e3,
+        optimizer="sgd",
+        network=DenseNetwork((16,)),
+        max_iter=20,
+        early_stopping=early_stopping,
+    )
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        skae.fit(digits)
+    assert np.isfinite(skae.transform(digits)).all()
+    assert np.isfinite(skae.reconstruct(digits)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_huge_values_give_finite_weights_or_a_clear_error(digits, dtype):
+    X = (digits * 1e30).astype(dtype)
+    try:
+        skae = small().fit(X)
+    except ValueError as error:
+        assert "X" in str(error)
+    else:
+        assert np.isfinite(skae.transform(X)).all()
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_an_interrupt_leaves_a_usable_estimator(digits, early_stopping):
+    import keras
+
+    def interrupt(epoch, logs):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=interrupt)]
+    skae = small(callbacks=callbacks, max_iter=9, early_stopping=early_stopping)
+    with pytest.warns(UserWarning, match="interrupted"):
+        skae.fit(digits)
+    assert skae.n_iter_ == 3
+    assert np.isfinite(skae.transform(digits)).all()
+
+
+def test_a_failed_refit_leaves_the_old_fit_whole(digits):
+    import keras
+
+    def fail(epoch, logs):
+        raise RuntimeError("in the middle")
+
+    skae = small().fit(digits)
+    before, state = skae.transform(digits), dict(vars(skae))
+    skae.callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=fail)]
+    with pytest.raises(RuntimeError, match="in the middle"):
+        skae.fit(digits[:, :32])
+    skae.callbacks = None
+    assert vars(skae) == state
+    assert_array_equal(skae.transform(digits), before)
+
+
+def test_early_stopping_stops_and_keeps_the_best(digits):
+    skae = small(network=DenseNetwork((16,)), max_iter=400, n_iter_no_change=3, tol=1e-2)
+    skae.fit(digits)
+    assert skae.n_iter_ < 400
+    assert len(skae.validation_scores_) == skae.n_iter_ == len(skae.loss_curve_)
+    late = skae.validation_scores_[-4:]
+    assert max(late) - late[0] < 1e-2 * digits.var(axis=0).sum()
