@@ -205,7 +205,7 @@ class BaseAutoencoder(
             scale = float(weights[positions["scale"]])
             monitor = Monitor(
                 self,
-                X,
+                X if sparse.issparse(X) else X.reshape(-1, *self._row_shape),
                 max_iter=1 if incremental else self.max_iter,
                 fitted=lambda weights: {
                     "_architecture": architecture,

@@ -81,7 +81,8 @@ class Monitor:
     """
 
     def __init__(self, estimator, X, *, max_iter, fitted):
-        self.estimator, self.X, self.fitted = estimator, X, fitted
+        self.estimator, self.fitted = estimator, fitted
+        self.task = {"estimator": estimator, "X": X, "y": X}  # its target is its input
         self.max_iter = max_iter
         self.callbacks = check_callbacks(estimator.callbacks)
         self.context = estimator._init_callback_context(max_subtasks=max_iter)
@@ -106,7 +107,7 @@ class Monitor:
 
     def begin(self):
         if self.context is not None:
-            self.context.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
+            self.context.call_on_fit_task_begin(**self.task)
         if self.estimator.verbose:
             self.bar = keras.utils.Progbar(self.max_iter, unit_name="epoch")
         if self.models:
@@ -115,7 +116,7 @@ class Monitor:
     def epoch_begin(self, epoch, program):
         if self.context is not None:
             self.epoch = self.context.subcontext(task_name="epoch")
-            self.epoch.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
+            self.epoch.call_on_fit_task_begin(**self.task)
         if self.models:
             self.callbacks.on_epoch_begin(epoch)
             self._follow_learning_rate(program)
@@ -132,8 +133,7 @@ class Monitor:
             stop = bool(model.stop_training)
         if self.context is not None:
             stop |= self.epoch.call_on_fit_task_end(
-                estimator=self.estimator,
-                X=self.X,
+                **self.task,
                 reconstruction_attributes=lambda: self.fitted(program.weights()),
             )
         if self.bar is not None:
@@ -160,8 +160,7 @@ class Monitor:
                 replaced = now
         if self.context is not None:
             self.context.call_on_fit_task_end(
-                estimator=self.estimator,
-                X=self.X,
+                **self.task,
                 reconstruction_attributes=lambda: self.fitted(program.weights()),
             )
         return replaced

@@ -1,7 +1,10 @@
 """Keras layers that an autoencoder needs and Keras does not have."""
 
+import math
+
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 
@@ -16,7 +19,7 @@ class Standardize(keras.layers.Layer):
     """
 
     def __init__(self, inverse=False, **kwargs):
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         self.inverse = inverse
 
     def build(self, input_shape):
@@ -44,7 +47,7 @@ class Rotate(keras.layers.Layer):
     """``(z - offset) @ matrix``, or ``z @ matrix + offset`` for the way back."""
 
     def __init__(self, inverse=False, **kwargs):
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         self.inverse = inverse
 
     def build(self, input_shape):
@@ -213,3 +216,107 @@ class ActivityPenalty(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+@keras.saving.register_keras_serializable("skae")
+class Corruption(keras.layers.Layer):
+    """Noise on standardised rows, drawn afresh for every batch while training.
+
+    The weights say how much, and are not trained: the `level`, and the `unit` that it
+    is in; the values `low` and `high` that noise stays between or puts in place; the
+    `mean` and `scale` that rows have been standardised by. NaN stays NaN.
+
+    Parameters
+    ----------
+    noise : {"gaussian", "masking", "salt_and_pepper"} or callable
+        A callable takes rows in their own units and the seed generator.
+
+    clips : bool, default=False
+        Whether to clip noisy rows to `low` and `high`.
+
+    algorithm : {"auto_select", "threefry"}, default="auto_select"
+        TensorFlow's random numbers: XLA takes a hundred times as long for those that
+        it selects itself on a CPU as for "threefry", which it alone knows.
+
+    seed : int or None, default=None
+        The seed of the noise.
+    """
+
+    def __init__(self, noise, clips=False, algorithm="auto_select", seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.noise, self.clips, self.algorithm = noise, clips, algorithm
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape):
+        features = input_shape[1:]
+        for name, shape in (
+            ("level", ()),
+            ("unit", ()),
+            ("low", features),
+            ("high", features),
+            ("mean", features),
+            ("scale", ()),
+        ):
+            weight = self.add_weight(
+                shape=shape, initializer="zeros", trainable=False, name=name
+            )
+            setattr(self, name, weight)
+
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs
+        noisy = self._custom if callable(self.noise) else getattr(self, f"_{self.noise}")
+        noisy = noisy(inputs)
+        return ops.clip(noisy, self.low, self.high) if self.clips else noisy
+
+    def _uniform(self, x, low=0.0):
+        return tf.random.stateless_uniform(
+            ops.shape(x),
+            ops.cast(self.seed_generator.next(), "int32"),
+            low,
+            1.0,
+            x.dtype,
+            alg=self.algorithm,
+        )
+
+    def _gaussian(self, x):
+        normal = math.sqrt(2) * ops.erfinv(self._uniform(x, low=_ABOVE_MINUS_ONE))
+        return x + self.level * self.unit * normal
+
+    def _masking(self, x):
+        masked = self._uniform(x) < self.level
+        return ops.where(masked & ~ops.isnan(x), -self.mean / self.scale, x)
+
+    def _salt_and_pepper(self, x):
+        drawn = self._uniform(x)
+        end = ops.where(drawn < self.level / 2, self.low, self.high)
+        return ops.where((drawn < self.level) & ~ops.isnan(x), end, x)
+
+    def _custom(self, x):
+        noisy = self.noise(x * self.scale + self.mean, self.seed_generator)
+        noisy = ops.convert_to_tensor(noisy, x.dtype)
+        if noisy.shape != x.shape:
+            raise ValueError(
+                f"noise must return rows of the shape that it is given, {x.shape}. Got"
+                f" {noisy.shape}."
+            )
+        return (noisy - self.mean) / self.scale
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "noise": self.noise,
+            "clips": self.clips,
+            "algorithm": self.algorithm,
+            "seed": self.seed,
+        }
+
+
+#: The least number that the inverse error function is finite at, in float32.
+_ABOVE_MINUS_ONE = float(np.nextafter(np.float32(-1), np.float32(0)))
+
+

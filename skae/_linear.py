@@ -73,8 +73,10 @@ def pca_start(pca, n_components):
 LOGISTIC_ROWS, LOGISTIC_STEPS = 10_000, 50
 
 
-def logistic_start(start, X, ridge=1e-2):
-    """The same encoder, with the logistic regression of X on its codes for a decoder.
+def logistic_start(start, X, target=None, ridge=1e-2):
+    """The same encoder, with the logistic regression on its codes for a decoder.
+
+    It is that of X on the codes of X, or of `target` where they are those of noisy rows.
 
     The intercepts and weights of all features are found together by the
     quadratic bound of Bohning & Lindsay (1988): the logistic curvature is at most
@@ -84,6 +86,7 @@ def logistic_start(start, X, ridge=1e-2):
     rows = slice(None, None, max(1, X.shape[0] // LOGISTIC_ROWS))
     X = X[rows].toarray() if sparse.issparse(X) else np.asarray(X[rows], np.float64)
     codes = (X - start.mean) @ start.encoder
+    X = X if target is None else target[rows]
     width = np.sqrt(np.mean(codes**2, axis=0))
     width[width == 0] = 1.0
     design = np.column_stack([codes / width, np.ones(len(X))])
@@ -201,3 +204,82 @@ def factor_start(X, n_components, beta=1.0):
     return _probabilistic_start(
         mean, axes, 1 + strength**2, discarded, unit, beta, n_components
     )
+
+
+#: Features up to which the covariance of all of them is computed.
+COVARIANCE_FEATURES = 4096
+
+
+def shrunken_start(pca, n_components, noise_variance):
+    """The best linear denoiser for noise of one variance: PCA, its codes shrunken.
+
+    `denoiser_start` in closed form: noise of the covariance ``noise_variance * I``
+    leaves the axes as they are, and each code is multiplied by the share of the clean
+    variance in its own.
+    """
+    start = pca_start(pca, n_components)
+    noisy = start.explained_variance + noise_variance
+    share = start.explained_variance / np.where(noisy > 0, noisy, 1.0)
+    share = share if noise_variance > 0 else np.ones_like(share)
+    return replace(
+        start,
+        encoder=start.encoder * share,
+        explained_variance=start.explained_variance * share,
+    )
+
+
+def denoiser_start(moments, n_components, axes=None):
+    """The best linear denoiser of rank `n_components`: the reduced-rank Wiener filter.
+
+    Of the maps of rank k from noisy rows y to clean rows x, ``U U' G S^-1`` has the
+    least expected squared error, where ``S = cov(y)``, ``G = cov(x, y)`` and U are the
+    first k eigenvectors of ``G S^-1 G'`` (Izenman 1975, theorem 1; Brillinger 1981,
+    theorem 10.2.1). Directions without noisy variance are left out of ``S^-1``.
+
+    Parameters
+    ----------
+    moments : iterable of (clean, noisy, variance)
+        By chunks of rows: what they were, the expectation over the noise of what they
+        become, and its variance, which is independent between features.
+
+    axes : ndarray of shape (n_features, n_axes) or None, default=None
+        Where to look at noisy rows alone; None is everywhere.
+
+    Returns
+    -------
+    start : LinearStart
+        Of noisy rows the codes are uncorrelated, and have the variances
+        `explained_variance`.
+    """
+    n_samples, origin = 0, None
+    for clean, noisy, variance in moments:
+        if origin is None:  # near both means, for the sake of precision
+            origin = clean.mean(axis=0), noisy.mean(axis=0)
+            x_sum, y_sum, spread, cross, square = (0.0,) * 5
+        x, y = clean - origin[0], noisy - origin[1]
+        seen = y if axes is None else y @ axes
+        n_samples += len(x)
+        x_sum, y_sum = x_sum + x.sum(axis=0), y_sum + y.sum(axis=0)
+        spread = spread + np.broadcast_to(variance, x.shape).sum(axis=0)
+        cross, square = cross + x.T @ seen, square + seen.T @ seen
+    x_mean, y_mean, spread = x_sum / n_samples, y_sum / n_samples, spread / n_samples
+    seen = y_mean if axes is None else y_mean @ axes
+    noise = np.diag(spread) if axes is None else axes.T @ (spread[:, None] * axes)
+    cross = cross / n_samples - np.outer(x_mean, seen)
+    variance, basis = linalg.eigh(square / n_samples - np.outer(seen, seen) + noise)
+
+    kept = variance > variance[-1] * len(variance) * np.finfo(float).eps
+    whiten = basis[:, kept] / np.sqrt(variance[kept])
+    loadings = cross @ whiten
+    axes_out, strength, _ = linalg.svd(loadings, full_matrices=False)
+    found = min(n_components, len(strength))
+    _, axes_out = svd_flip(None, axes_out.T[:found], u_based_decision=False)
+
+    encoder, decoder = np.zeros((2, n_components, len(x_mean)))
+    codes = axes_out @ loadings @ whiten.T
+    encoder[:found] = codes if axes is None else codes @ axes.T
+    decoder[:found] = axes_out
+    explained = np.zeros(n_components)
+    explained[:found] = strength[:found] ** 2
+    mean, intercept = origin[1] + y_mean, origin[0] + x_mean
+    return LinearStart(mean, encoder.T, decoder, intercept, explained)

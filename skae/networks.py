@@ -28,6 +28,9 @@ class Network(BaseEstimator):
     #: convolutions down on a CPU.
     jit_compile = True
 
+    #: Whether rows may end in steps of NaN.
+    allows_missing = False
+
     def encode(self, x):
         """Build the layers from the input to the features that the code is made of.
 

@@ -99,11 +99,6 @@ class ReconstructionDisplay:
         }
         rows = {name: images for name, images in rows.items() if images is not None}
         kwargs = {"vmin": np.min(self.X), "vmax": np.max(self.X), **kwargs}
-        if self.X.ndim == 4:  # colours are clipped by imshow, but not scaled
-            rows = {
-                name: np.clip((images - kwargs["vmin"]) / np.ptp(self.X), 0, 1)
-                for name, images in rows.items()
-            }
         _draw(self, ax, np.stack(list(rows.values())), **kwargs)
         _label_rows(self.ax_, list(rows))
         return self
@@ -151,9 +146,8 @@ decomposition.PCA` too.
         -------
         display : ReconstructionDisplay
         """
-        X = np.asarray(X)[:n_images]
-        if X_noisy is not None:
-            X_noisy = np.asarray(X_noisy)[:n_images]
+        X = X[:n_images]
+        X_noisy = None if X_noisy is None else X_noisy[:n_images]
         codes = estimator.transform(X if X_noisy is None else X_noisy)
         return cls.from_predictions(
             X,
@@ -208,7 +202,7 @@ decomposition.PCA` too.
         display : ReconstructionDisplay
         """
         images = [
-            None if rows is None else _images(np.asarray(rows)[:n_images], image_shape)
+            None if rows is None else _images(rows[:n_images], image_shape)
             for rows in (X, X_reconstructed, X_noisy)
         ]
         return cls(images[0], images[1], X_noisy=images[2]).plot(ax, **kwargs)
@@ -313,7 +307,7 @@ class CodeDisplay:
         -------
         display : CodeDisplay
         """
-        codes = estimator.transform(np.asarray(X)[:n_images])
+        codes = estimator.transform(X[:n_images])
         return cls.from_predictions(
             codes,
             n_images=n_images,
@@ -603,7 +597,7 @@ class ManifoldDisplay:
         _draw(self, ax, self.images, gap=0, figsize=(6, 6), **kwargs)
         height, width = self.images.shape[2:4]
         n = len(self.quantiles)
-        shown = np.unique(np.linspace(0, n - 1, min(n, 5)).astype(int))
+        shown = np.unique([0, n // 4, (n - 1) // 2, n - 1 - n // 4, n - 1])
         labels = [f"{self.quantiles[i]:.1f}" for i in shown]
         self.ax_.set_axis_on()
         self.ax_.set_xticks((shown + 0.5) * width - 0.5, labels)
@@ -792,7 +786,7 @@ def _images(rows: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
         shape = (side, side)
     if len(shape) == 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) == 3 and shape[-1] != 3 or len(shape) not in (2, 3):
+    if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
         raise ValueError(
             "image_shape must be (height, width) or (height, width, 3)."
             f" Got {tuple(shape)!r}."
@@ -801,10 +795,9 @@ def _images(rows: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
 
 
 def _mosaic(grid: np.ndarray, gap: int) -> np.ndarray:
-    """Images of shape (rows, columns, height, width, ...) as one, with gaps of NaN."""
+    """Images of shape (rows, columns, height, width, ...) as one, NaN in the gaps."""
     pad = [(0, 0), (0, 0), (0, gap), (0, gap), *[(0, 0)] * (grid.ndim - 4)]
-    value = np.nan if grid.ndim == 4 else 1.0
-    grid = np.pad(np.asarray(grid, np.float64), pad, constant_values=value)
+    grid = np.pad(np.asarray(grid, np.float64), pad, constant_values=np.nan)
     rows, columns, height, width = grid.shape[:4]
     one = grid.swapaxes(1, 2).reshape(rows * height, columns * width, *grid.shape[4:])
     return one[: rows * height - gap, : columns * width - gap]
@@ -824,7 +817,12 @@ def _draw(
         figsize = (width, min(12.0, width * mosaic.shape[0] / mosaic.shape[1] + 0.3))
     display.ax_ = _axes(display, ax, figsize)
     display.figure_ = display.ax_.figure
-    kwargs = {"cmap": "gray", **kwargs}
+    kwargs = {"cmap": "gray", "interpolation": "nearest", **kwargs}
+    if mosaic.ndim == 3:  # imshow clips colours, and does not scale them
+        low = kwargs.pop("vmin", np.nanmin(mosaic))
+        high = kwargs.pop("vmax", np.nanmax(mosaic))
+        mosaic = np.clip((mosaic - low) / (high - low or 1.0), 0, 1)
+        mosaic = np.nan_to_num(mosaic, nan=1.0)
     display.image_ = display.ax_.imshow(mosaic, **kwargs)
     display.ax_.set_axis_off()
     return display
