@@ -297,8 +297,11 @@ class BaseAutoencoder(
             mean, total = _mean_and_total_variance(X)
         else:
             mean, total = np.asarray(pca.mean_, np.float64), _total_variance(pca)
-        scale = math.sqrt(total / len(mean))
-        scale = scale if 0 < scale < np.inf else 1.0
+        if not np.isfinite(total):
+            raise ValueError(
+                "X's values are too large: their variance is not finite. Scale X."
+            )
+        scale = math.sqrt(total / len(mean)) or 1.0
         if architecture.objective.unit_interval:
             mean, scale = np.zeros_like(mean), 1.0
         named = {"mean": mean, "scale": scale, "output_mean": mean, "output_scale": scale}
@@ -336,9 +339,9 @@ class BaseAutoencoder(
             total = _total_variance(pca)
         else:
             variance = self._orient(X, architecture, positions, weights, width, total)
-        fitted["explained_variance_"] = variance.astype(X.dtype)
+        fitted["explained_variance_"] = variance
         share = variance / total if total > 0 else np.zeros_like(variance)
-        fitted["explained_variance_ratio_"] = share.astype(X.dtype)
+        fitted["explained_variance_ratio_"] = share
         fitted["n_components_"] = len(variance)
         return fitted
 
@@ -374,7 +377,8 @@ class BaseAutoencoder(
             rows = _dense(X[batch])
             codes.append(model.encode(rows))
             output = model.decode(codes[-1]).reshape(rows.shape)
-            unexplained += np.nansum(np.square(rows - output), dtype=np.float64)
+            error = np.subtract(rows, output, dtype=np.float64)
+            unexplained += np.nansum(np.square(error))
         codes = np.concatenate(codes).astype(np.float64)
         center = codes.mean(axis=0)
         if not rotates:
@@ -694,8 +698,10 @@ def _dense(X):
 
 
 def _total_variance(pca):
-    first = pca.explained_variance_[0]
-    return float(first / pca.explained_variance_ratio_[0]) if first > 0 else 0.0
+    first = float(pca.explained_variance_[0])
+    if not np.isfinite(first):
+        return np.inf
+    return first / float(pca.explained_variance_ratio_[0]) if first > 0 else 0.0
 
 
 def _mean_and_total_variance(X):

@@ -506,7 +506,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
                 f" none. Got {'X_clean' if paired else 'no X_clean'}, unlike before."
             )
         self._paired = paired
-        return self._check_clean(X, X_clean) if paired else None
+        if not paired:
+            return None
+        X_clean = self._check_clean(X, X_clean)
+        if self._objective().unit_interval:
+            self._check_unit_interval(X_clean, "X_clean")
+        return X_clean
 
     def _check_clean(self, X, X_clean):
         series = self._allows_missing() and np.ndim(X_clean) == 3
@@ -612,8 +617,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             )
         if self.noise_clip is None:
             return
-        clip = np.asarray(self.noise_clip)
-        if clip.shape != (2,) or not np.isfinite(clip).all() or not clip[0] < clip[1]:
+        try:
+            low, high = map(float, self.noise_clip)
+        except (TypeError, ValueError):
+            low = high = np.nan
+        if not -np.inf < low < high < np.inf:
             raise ValueError(
                 "noise_clip must be None or two finite numbers (low, high), low < high."
                 f" Got {self.noise_clip!r}."

@@ -34,7 +34,8 @@ def import_keras():
         keras = sys.modules["keras"]
     else:
         with _held_back_stderr():
-            importlib.import_module("tensorflow")
+            tensorflow = importlib.import_module("tensorflow")
+            tensorflow.config.list_physical_devices()  # looks for GPUs, and says so
             keras = importlib.import_module("keras")
     if keras.backend.backend() != "tensorflow":
         raise ImportError(

@@ -320,3 +320,17 @@ class Corruption(keras.layers.Layer):
 _ABOVE_MINUS_ONE = float(np.nextafter(np.float32(-1), np.float32(0)))
 
 
+@keras.saving.register_keras_serializable("skae")
+class MaskMissing(keras.layers.Layer):
+    """Puts zeros for NaN, and masks the time steps that hold nothing else."""
+
+    supports_masking = True
+
+    def call(self, inputs):
+        return ops.where(ops.isnan(inputs), ops.zeros_like(inputs), inputs)
+
+    def compute_mask(self, inputs, mask=None):
+        return ops.logical_not(ops.all(ops.isnan(inputs), axis=-1))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

@@ -29,8 +29,8 @@ class LinearStart:
 def fit_pca(X, n_components, random_state):
     """scikit-learn's PCA of X, as itself, whatever X's dtype and offset.
 
-    Float32 rows are centred first, with a mean computed in float64: PCA's covariance
-    solver subtracts the mean from the second moments, which float32 can't afford.
+    Float32 rows are centred and scaled first, in float64: PCA's covariance solver
+    subtracts the mean from the second moments, which float32 can't afford.
 
     Returns
     -------
@@ -51,8 +51,11 @@ def fit_pca(X, n_components, random_state):
             X = np.where(np.isnan(X), np.nanmean(X, axis=0), X)  # series that have ended
         if X.dtype == np.float32 and not sparse.issparse(X):
             mean = X.mean(axis=0, dtype=np.float64)
-            pca.fit((X - mean).astype(np.float32))
-            pca.mean_ = mean + pca.mean_
+            scale = float(np.abs(X).max()) or 1.0
+            pca.fit(((X - mean) / scale).astype(np.float32))
+            pca.mean_ = mean + scale * pca.mean_
+            pca.explained_variance_ = np.float64(pca.explained_variance_) * scale**2
+            pca.noise_variance_ = np.float64(pca.noise_variance_) * scale**2
         else:
             pca.fit(X)
     return pca

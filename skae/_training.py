@@ -117,6 +117,10 @@ class Program:
         self.models = build(architecture, "float32")
         self.batch_size, self.n_traces = batch_size, 0
         self.trainable = self.models.trainer.trainable_variables
+        trained = {id(variable) for variable in self.models.trainer.variables}
+        self.trained = [
+            i for i, v in enumerate(self.models.variables) if id(v) in trained
+        ]
         self.make_optimizer = optimizer.make
         with building("float32", 0):
             self.optimizer = optimizer.make()
@@ -181,7 +185,9 @@ class Program:
     # -- what a fit calls
 
     def load(self, weights, learning_rate, optimizer_state=None):
-        self.models.assign(weights)
+        self.loaded = weights
+        for i in self.trained:
+            self.models.variables[i].assign(weights[i])
         state = self.optimizer_start if optimizer_state is None else optimizer_state
         for variable, value in zip(self.optimizer.variables, state, strict=True):
             variable.assign(value)
@@ -198,7 +204,11 @@ class Program:
         return values
 
     def weights(self):
-        return [np.array(variable.numpy()) for variable in self.models.variables]
+        """The weights as they are now; those that training leaves alone as given."""
+        weights = list(self.loaded)
+        for i in self.trained:
+            weights[i] = np.array(self.models.variables[i].numpy())
+        return weights
 
     def optimizer_state(self):
         return [np.array(variable.numpy()) for variable in self.optimizer.variables]

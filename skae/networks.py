@@ -1,14 +1,25 @@
 """Networks: the bodies on each side of the code, with parameters to tune."""
 
+import itertools
+import json
+import math
+import sys
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skae._keras import import_keras
 
-__all__ = ["CustomNetwork", "DenseNetwork", "Network"]
+__all__ = [
+    "ConvNetwork",
+    "CustomNetwork",
+    "DenseNetwork",
+    "Network",
+    "SequenceNetwork",
+]
 
 
 class Network(BaseEstimator):
@@ -28,8 +39,12 @@ class Network(BaseEstimator):
     #: convolutions down on a CPU.
     jit_compile = True
 
-    #: Whether rows may end in steps of NaN.
+    #: Whether rows may end in steps of NaN, which `encode` then must not read.
     allows_missing = False
+
+    #: Whether what `decode` returns is the output wherever it has its shape; otherwise
+    #: it is always features.
+    makes_output = True
 
     def encode(self, x):
         """Build the layers from the input to the features that the code is made of.
@@ -69,20 +84,20 @@ class Network(BaseEstimator):
     def _key(self):
         """What shapes the layers, hashable: equal keys build equal networks."""
         params = self.get_params(deep=False)
-        return (type(self), *((name, _hashable(params[name])) for name in sorted(params)))
+        return (type(self), *((name, _plain(params[name])) for name in sorted(params)))
 
     def _seed_key(self, seed):
         """The seed, where the layers are built from it and can't be started afresh."""
         return None
 
 
-def _hashable(value):
+def _plain(value):
     if isinstance(value, (list, tuple, np.ndarray)):
-        return tuple(_hashable(item) for item in value)
+        return tuple(_plain(item) for item in value)
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _layer_sizes(sizes, name):
+def _sizes(sizes, name):
     sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
     if not all(isinstance(size, Integral) and size > 0 for size in sizes):
         raise ValueError(f"{name} must be integers of at least 1. Got {sizes!r}.")
@@ -125,6 +140,8 @@ class DenseNetwork(Network):
         "batch_normalization": ["boolean"],
     }
 
+    makes_output = False
+
     def __init__(
         self,
         hidden_layer_sizes=(128, 64),
@@ -152,12 +169,274 @@ class DenseNetwork(Network):
         return x
 
     def encode(self, x):
-        sizes = _layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        sizes = _sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         return self._hidden(x, sizes, "encoder")
 
     def decode(self, z, shape):
-        sizes = _layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        sizes = _sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         return self._hidden(z, sizes[::-1], "decoder")
+
+
+class ConvNetwork(Network):
+    """Convolutions that halve each axis on the way to the code, and double it back.
+
+    Each of the `filters` is a convolution followed by a halving; the decoder mirrors
+    them and ends at a linear convolution with as many filters as the input has
+    channels. Sizes that are not even are rounded up, and the surplus is cropped on the
+    way back, so that any size comes back as it was.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        The shape that rows are folded into, channels last: ``(steps, channels)``,
+        ``(height, width, channels)`` or ``(depth, height, width, channels)``, for
+        convolutions along one, two or three axes.
+
+    filters : int or array-like of int, default=(16, 8, 8)
+        The number of filters of each convolution between the input and the code.
+
+    kernel_size : int or tuple of int, default=3
+        The width of the convolutions, in every axis or in each.
+
+    activation : str or callable, default="relu"
+        The name of a Keras activation, or a function of a tensor.
+
+    downsampling : {"max_pooling", "strides"}, default="max_pooling"
+        How an axis is halved and doubled: by max-pooling and by repeating each value,
+        or by convolutions and transposed convolutions with strides of 2.
+
+    See Also
+    --------
+    SequenceNetwork : Recurrent layers for series.
+
+    Notes
+    -----
+    With ``n_components=None`` the flattened feature maps are the code: 4 x 4 x 8 = 128
+    values for the default filters on 28 x 28 images, which is the convolutional
+    autoencoder of [1]_. With an int, a dense layer on each side makes the code and the
+    maps.
+
+    References
+    ----------
+    .. [1] F. Chollet, "Building autoencoders in Keras", The Keras Blog, 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.networks import ConvNetwork
+    >>> X = load_digits().data[:200]
+    >>> network = ConvNetwork(input_shape=(8, 8, 1), filters=(8, 4))
+    >>> autoencoder = AutoencoderTransformer(None, network=network, max_iter=2)
+    >>> autoencoder.fit_transform(X).shape
+    (200, 16)
+    """
+
+    _parameter_constraints: dict = {
+        "input_shape": ["array-like"],
+        "filters": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "kernel_size": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [str, callable],
+        "downsampling": [StrOptions({"max_pooling", "strides"})],
+    }
+
+    jit_compile = False
+
+    def __init__(
+        self,
+        input_shape,
+        *,
+        filters=(16, 8, 8),
+        kernel_size=3,
+        activation="relu",
+        downsampling="max_pooling",
+    ):
+        self.input_shape = input_shape
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.activation = activation
+        self.downsampling = downsampling
+
+    def encode(self, x):
+        filters, sizes, channels = self._maps()
+        x = _folded(x, (*sizes[0], channels))
+        for i, n_filters in enumerate(filters):
+            if self.downsampling == "strides":
+                x = self._layer("Conv", f"encoder_conv_{i}", n_filters, strides=2)(x)
+            else:
+                x = self._layer("Conv", f"encoder_conv_{i}", n_filters)(x)
+                x = self._pooled(x, f"encoder_pooling_{i}")
+            x = self._activation(f"encoder_activation_{i}")(x)
+        return x
+
+    def decode(self, z, shape):
+        filters, sizes, channels = self._maps()
+        layers = import_keras().layers
+        maps = (*sizes[-1], filters[-1] if filters else channels)
+        if z.shape[1:] != (math.prod(maps),):  # the code is not the encoder's maps
+            z = layers.Dense(math.prod(maps), name="decoder_dense")(z)
+            z = self._activation("decoder_activation")(z)
+        y = layers.Reshape(maps, name="decoder_fold")(z)
+        for i in reversed(range(len(filters))):
+            name = f"decoder_conv_{i}"
+            if self.downsampling == "strides":
+                y = self._layer("Conv", name, filters[i], strides=2, transpose=True)(y)
+                y = self._activation(f"decoder_activation_{i}")(y)
+            else:
+                y = self._layer("Conv", name, filters[i])(y)
+                y = self._activation(f"decoder_activation_{i}")(y)
+                y = self._layer("UpSampling", f"decoder_upsampling_{i}", 2)(y)
+            surplus = [(0, n - size) for n, size in zip(y.shape[1:], sizes[i])]
+            if any(n for _, n in surplus):
+                surplus = surplus if len(surplus) > 1 else surplus[0]
+                y = self._layer("Cropping", f"decoder_cropping_{i}", surplus)(y)
+        y = self._layer("Conv", "output_conv", channels)(y)
+        return layers.Reshape(shape, name="unfold")(y)
+
+    def _maps(self):
+        """Filters, the maps' size from the input's down to the code's, and channels."""
+        filters = _sizes(self.filters, "filters")
+        *size, channels = _sizes(self.input_shape, "input_shape")
+        if len(size) not in (1, 2, 3):
+            raise ValueError(
+                "input_shape must be one, two or three sizes and the number of"
+                f" channels, such as (28, 28, 1). Got {self.input_shape!r}."
+            )
+        sizes = [tuple(size)]
+        for _ in filters:
+            sizes.append(tuple(-(-n // 2) for n in sizes[-1]))
+        return filters, sizes, channels
+
+    def _pooled(self, x, name):
+        if len(x.shape) < 5:
+            return self._layer("MaxPooling", name, 2)(x)
+        layers = import_keras().layers  # TensorFlow can't pool three axes in float64
+        *_, width, channels = x.shape
+        x = layers.Reshape((*x.shape[1:3], width * channels))(x)
+        x = layers.MaxPooling2D(2, padding="same", data_format="channels_last")(x)
+        size = x.shape[1:3]
+        x = layers.Reshape((math.prod(size), width, channels))(x)
+        x = layers.MaxPooling2D((1, 2), padding="same", data_format="channels_last")(x)
+        return layers.Reshape((*size, x.shape[2], channels), name=name)(x)
+
+    def _activation(self, name):
+        return import_keras().layers.Activation(self.activation, name=name)
+
+    def _layer(self, kind, name, size, *, transpose=False, **kwargs):
+        """A Keras layer of this kind with as many axes as the input has."""
+        n_axes = len(self.input_shape) - 1
+        if kind == "Conv":
+            kwargs["kernel_size"] = _plain(self.kernel_size)
+        if kind in ("Conv", "MaxPooling"):
+            kwargs["padding"] = "same"
+        if n_axes > 1 or kind in ("Conv", "MaxPooling"):
+            kwargs["data_format"] = "channels_last"
+        kind = f"{kind}{n_axes}D{'Transpose' if transpose else ''}"
+        return getattr(import_keras().layers, kind)(size, name=name, **kwargs)
+
+
+class SequenceNetwork(Network):
+    """A recurrent layer that reads a series, and one that writes it from the code.
+
+    The encoder's last state is what the code is made of. The decoder is given the code
+    at each time step (the sequence-to-sequence autoencoder of [1]_).
+
+    Series of different lengths are rows of equal length that end in NaN: time steps
+    all of whose features are NaN are neither read by the network nor counted by the
+    loss. The decoder writes all of them.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        The shape that rows are folded into, ``(timesteps, features)``.
+
+    units : int, default=64
+        The number of units of each recurrent layer.
+
+    cell : {"lstm", "gru"}, default="lstm"
+        The kind of recurrent layer.
+
+    bidirectional : bool, default=False
+        Whether a second encoder reads the series backwards.
+
+    head : {"linear", "recurrent"}, default="linear"
+        What writes the output: a dense layer on the decoder's units at each time step,
+        or the decoder itself, a recurrent layer with one unit per feature, as in [1]_.
+        The latter's own output stays within (-1, 1), in standard deviations of X.
+
+    See Also
+    --------
+    ConvNetwork : Convolutions, along time for an `input_shape` of two.
+
+    References
+    ----------
+    .. [1] F. Chollet, "Building autoencoders in Keras", The Keras Blog, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.networks import SequenceNetwork
+    >>> start = np.linspace(0, 6, 60)[:, None]
+    >>> X = np.sin(start + np.arange(10))
+    >>> network = SequenceNetwork(input_shape=(10, 1), units=8)
+    >>> autoencoder = AutoencoderTransformer(2, network=network, max_iter=2)
+    >>> autoencoder.fit_transform(X).shape
+    (60, 2)
+    """
+
+    _parameter_constraints: dict = {
+        "input_shape": ["array-like"],
+        "units": [Interval(Integral, 1, None, closed="left")],
+        "cell": [StrOptions({"lstm", "gru"})],
+        "bidirectional": ["boolean"],
+        "head": [StrOptions({"linear", "recurrent"})],
+    }
+
+    allows_missing = True
+
+    def __init__(
+        self, input_shape, *, units=64, cell="lstm", bidirectional=False, head="linear"
+    ):
+        self.input_shape = input_shape
+        self.units = units
+        self.cell = cell
+        self.bidirectional = bidirectional
+        self.head = head
+
+    def encode(self, x):
+        x = _folded(x, self._shape())
+        from skae._layers import MaskMissing
+
+        layer = self._recurrent(self.units, "encoder_recurrent")
+        if self.bidirectional:
+            wrapper = import_keras().layers.Bidirectional
+            layer = wrapper(layer, name="encoder_bidirectional")
+        return layer(MaskMissing(name="mask_missing")(x))
+
+    def decode(self, z, shape):
+        timesteps, n_features = self._shape()
+        layers = import_keras().layers
+        y = layers.RepeatVector(timesteps, name="decoder_repeat")(z)
+        units = self.units if self.head == "linear" else n_features
+        y = self._recurrent(units, "decoder_recurrent", return_sequences=True)(y)
+        if self.head == "linear":
+            y = layers.Dense(n_features, name="output_dense")(y)
+        return layers.Reshape(shape, name="unfold")(y)
+
+    def _shape(self):
+        shape = tuple(_sizes(self.input_shape, "input_shape"))
+        if len(shape) != 2:
+            raise ValueError(
+                "input_shape must be the numbers of time steps and of features, such as"
+                f" (20, 1). Got {self.input_shape!r}."
+            )
+        return shape
+
+    def _recurrent(self, units, name, **kwargs):
+        layers = import_keras().layers
+        layer = {"lstm": layers.LSTM, "gru": layers.GRU}[self.cell]
+        return layer(units, name=name, **kwargs)
 
 
 class CustomNetwork(Network):
@@ -167,33 +446,48 @@ class CustomNetwork(Network):
     ----------
     encoder : callable or keras.Model
         From rows to features: a function that takes a KerasTensor of shape
-        ``(None, *input_shape)`` and returns one, or a Keras model, which is never
-        trained or changed: each fit clones it with fresh weights.
+        ``(None, *input_shape)``, makes layers, and returns what they give; or a Keras
+        model. A model is never trained or changed: each fit makes it again from its
+        configuration, with fresh weights.
 
     decoder : callable or keras.Model
-        From the code, of shape ``(None, n_components)``, to the output or to features
-        of any shape (see :meth:`Network.decode`).
+        From the code, of shape ``(None, n_components)``, to the output before its
+        activation: one value per feature, in any shape. Any other number of values are
+        features that a dense layer makes the output of.
 
     input_shape : tuple of int or None, default=None
-        The shape that the encoder takes one row in; None leaves rows flat.
+        The shape that rows are folded into. None is the shape that the encoder takes
+        where it is a Keras model that tells, and flat rows otherwise.
 
     jit_compile : bool, default=True
-        Whether to compile with XLA. It speeds up dense and recurrent layers, and slows
-        convolutions down on a CPU.
+        Whether to compile training with XLA. It speeds up dense and recurrent layers,
+        and slows convolutions down on a CPU.
+
+    Notes
+    -----
+    Dtypes and seeds in a model's configuration give way to the estimator's: the dtype
+    that it computes in, and its `random_state`. Layers of your own in a Keras model
+    need a `get_config`.
 
     Examples
     --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import AutoencoderTransformer
     >>> from skae.networks import CustomNetwork
-    >>> def encoder(x):
+    >>> def residual(x):
     ...     from keras import layers
-    ...     return layers.Dense(32, activation="relu")(x)
-    >>> network = CustomNetwork(encoder=encoder, decoder=encoder)
+    ...     x = layers.Dense(16)(x)
+    ...     return layers.Add()([x, layers.Dense(16, activation="relu")(x)])
+    >>> network = CustomNetwork(encoder=residual, decoder=residual)
+    >>> autoencoder = AutoencoderTransformer(3, network=network, max_iter=2)
+    >>> autoencoder.fit_transform(load_digits().data[:100]).shape
+    (100, 3)
     """
 
     _parameter_constraints: dict = {
         "encoder": [callable],
         "decoder": [callable],
-        "input_shape": [tuple, list, None],
+        "input_shape": ["array-like", None],
         "jit_compile": ["boolean"],
     }
 
@@ -205,11 +499,170 @@ class CustomNetwork(Network):
 
     def encode(self, x):
         if self.input_shape is not None:
-            x = import_keras().layers.Reshape(self.input_shape, name="fold")(x)
-        return _fresh(self.encoder)(x)
+            x = _folded(x, tuple(_sizes(self.input_shape, "input_shape")))
+        return _applied(self.encoder, "encoder", x)
 
     def decode(self, z, shape):
-        y = _fresh(self.decoder)(z)
-        if int(np.prod(y.shape[1:])) == int(np.prod(shape)) and y.shape[1:] != shape:
+        y = _applied(self.decoder, "decoder", z)
+        if math.prod(y.shape[1:]) == math.prod(shape):
             y = import_keras().layers.Reshape(shape, name="unfold")(y)
         return y
+
+    def _key(self):
+        params = self.get_params(deep=False)
+        bodies = (self.encoder, self.decoder)
+        return (
+            type(self),
+            *(_config(body) if _is_keras(body) else body for body in bodies),
+            _plain(params["input_shape"]),
+            params["jit_compile"],
+        )
+
+    def _seed_key(self, seed):
+        return seed
+
+    def __sklearn_clone__(self):
+        # Keras models are only read, so clones share them instead of copying.
+        return type(self)(**self.get_params(deep=False))
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        for name in ("encoder", "decoder"):
+            if _is_keras(state[name]):
+                state[name] = StoredModel.of(state[name])
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(
+            {
+                name: value.restored() if isinstance(value, StoredModel) else value
+                for name, value in state.items()
+            }
+        )
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A Keras model as plain data: its configuration, weights and custom classes."""
+
+    config: str
+    weights: list
+    classes: dict
+
+    @classmethod
+    def of(cls, model):
+        return cls(_config(model), model.get_weights(), _custom_classes(model))
+
+    def restored(self):
+        model = _from_config(json.loads(self.config), self.classes)
+        if self.weights:
+            model.set_weights(self.weights)
+        return model
+
+
+def _is_keras(body):
+    keras = sys.modules.get("keras")
+    return keras is not None and isinstance(body, keras.Layer)
+
+
+def _config(model):
+    """The configuration of a Keras model or layer, as JSON."""
+    try:
+        return json.dumps(import_keras().saving.serialize_keras_object(model))
+    except NotImplementedError as error:
+        raise _not_remade(model, error) from error
+
+
+def _not_remade(model, error):
+    return ValueError(
+        "encoder and decoder must be functions, or Keras models that can be made again"
+        f" from their get_config(). Got {model!r}, for which Keras says: {error}"
+    )
+
+
+def _from_config(config, classes):
+    saving = import_keras().saving
+    return saving.deserialize_keras_object(
+        config, custom_objects=classes, safe_mode=False
+    )
+
+
+def _custom_classes(model):
+    """The classes of the layers that are not Keras' own, by the name they are found."""
+    name = import_keras().saving.get_registered_name
+    found = {type(layer) for layer in model._flatten_layers()}
+    return {name(c): c for c in found if not c.__module__.startswith("keras.")}
+
+
+def _applied(body, name, x):
+    """What a function, or a fresh copy of a Keras model, makes of a KerasTensor."""
+    if not _is_keras(body):
+        return _called(body, name, x)
+    config = _renewed(json.loads(_config(body)), import_keras().config.dtype_policy())
+    config["config"]["name"] = f"{name}_model"
+    try:
+        model = _from_config(config, _custom_classes(body))
+    except (TypeError, ValueError) as error:
+        raise _not_remade(body, error) from error
+    shape = getattr(model, "input_shape", None)
+    if isinstance(shape, tuple) and None not in shape[1:]:
+        if math.prod(shape[1:]) != math.prod(x.shape[1:]):
+            raise ValueError(
+                f"{name} takes an input of shape {shape[1:]}, but it is given one of"
+                f" shape {tuple(x.shape[1:])}."
+            )
+        if shape[1:] != tuple(x.shape[1:]):
+            x = import_keras().layers.Reshape(shape[1:], name=f"{name}_fold")(x)
+    return model(x)
+
+
+def _called(function, name, x):
+    """What the function makes of x, by layers that it makes itself."""
+    keras = import_keras()
+    scope = f"skae_{name}_{next(_counter)}"
+    with keras.name_scope(scope):
+        y = function(x)
+    if not isinstance(y, keras.KerasTensor):
+        raise TypeError(f"{name} must return a KerasTensor. Got {type(y).__name__}.")
+    for variable in keras.Model(x, y).variables:
+        if not variable.path.startswith(scope):
+            raise ValueError(
+                f"{name} must make its layers each time that it is called, so that"
+                f" every fit has its own. It uses {variable.path!r}, made before; pass"
+                " a Keras model as it is to have it copied."
+            )
+    return y
+
+
+_counter = itertools.count()
+
+
+def _renewed(config, policy):
+    """The configuration with floats in this dtype policy, no seeds, not compiled."""
+    if isinstance(config, list):
+        return [_renewed(item, policy) for item in config]
+    if not isinstance(config, dict):
+        return config
+    new = {
+        name: _renewed(value, policy)
+        for name, value in config.items()
+        if name != "compile_config"
+    }
+    if "seed" in new:
+        new["seed"] = None
+    dtype = new.get("dtype")
+    if isinstance(dtype, dict) and dtype.get("class_name") == "DTypePolicy":
+        dtype = dtype["config"]["name"]
+    if isinstance(dtype, str) and "float" in dtype:
+        new["dtype"] = policy.name
+    return new
+
+
+def _folded(x, shape):
+    """The rows in the shape that the layers take."""
+    if math.prod(shape) != x.shape[-1]:
+        raise ValueError(
+            f"input_shape={shape} holds {math.prod(shape)} values, but a row of X has"
+            f" {x.shape[-1]} features."
+        )
+    return import_keras().layers.Reshape(shape, name="fold")(x)

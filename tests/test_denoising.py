@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skae import AutoencoderTransformer, DenoisingAutoencoder
 from skae._denoising import Noise, _moments
 from skae._linear import denoiser_start, fit_pca, shrunken_start
-from skae.networks import ConvNetwork, DenseNetwork
+from skae.networks import CustomNetwork, DenseNetwork
 
 SMALL = DenseNetwork(hidden_layer_sizes=(8,))
 
@@ -101,7 +101,7 @@ def test_starts_at_the_linear_denoiser_of_least_expected_error(kind):
         squared_error(clean, brute_force),
         rtol=2e-3,
     )
-    assert_allclose(model.denoise(drawn[:99]), brute_force[:99], atol=0.05)
+    assert_allclose(model.denoise(drawn[:99]), brute_force[:99], atol=0.1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -138,7 +138,7 @@ def test_denoiser_of_some_axes_sees_nothing_else():
     X, n = correlated(), 500
     noise = Noise("masking", 0.4, 1.0, 0.0, 0.0, False)
     axes = fit_pca(X, 2, 0).components_.T
-    moments = list(_moments(X, None, noise, None))
+    moments = list(_moments(X, None, noise, X.mean(axis=0)))
     narrow, wide = denoiser_start(moments, 2, axes), denoiser_start(moments, 2)
     away = np.eye(6) - axes @ axes.T
     assert_allclose(away @ narrow.encoder, 0, atol=1e-12)
@@ -200,8 +200,7 @@ def test_moments_are_those_of_the_noise_that_the_layer_draws(kind):
     params = {"noise": "gaussian", "noise_clip": None} | KINDS[kind]
     model = DenoisingAutoencoder(**params)
     noise = model._noise(X, None)
-    corrupt = noise.drawn(6)
-    drawn = np.array([corrupt(X) for _ in range(3000)])
+    drawn = noise.drawn(6)(np.tile(X, (3000, 1))).reshape(3000, 20, 6)
     mean, variance = noise.moments(X)
     assert_allclose(drawn.mean(axis=0), mean, atol=0.13)
     variance = np.broadcast_to(variance, X.shape)
@@ -264,14 +263,15 @@ def test_absolute_noise_is_in_the_units_of_X():
 
 def test_relative_noise_is_relative_for_binary_crossentropy_too():
     X = np.clip(0.5 + 0.1 * correlated(), 0, 1)
-    model = start(noise_level=0.5, loss="binary_crossentropy").fit(X)
-    corruption = {
-        name: model._weights[model._positions()[f"noise_{name}"]]
-        for name in ("unit", "mean", "scale")
-    }
-    assert_allclose(corruption["unit"], np.sqrt(X.var(axis=0, ddof=1).mean()), rtol=1e-5)
-    assert_allclose(corruption["mean"], 0)
-    assert_allclose(corruption["scale"], 1)
+    std = np.sqrt(X.var(axis=0, ddof=1).mean())
+    params = {"loss": "binary_crossentropy", "max_iter": 1, "random_state": 0}
+    params |= {"init": "random", "network": SMALL}
+    relative = DenoisingAutoencoder(noise_level=3.0, **params).fit(X)
+    params |= {"noise_scale": "absolute"}
+    absolute = DenoisingAutoencoder(noise_level=3.0 * std, **params).fit(X)
+    other = DenoisingAutoencoder(noise_level=3.0, **params).fit(X)
+    assert_allclose(relative.loss_, absolute.loss_, rtol=1e-5)
+    assert other.loss_ > 1.01 * relative.loss_
 
 
 def test_validation_noise_stays_the_same_and_training_noise_does_not():
@@ -406,7 +406,11 @@ def test_pairs_start_at_the_linear_map_between_them():
 def test_pairs_see_no_other_noise():
     X = correlated()
     model = DenoisingAutoencoder(
-        noise_level=100.0, optimizer="sgd", learning_rate_init=1e-30, max_iter=2
+        noise_level=100.0,
+        optimizer="sgd",
+        learning_rate_init=1e-30,
+        max_iter=2,
+        shuffle=False,
     ).fit(noisy(X, X), X_clean=X)
     assert_allclose(*model.history_["loss"], rtol=1e-6)
     assert model.loss_ < X.var(axis=0).sum()
@@ -499,19 +503,34 @@ def test_denoises_held_out_digits_better_than_pca_and_its_start():
     assert error < squared_error(held_out, plain.reconstruct(drawn))
 
 
-def test_convolutional_denoiser_of_the_tutorial():
-    X = load_digits().images[:200].reshape(200, -1) / 16
+def convolution(x):
+    from keras import layers
+
+    return layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+
+
+def image(z):
+    from keras import layers
+
+    return layers.Conv2D(1, 3, padding="same")(layers.Reshape((8, 8, 4))(z))
+
+
+def test_convolutional_denoiser_compiled_without_xla():
+    X = load_digits().data[:200] / 16
     model = DenoisingAutoencoder(
         None,
-        network=ConvNetwork(input_shape=(8, 8, 1), filters=(4, 4)),
+        network=CustomNetwork(
+            convolution, image, input_shape=(8, 8, 1), jit_compile=False
+        ),
         noise_scale="absolute",
         noise_clip=(0, 1),
         loss="binary_crossentropy",
-        max_iter=2,
+        max_iter=3,
         random_state=0,
     ).fit(X)
-    assert model.loss_curve_[1] < model.loss_curve_[0]
+    assert model.loss_curve_[2] < model.loss_curve_[0]
     assert model.denoise(X).shape == X.shape
+    assert len(set(model.history_["val_loss"])) == 3
 
 
 # -- errors

@@ -1,0 +1,74 @@
+"""
+=========================
+Convolutional autoencoder
+=========================
+
+Convolutions and max-pooling on MNIST: the code is a stack of small feature maps. The
+losses go to TensorBoard, through the callback that Keras has for it.
+"""
+
+# %%
+# A slice of MNIST
+# ----------------
+# Images come as rows of 784 pixels, and stay so: the network folds them by itself.
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import matplotlib.pyplot as plt
+from sklearn.datasets import fetch_openml
+
+from skae import AutoencoderTransformer
+from skae.networks import ConvNetwork
+from skae.plotting import CodeDisplay, LossDisplay, ReconstructionDisplay
+
+X, _ = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False)
+X = X.astype("float32") / 255
+X_train, X_test = X[:3000], X[60000:60500]
+
+# %%
+# The model of the Keras tutorial
+# -------------------------------
+# Three layers of 16, 8 and 8 filters, each followed by max-pooling, make 4 x 4 x 8
+# numbers of 28 x 28 pixels. With ``n_components=None`` these are the code.
+
+import keras
+
+logs = TemporaryDirectory()
+autoencoder = AutoencoderTransformer(
+    n_components=None,
+    network=ConvNetwork(input_shape=(28, 28, 1), filters=(16, 8, 8)),
+    loss="binary_crossentropy",
+    batch_size=64,
+    learning_rate_init=3e-3,
+    max_iter=8,
+    callbacks=[keras.callbacks.TensorBoard(logs.name)],
+    random_state=0,
+).fit(X_train)
+
+print("code:", autoencoder.transform(X_test).shape)
+print("held-out squared error:", round(-autoencoder.score(X_test), 1))
+
+# %%
+# To look at them while the model trains: ``tensorboard --logdir`` and the directory.
+
+for path in sorted(Path(logs.name).rglob("*tfevents*")):
+    print(path.relative_to(logs.name).parent, path.stat().st_size, "bytes")
+logs.cleanup()
+
+# %%
+# What comes back
+# ---------------
+# More epochs make it sharper; ``benchmarks/tutorial.py`` trains it in full.
+ReconstructionDisplay.from_estimator(autoencoder, X_test)
+
+# %%
+# The code: eight maps of 4 x 4 numbers for each digit
+# ----------------------------------------------------
+CodeDisplay.from_estimator(autoencoder, X_test)
+
+# %%
+# The losses
+# ----------
+LossDisplay.from_estimator(autoencoder)
+plt.show()

@@ -1,0 +1,59 @@
+"""
+=========================
+Models by log-likelihood
+=========================
+
+`VAETransformer.score` is in the units of `PCA.score` and `FactorAnalysis.score`: the
+log-likelihood of a row, in nats. So one grid search compares all three, and finds the
+number of components of each.
+"""
+
+# %%
+# The search
+# ----------
+# The step of the pipeline is itself a parameter. PCA has one noise variance for all
+# features, as the likelihood "gaussian" has; factor analysis has one for each, as
+# "gaussian_diag".
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+
+from skae import VAETransformer
+
+X, _ = load_digits(return_X_y=True)
+X = X[:, X.std(axis=0) > 0.5] / 16  # pixels at the rim are nearly always empty
+
+models = {
+    "PCA": PCA(random_state=0),
+    "FactorAnalysis": FactorAnalysis(random_state=0),
+    "VAE, gaussian": VAETransformer(random_state=0),
+    "VAE, gaussian_diag": VAETransformer(likelihood="gaussian_diag", random_state=0),
+}
+search = GridSearchCV(
+    Pipeline([("model", PCA())]),
+    {"model": list(models.values()), "model__n_components": [2, 4, 8]},
+    cv=3,
+).fit(X)
+
+# %%
+results = pd.DataFrame(search.cv_results_)
+results["model"] = [
+    name for name, model in models.items() for _ in range(len(results) // len(models))
+]
+table = results.pivot_table(
+    index="param_model__n_components",
+    columns="model",
+    values="mean_test_score",
+    sort=False,
+)
+print("held-out log-likelihood of a row, in nats")
+print(table.round(2))
+print("best:", search.best_params_)
+
+table.plot(marker="o", xlabel="n_components", ylabel="held-out log-likelihood (nats)")
+plt.legend(frameon=False)
+plt.show()

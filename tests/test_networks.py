@@ -1,0 +1,420 @@
+"""The networks: shapes, starts, what they learn, and what they leave alone."""
+
+import copy
+import json
+import math
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
+
+from skae import AutoencoderTransformer
+from skae._keras import import_keras
+from skae._model import Architecture, build
+from skae.networks import (
+    ConvNetwork,
+    CustomNetwork,
+    DenseNetwork,
+    SequenceNetwork,
+)
+
+keras = import_keras()
+layers = keras.layers
+
+DIGITS = load_digits().data[:300] / 16
+
+
+def sines(n_samples, timesteps, seed, noise=0.1):
+    """Series of different frequency and phase, plus noise."""
+    rng = np.random.default_rng(seed)
+    cycles = rng.uniform(0.5, 3, (n_samples, 1)) * np.arange(timesteps) / timesteps
+    phase = rng.uniform(0, 1, (n_samples, 1))
+    X = np.sin(2 * np.pi * (cycles + phase))
+    return X + noise * rng.normal(size=X.shape)
+
+
+def models(network, n_components, row_shape, dtype="float64", linear=None, seed=0):
+    """The Keras models of a network that is not fitted."""
+    architecture = Architecture(
+        network=network,
+        objective=AutoencoderTransformer()._objective(),
+        row_shape=row_shape,
+        n_components=n_components,
+        code_activation="linear",
+        linear=n_components is not None if linear is None else linear,
+        seed=seed,
+    )
+    return build(architecture, dtype)
+
+
+def custom(x):
+    """A body with a residual block, normalisation, attention and dropout in it."""
+    x = layers.Dense(8, activation="relu")(x)
+    x = layers.Add()([x, layers.Dense(8)(layers.BatchNormalization()(x))])
+    x = layers.Reshape((4, 2))(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 2)(x, x)])
+    return layers.Dropout(0.1)(x)
+
+
+def custom_model(n_inputs):
+    x = keras.Input((n_inputs,))
+    model = keras.Model(x, custom(x))
+    model.compile("adam", "mse")
+    return model
+
+
+CONV = ConvNetwork((8, 8, 1), filters=(4, 2))
+NETWORKS = {
+    "max_pooling": CONV,
+    "strides": ConvNetwork((8, 8, 1), filters=(4, 2), downsampling="strides"),
+    "1-D": ConvNetwork((64, 1), filters=(4, 2)),
+    "lstm": SequenceNetwork((8, 8), units=4),
+    "gru": SequenceNetwork((8, 8), units=4, cell="gru", bidirectional=True),
+    "recurrent": SequenceNetwork((8, 8), units=4, head="recurrent"),
+    "functions": CustomNetwork(custom, custom, jit_compile=False),
+    "models": CustomNetwork(custom_model(64), custom_model(2), jit_compile=False),
+}
+networks = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+
+
+# -- every network
+
+
+@networks
+def test_starts_at_pca(network):
+    pca = PCA(2).fit(DIGITS)
+    model = AutoencoderTransformer(2, network=network, max_iter=0).fit(DIGITS)
+    assert_allclose(model.transform(DIGITS), pca.transform(DIGITS), atol=1e-9)
+
+
+@networks
+@pytest.mark.parametrize(("init", "dtype"), [("auto", "float32"), ("random", "float64")])
+def test_lowers_the_loss(network, init, dtype):
+    X = DIGITS.astype(dtype)
+    model = AutoencoderTransformer(
+        2, network=network, init=init, max_iter=8, batch_size=20, random_state=0,
+        learning_rate_init=1e-2, early_stopping=False,
+    ).fit(X)  # fmt: skip
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert model.transform(X).dtype == dtype
+    assert model.reconstruct(X).dtype == dtype
+
+
+@networks
+def test_same_seed_same_bits_and_pickled_without_keras(network):
+    model = AutoencoderTransformer(2, network=network, max_iter=2, random_state=0)
+    Z = model.fit_transform(DIGITS)
+    assert_array_equal(clone(model).fit_transform(DIGITS), Z)
+    state = pickle.dumps(model)
+    assert b"_unpickle_model" not in state
+    assert_array_equal(pickle.loads(state).transform(DIGITS), Z)
+
+
+@networks
+def test_copies_build_the_same_network(network):
+    for copied in (clone(network), copy.deepcopy(network)):
+        assert copied._key() == network._key()
+        hash(copied._key())
+
+
+@networks
+def test_rows_of_another_length_are_refused(network):
+    if isinstance(network, CustomNetwork):
+        network = clone(network).set_params(input_shape=(8, 8))
+    with pytest.raises(ValueError, match=r"input_shape=\(.*\) holds 64 .* 63 features"):
+        AutoencoderTransformer(2, network=network, max_iter=1).fit(DIGITS[:, :63])
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (ConvNetwork((8, 8, 1), filters=(4, 0)), r"filters must be .* Got \[4, 0\]"),
+        (ConvNetwork((64,)), r"input_shape must be .* Got \(64,\)"),
+        (ConvNetwork((64,), downsampling="no"), "'downsampling' parameter of Conv"),
+        (SequenceNetwork((8, 8, 1)), r"input_shape must be .* Got \(8, 8, 1\)"),
+        (SequenceNetwork((8, 8), cell="rnn"), "'cell' parameter of SequenceNetwork"),
+        (SequenceNetwork((8, 8), units=0), "'units' parameter of SequenceNetwork"),
+        (CustomNetwork(custom, 3), "'decoder' parameter of CustomNetwork"),
+    ],
+)
+def test_parameters_are_refused_by_name(network, message):
+    with pytest.raises(ValueError, match=message):
+        AutoencoderTransformer(2, network=network).fit(DIGITS)
+
+
+def test_grid_search_over_parameters_of_the_network():
+    model = AutoencoderTransformer(2, network=CONV, max_iter=1)
+    grid = {"network__filters": [(2,), (2, 2)], "network__downsampling": ["strides"]}
+    search = GridSearchCV(model, grid, cv=2).fit(DIGITS)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_needs_no_tensorflow_before_fit():
+    code = """if True:
+        import pickle, sys
+        from sklearn.base import clone
+        from skae import networks
+        for network in (
+            networks.ConvNetwork((8, 8, 1)),
+            networks.SequenceNetwork((8, 8)),
+            networks.CustomNetwork(len, len),
+        ):
+            clone(network).set_params(**network.get_params())
+            repr(network), network._key(), network._validate_params()
+            pickle.loads(pickle.dumps(network))
+        assert not {"keras", "tensorflow"} & set(sys.modules)
+        """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_decoder_layer_as_wide_as_the_rows_is_not_the_output():
+    network = DenseNetwork((64,), activation="relu")
+    built = models(network, 2, (64,), linear=False)
+    assert built.decoder_core.layers[-1].name == "output"
+
+
+# -- ConvNetwork
+
+
+@pytest.mark.parametrize(
+    ("filters", "maps"), [((16, 8, 8), (4, 4, 8)), ((32, 32), (7, 7, 32))]
+)
+@pytest.mark.parametrize("downsampling", ["max_pooling", "strides"])
+def test_feature_maps_are_the_tutorials(filters, maps, downsampling):
+    network = ConvNetwork((28, 28, 1), filters=filters, downsampling=downsampling)
+    built = models(network, None, (784,))
+    folded = built.encoder_core.get_layer("features").input
+    assert folded.shape[1:] == maps
+    assert built.encoder.output_shape == (None, math.prod(maps))
+    assert not any(isinstance(layer, layers.Dense) for layer in built.decoder_core.layers)
+
+
+@pytest.mark.parametrize(
+    "shape", [(7, 2), (7, 9, 1), (1, 5, 3), (5, 6, 7, 1)], ids=lambda shape: f"{shape}"
+)
+@pytest.mark.parametrize("downsampling", ["max_pooling", "strides"])
+@pytest.mark.parametrize("n_components", [None, 3])
+def test_any_size_comes_back(shape, downsampling, n_components):
+    X = np.random.default_rng(0).normal(size=(20, *shape))
+    network = ConvNetwork(shape, filters=(3, 2), downsampling=downsampling)
+    built = models(network, n_components, shape)
+    assert built.autoencoder(X).shape == X.shape
+    assert built.autoencoder.dtype_policy.name == "float64"
+    flat = models(network, n_components, (math.prod(shape),))
+    assert flat.autoencoder(X.reshape(20, -1)).shape == (20, math.prod(shape))
+
+
+def test_images_come_back_in_the_shape_they_came_in():
+    images = DIGITS.reshape(-1, 8, 8, 1)
+    model = AutoencoderTransformer(None, network=CONV, max_iter=1, random_state=0)
+    Z = model.fit_transform(images)
+    assert Z.shape == (len(images), 2 * 2 * 2)
+    assert model.reconstruct(images).shape == images.shape
+    assert_array_equal(clone(model).fit_transform(DIGITS), Z)
+
+
+def test_convolutions_compile_without_xla():
+    assert not CONV.jit_compile
+    assert SequenceNetwork((8, 8)).jit_compile
+
+
+# -- SequenceNetwork
+
+
+def test_reconstructs_unseen_series_better_than_pca():
+    train, test = sines(600, 20, seed=0), sines(300, 20, seed=1)
+    model = AutoencoderTransformer(
+        4, network=SequenceNetwork((20, 1), units=16), batch_size=50, max_iter=20,
+        learning_rate_init=5e-3, random_state=0,
+    ).fit(train)  # fmt: skip
+    pca = PCA(4).fit(train)
+    rest = test - pca.inverse_transform(pca.transform(test))
+    assert model.score(test) > -0.7 * np.mean(np.sum(rest**2, axis=1))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_after_the_end_are_not_read(cell, bidirectional, dtype):
+    network = SequenceNetwork((6, 2), units=3, cell=cell, bidirectional=bidirectional)
+    X = np.random.default_rng(0).normal(size=(4, 6, 2)).astype(dtype)
+    X[:, 4:] = np.nan
+    long = models(network, None, (6, 2), dtype)
+    short = models(clone(network).set_params(input_shape=(4, 2)), None, (4, 2), dtype)
+    Z = long.encoder(X).numpy()
+    assert Z.dtype == dtype
+    assert_allclose(Z, short.encoder(X[:, :4]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("init", ["auto", "random"])
+def test_series_of_different_lengths(init):
+    X = sines(200, 12, seed=0)[:, :, None]
+    ends = np.random.default_rng(0).integers(6, 13, len(X))
+    X[np.arange(12) >= ends[:, None]] = np.nan
+    model = AutoencoderTransformer(
+        3, network=SequenceNetwork((12, 1), units=8), init=init, batch_size=20,
+        max_iter=15, learning_rate_init=1e-2, random_state=0,
+    ).fit(X)  # fmt: skip
+    output = model.reconstruct(X)
+    assert output.shape == X.shape
+    assert np.isfinite(output).all()
+    assert np.nanmean((output - X) ** 2) < 0.9 * np.nanvar(X)
+
+
+def test_missing_steps_elsewhere_are_refused():
+    X = sines(20, 8, seed=0)[:, :, None]
+    X[0, -1] = np.nan
+    with pytest.raises(ValueError, match="SequenceNetwork"):
+        AutoencoderTransformer(2, network=ConvNetwork((8, 1))).fit(X)
+
+
+# -- CustomNetwork
+
+
+def shared(n_inputs):
+    layer = layers.Dense(3)
+    layer.build((None, n_inputs))
+    return layer
+
+
+class Block(keras.Model):
+    """A model that is not registered with Keras, of layers of its own."""
+
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.dense = Doubled(width)
+        self.normalization = layers.BatchNormalization()
+
+    def call(self, x, training=False):
+        return self.normalization(self.dense(x), training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
+class Doubled(layers.Dense):
+    def call(self, inputs):
+        return 2 * super().call(inputs)
+
+
+BODIES = {
+    "functional": lambda: custom_model(64),
+    "sequential": lambda: keras.Sequential(
+        [layers.Dense(5, "relu", kernel_initializer=keras.initializers.HeNormal(seed=1))]
+    ),
+    "subclassed": lambda: Block(4),
+    "nested": lambda: keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Conv2D(2, 3), layers.Flatten(), Block(4)]
+    ),
+    "layer": lambda: Doubled(4),
+}
+bodies = pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+
+
+@bodies
+def test_models_are_copied_with_fresh_weights(body):
+    body = body()
+    body.set_weights([np.full(w.shape, 0.5, w.dtype) for w in body.get_weights()])
+    before = [np.array(w) for w in body.get_weights()]
+    network = CustomNetwork(body, custom)
+    drawn = []
+    for seed in (0, 0, 1):
+        encoder = models(network, 2, (64,), seed=seed).encoder_core
+        model = encoder.get_layer("encoder_model")
+        assert {w.dtype for w in model.trainable_variables} == {"float64"}
+        drawn.append(next(w for w in model.get_weights() if w.ndim > 1))
+    assert_array_equal(drawn[0], drawn[1])
+    assert not np.allclose(drawn[0], drawn[2])
+    assert not np.allclose(drawn[0], 0.5)
+    assert len(body.get_weights()) == len(before)
+    for now, then in zip(body.get_weights(), before, strict=True):
+        assert_array_equal(now, then)
+
+
+def test_models_are_not_trained():
+    encoder = custom_model(64)
+    before = encoder.get_weights()
+    network = CustomNetwork(encoder, custom, jit_compile=False)
+    model = AutoencoderTransformer(2, network=network, max_iter=1).fit(DIGITS)
+    assert network.encoder is model.network.encoder is encoder
+    for now, then in zip(encoder.get_weights(), before, strict=True):
+        assert_array_equal(now, then)
+
+
+@bodies
+def test_models_are_pickled_as_plain_data_and_restored(body):
+    body = body()
+    network = CustomNetwork(body, custom)
+    state = network.__getstate__()["encoder"]
+    json.loads(state.config)
+    restored = pickle.loads(pickle.dumps(network))
+    assert type(restored.encoder) is type(body)
+    assert restored._key() == network._key()
+    for value, original in zip(
+        restored.encoder.get_weights(), body.get_weights(), strict=True
+    ):
+        assert_array_equal(value, original)
+
+
+def test_clones_share_the_models():
+    network = NETWORKS["models"]
+    assert clone(network).encoder is network.encoder
+
+
+def test_normalisation_follows_the_data():
+    normalization = layers.BatchNormalization(momentum=0.5, name="normalization")
+    network = CustomNetwork(keras.Sequential([normalization]), custom, jit_compile=False)
+    model = AutoencoderTransformer(
+        2, network=network, max_iter=10, early_stopping=False, batch_size=300
+    ).fit(DIGITS)
+    fitted = model.encoder_.get_layer("encoder_network").get_layer("encoder_model")
+    standardize = model.encoder_.get_layer("standardize")
+    variance = DIGITS.var(axis=0) / np.square(standardize.scale)
+    assert_allclose(fitted.layers[0].moving_variance, variance, atol=1e-2)
+
+
+def test_output_in_any_shape_is_the_output():
+    image = lambda z: layers.Reshape((8, 8, 1))(layers.Dense(64)(z))  # noqa: E731
+    built = models(CustomNetwork(custom, image), 2, (64,), linear=False)
+    assert built.decoder_core.layers[-1].name == "unfold"
+
+
+def test_model_tells_the_shape_that_it_takes():
+    decoder = keras.Sequential([keras.Input((2, 2, 1)), layers.Conv2D(3, 2)])
+    encoder = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3)])
+    network = CustomNetwork(encoder, decoder)
+    AutoencoderTransformer(4, network=network, max_iter=1).fit(DIGITS)
+    with pytest.raises(ValueError, match=r"decoder takes .* \(2, 2, 1\), .* \(3,\)"):
+        AutoencoderTransformer(3, network=network, max_iter=1).fit(DIGITS)
+
+
+def test_functions_make_their_own_layers():
+    layer = shared(64)
+    for function in (layer.__call__, lambda x: layer(x)):
+        network = CustomNetwork(function, custom)
+        with pytest.raises(ValueError, match="encoder must make its layers each time"):
+            AutoencoderTransformer(2, network=network, max_iter=1).fit(DIGITS)
+
+
+def test_functions_return_tensors():
+    network = CustomNetwork(lambda x: None, custom)
+    with pytest.raises(TypeError, match="encoder must return a KerasTensor. Got NoneT"):
+        AutoencoderTransformer(2, network=network, max_iter=1).fit(DIGITS)
+
+
+def test_models_without_a_configuration_are_refused():
+    class Opaque(keras.Model):
+        def __init__(self, function):
+            super().__init__()
+
+    network = CustomNetwork(Opaque(lambda x: x), custom)
+    with pytest.raises(ValueError, match="must be functions, or Keras models that can be"):
+        AutoencoderTransformer(2, network=network, max_iter=1).fit(DIGITS)
