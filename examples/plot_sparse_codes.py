@@ -56,7 +56,9 @@ for penalty, autoencoder in zip(penalties, autoencoders, strict=True):
 # %%
 # The codes as images, and what comes back
 # ----------------------------------------
-figure, axes = plt.subplots(4, 1, figsize=(9, 7), layout="constrained")
+figure, axes = plt.subplots(
+    4, 1, figsize=(9, 6), height_ratios=(1, 3, 1, 3), layout="constrained"
+)
 chosen = [autoencoders[0], autoencoders[2]]
 for autoencoder, (upper, lower) in zip(chosen, axes.reshape(2, 2), strict=True):
     upper.set_title(f"activity_l1 = {autoencoder.activity_l1}")

@@ -42,7 +42,9 @@ transformers = {
 # The held-out error is the squared error of a digit, summed over its pixels. The last
 # column says how many digits have a digit of their own class next to them.
 
-figure, axes = plt.subplots(2, 2, figsize=(11, 6.5), layout="constrained")
+figure, axes = plt.subplots(
+    2, 2, figsize=(11, 6), height_ratios=(1, 3), layout="constrained"
+)
 neighbor = KNeighborsClassifier(1)
 
 print(f"{'8 components':<14}{'fit':>8}{'held-out error':>18}{'1-NN after t-SNE':>20}")
