@@ -39,8 +39,8 @@ pipeline = Pipeline(
 search = GridSearchCV(
     pipeline,
     {
-        "reduce__n_components": [2, 4, 8, 16],
-        "reduce__network__hidden_layer_sizes": [(), (64,), (128, 64)],
+        "reduce__n_components": [2, 4, 8],
+        "reduce__network__hidden_layer_sizes": [(64,), (128, 64)],
     },
     cv=3,
 ).fit(X)

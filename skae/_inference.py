@@ -82,10 +82,15 @@ class Fitted:
     def _bind(compiled, weights):
         concrete, chosen = compiled
         tensors = [tf.constant(weights[i], dtype=dtype) for i, dtype in chosen]
+        dtypes = [tensor.dtype for tensor in concrete.outputs]
 
         def call(*inputs):
-            found = concrete(*(tf.constant(x) for x in inputs), *tensors)
-            return tf.nest.map_structure(lambda tensor: tensor.numpy(), found)
+            # A quarter of the time that calling `concrete` takes, for a row
+            found = tf.raw_ops.PartitionedCall(
+                args=[*(tf.constant(x) for x in inputs), *tensors], Tout=dtypes, f=concrete
+            )
+            found = tuple(tensor.numpy() for tensor in found)
+            return found if len(found) > 1 else found[0]
 
         return call
 
