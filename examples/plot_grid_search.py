@@ -55,8 +55,9 @@ table = -results.pivot_table(
 print("held-out squared error, summed over pixels")
 print(table.round(2))
 
-table.plot(marker="o", logy=True, xlabel="n_components", ylabel="held-out squared error")
-plt.legend(title="hidden_layer_sizes", frameon=False)
+_, ax = plt.subplots(layout="constrained")
+table.plot(marker="o", ax=ax, xlabel="n_components", ylabel="held-out squared error")
+ax.legend(title="hidden_layer_sizes", frameon=False)
 
 # %%
 # For what comes after
