@@ -54,9 +54,7 @@ def main():
     parser.add_argument("--grid", action="store_true", help="choose k by GridSearchCV")
     arguments = parser.parse_args()
 
-    print(
-        "| data | k | likelihood | baseline | gain | worst | left the start | seconds |"
-    )
+    print("| data | k | likelihood | baseline | gain | worst | left start | seconds |")
     print("|---|---|---|---|---|---|---|---|")
     for likelihood in arguments.likelihood:
         for name in arguments.data:

@@ -53,7 +53,7 @@ table = -results.pivot_table(
     values="mean_test_score",
 )
 print("held-out squared error, summed over pixels")
-print(table.round(2))
+print(table.round(2).to_string())
 
 _, ax = plt.subplots(layout="constrained")
 table.plot(marker="o", ax=ax, xlabel="n_components", ylabel="held-out squared error")

@@ -38,7 +38,7 @@ models = {
 search = GridSearchCV(
     Pipeline([("model", PCA())]),
     {"model": list(models.values()), "model__n_components": [2, 8]},
-    cv=3,
+    cv=2,
 ).fit(X)
 
 # %%
@@ -53,7 +53,7 @@ table = results.pivot_table(
     sort=False,
 )
 print("held-out log-likelihood of a row, in nats")
-print(table.round(2))
+print(table.round(2).to_string())
 print("best:", search.best_params_)
 
 _, ax = plt.subplots(layout="constrained")

@@ -35,6 +35,9 @@ class Reconstruction:
     def point(self, z):
         return z
 
+    def output(self, y, named):
+        return y
+
     def connect(self, x, encoder, decoder, named):
         from skae._layers import ActivityPenalty
 

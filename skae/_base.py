@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -201,8 +202,19 @@ class BaseAutoencoder(
                 weights = program.models.fresh(seed)
                 named, width = self._starting_weights(X, target, pca, architecture)
                 for name in positions.keys() & named.keys():
-                    weights[positions[name]] = np.asarray(named[name], dtype=np.float64)
-            scale = float(weights[positions["scale"]])
+                    i = positions[name]
+                    weights[i] = np.full(weights[i].shape, named[name], np.float64)
+            begin, begin_width = weights, width
+            if self._fair_start and validation and architecture.linear and not going_on:
+                # of the training rows alone, for validation rows that it has not seen
+                index = np.sort(rows.index)
+                part = X[index], None if target is None else target[index]
+                pca_part = fit_pca(part[0], architecture.n_components, seed)
+                named, begin_width = self._starting_weights(*part, pca_part, architecture)
+                begin = list(weights)
+                for name in positions.keys() & named.keys():
+                    begin[positions[name]] = np.asarray(named[name], dtype=np.float64)
+            scale = float(begin[positions["scale"]])
             monitor = Monitor(
                 self,
                 X if sparse.issparse(X) else X.reshape(-1, *self._row_shape),
@@ -213,15 +225,15 @@ class BaseAutoencoder(
                     **self._fitted(X, architecture, positions, weights, width),
                 },
             )
-            monitor.attach(program, weights)
+            monitor.attach(program, begin)
             program.load(
-                weights,
+                begin,
                 optimizer.learning_rate,
                 self._optimizer_state if going_on and incremental else None,
             )
             training = train(
                 program,
-                weights,
+                begin,
                 rows,
                 validation,
                 seed=seed,
@@ -236,6 +248,10 @@ class BaseAutoencoder(
                     losses, scale, architecture.n_features
                 ),
             )
+        if training.weights is begin:
+            training = replace(training, weights=weights)
+        else:
+            width = begin_width
         fitted = {
             "_architecture": architecture,
             "_seed": seed,
@@ -254,6 +270,10 @@ class BaseAutoencoder(
             )
         vars(self).update(fitted)
         return self
+
+    #: Whether training starts from the linear model of the training rows alone, so that
+    #: the validation rows compare what it leads to with a start that has not seen them.
+    _fair_start = False
 
     def _starts_linear(self):
         """Whether the linear path runs next to the network."""

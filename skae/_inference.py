@@ -30,9 +30,10 @@ class Inference:
             for name, (function, variables, shapes) in _functions(models).items()
         }
         widest = max(
-            int(np.prod(layer.output.shape[1:]))
+            int(np.prod(output.shape[1:]))
             for core in (models.encoder_core, models.decoder_core)
             for layer in core.layers
+            for output in keras.tree.flatten(layer.output)
         )
         self.batch_rows = max(1, CALL_VALUES // widest)
 

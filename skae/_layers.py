@@ -141,15 +141,37 @@ class NoiseLogVariance(LogVariance):
             initializer="zeros",
             name="noise",
         )
+        self.least = self.add_weight(
+            shape=self.noise.shape,
+            initializer=keras.initializers.Constant(-self.bound),
+            trainable=False,
+            name="least",
+        )
 
     def call(self, inputs):
-        return super().call(self.noise)[None]
+        return ops.maximum(super().call(self.noise), self.least)[None]
 
     def compute_output_shape(self, input_shape):
         return (1, input_shape[-1] if self.per_feature else 1)
 
     def get_config(self):
         return {**super().get_config(), "per_feature": self.per_feature}
+
+
+@keras.saving.register_keras_serializable("skae")
+class Unit(keras.layers.Layer):
+    """Multiplies each feature by a unit, which is not trained."""
+
+    def build(self, input_shape):
+        self.unit = self.add_weight(
+            shape=input_shape[1:], initializer="ones", trainable=False, name="unit"
+        )
+
+    def call(self, inputs):
+        return inputs * self.unit
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 @keras.saving.register_keras_serializable("skae")

@@ -47,8 +47,7 @@ def fit_pca(X, n_components, random_state):
     pca = PCA(n_components, svd_solver=solver, random_state=random_state)
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # constant X: 0 / 0 variance
-        if not sparse.issparse(X) and np.isnan(X.sum()):
-            X = np.where(np.isnan(X), np.nanmean(X, axis=0), X)  # series that have ended
+        X = _filled(X)
         if X.dtype == np.float32 and not sparse.issparse(X):
             mean = X.mean(axis=0, dtype=np.float64)
             scale = float(np.abs(X).max()) or 1.0
@@ -59,6 +58,13 @@ def fit_pca(X, n_components, random_state):
         else:
             pca.fit(X)
     return pca
+
+
+def _filled(X):
+    """X with means in place of NaN, where series have ended."""
+    if not sparse.issparse(X) and np.isnan(X.sum()):
+        return np.where(np.isnan(X), np.nanmean(X, axis=0), X)
+    return X
 
 
 def pca_start(pca, n_components):
@@ -113,10 +119,12 @@ class ProbabilisticStart(LinearStart):
     The prior of a code is standard normal, its posterior has the mean ``(x - mean) @
     encoder`` and the variances `posterior_variance`, and the noise around the output
     has the variance `noise_variance`, which the Bernoulli likelihood does without.
+    Of features that are `constant` it only keeps the density finite.
     """
 
     posterior_variance: np.ndarray
     noise_variance: np.ndarray | None
+    constant: np.ndarray | bool = False
 
 
 #: Noise variances below this share of the mean variance of a feature are rounding
@@ -193,7 +201,7 @@ def factor_start(X, n_components, beta=1.0):
     In features divided by the standard deviation of their noise, it is probabilistic
     PCA with a noise variance of one.
     """
-    X = X.toarray() if sparse.issparse(X) else X
+    X = X.toarray() if sparse.issparse(X) else _filled(X)
     factors = FactorAnalysis(min(n_components, *X.shape))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start is all it is for
@@ -204,8 +212,51 @@ def factor_start(X, n_components, beta=1.0):
     _, axes = svd_flip(None, axes, u_based_decision=False)
     mean = np.asarray(factors.mean_, np.float64)
     discarded = np.ones(X.shape[1] - len(axes))
-    return _probabilistic_start(
+    start = _probabilistic_start(
         mean, axes, 1 + strength**2, discarded, unit, beta, n_components
+    )
+    return replace(start, constant=X.min(axis=0) == X.max(axis=0))
+
+
+#: Rounds of posterior and decoder, and steps of the decoder in each.
+BERNOULLI_ROUNDS, BERNOULLI_STEPS = 6, 6
+
+
+def bernoulli_start(pca, X, n_components, beta=1.0):
+    """Logistic PCA with normal codes: each feature is Bernoulli, its logit linear.
+
+    From the codes of probabilistic PCA on, two steps alternate, as in Tipping (1998).
+    The decoder climbs, by the quadratic bound of Bohning & Lindsay (1988), to the
+    logistic regression of X on draws of the codes. The posterior becomes Laplace's,
+    taken at the prior mean with the decoder's mean curvature, which makes it linear in
+    X and its covariance the same for all rows; the code is rotated to make it diagonal.
+    """
+    first = ppca_start(pca, n_components, X.shape[0])
+    mean, encoder, posterior = first.mean, first.encoder, first.posterior_variance
+    rows = slice(None, None, max(1, X.shape[0] // LOGISTIC_ROWS))
+    X = X[rows].toarray() if sparse.issparse(X) else np.asarray(X[rows], np.float64)
+    X = _filled(X)
+    noise = np.random.default_rng(LOGISTIC_ROWS).standard_normal((len(X), n_components))
+    decoder = np.zeros((n_components + 1, X.shape[1]))
+    decoder[-1] = logit(np.clip(X.mean(axis=0), 1e-3, 1 - 1e-3))
+    ridge = 1e-3 * len(X) * np.eye(len(decoder))
+    ridge[-1, -1] = 0
+    for _ in range(BERNOULLI_ROUNDS):
+        codes = (X - mean) @ encoder + np.sqrt(posterior) * noise
+        codes = np.column_stack([codes, np.ones(len(X))])
+        factor = linalg.cho_factor(codes.T @ codes / 4 + ridge)
+        for _ in range(BERNOULLI_STEPS):
+            p = expit(codes @ decoder)
+            slope = codes.T @ (X - p) - ridge @ decoder
+            decoder += linalg.cho_solve(factor, slope)
+        curvature = (p * (1 - p)).mean(axis=0)
+        strength, axes = linalg.eigh((decoder[:-1] * curvature) @ decoder[:-1].T)
+        strength, axes = np.maximum(strength[::-1], 0), axes[:, ::-1]
+        decoder[:-1] = axes.T @ decoder[:-1]
+        posterior = 1 / (1 + strength / beta)
+        encoder = decoder[:-1].T * posterior / beta
+    return ProbabilisticStart(
+        mean, encoder, decoder[:-1], decoder[-1], np.ones(n_components), posterior, None
     )
 
 

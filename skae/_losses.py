@@ -57,6 +57,7 @@ class Gaussian:
     """Minus the log-density of a normal distribution, of diagonal covariance."""
 
     noise_per_feature: bool
+    missing: bool = False
 
     output_activation = "linear"
     unit_interval = False
@@ -65,8 +66,10 @@ class Gaussian:
     def per_sample(self, x, mean, log_variance):
         from keras import ops
 
+        present, x = _present(x) if self.missing else (1.0, x)
         squared = ops.square(x - mean) * ops.exp(-log_variance)
-        return ops.sum(squared + log_variance + math.log(2 * math.pi), axis=-1) / 2
+        nats = squared + log_variance + math.log(2 * math.pi)
+        return ops.sum(present * nats, axis=-1) / 2
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def build(architecture, dtype):
         shape = (n_features,)
         code = keras.Input(objective.code_shape(z), dtype=dtype, name="code_input")
         output = architecture.network.decode(code, shape)
-        if tuple(output.shape[1:]) != shape:
+        if not architecture.network.makes_output or tuple(output.shape[1:]) != shape:
             if len(output.shape) > 2:
                 output = layers.Flatten(name="output_features")(output)
             output = layers.Dense(
@@ -175,6 +175,7 @@ def build(architecture, dtype):
             path = layers.Dense(n_features, name="linear_output")
             output = layers.Add(name="output_sum")([output, path(code)])
             named |= {"decoder_kernel": path.kernel, "decoder_bias": path.bias}
+        output = objective.output(output, named)
         decoder_core = keras.Model(code, output, name="decoder_network")
 
         trainer = keras.Model(

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import threading
 import warnings
 from collections import OrderedDict
@@ -68,6 +69,20 @@ class Optimizer:
         return self.kind.from_config(json.loads(self.config))
 
 
+#: Optimizers whose update of a weight depends on no other weight.
+_ELEMENTWISE = {
+    keras.optimizers.SGD,
+    keras.optimizers.RMSprop,
+    keras.optimizers.Adagrad,
+    keras.optimizers.Adadelta,
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.Adamax,
+    keras.optimizers.Nadam,
+    keras.optimizers.Lion,
+}
+
+
 class Rows:
     """The rows of X that training reads, a chunk at a time, and their targets if any.
 
@@ -124,7 +139,11 @@ class Program:
         self.make_optimizer = optimizer.make
         with building("float32", 0):
             self.optimizer = optimizer.make()
-            self.optimizer.build(self.trainable)
+            self.flat = None
+            if type(self.optimizer) in _ELEMENTWISE and not self.optimizer.clipnorm:
+                self.sizes = [math.prod(v.shape) for v in self.trainable]
+                self.flat = keras.Variable(np.zeros(sum(self.sizes), "float32"))
+            self.optimizer.build(self.trainable if self.flat is None else [self.flat])
         self.optimizer_start = [np.array(v.numpy()) for v in self.optimizer.variables]
         n_features = architecture.n_features
         n_batches = CHUNK_VALUES // (batch_size * n_features)
@@ -157,12 +176,29 @@ class Program:
                 added = tf.add_n([tf.zeros(()), *self.models.trainer.losses])
                 penalty = sum(tf.reduce_sum(tf.square(v)) for v in self.penalized)
                 loss = losses + added + alpha / (2 * self.batch_size) * penalty
-            self.optimizer.apply(tape.gradient(loss, weights), self.trainable)
+            self._update(tape.gradient(loss, weights))
             return i + 1, total + tf.stack([loss, losses, added])
 
         return tf.while_loop(
             lambda i, total: i < n_batches, batch, (tf.constant(0), tf.zeros(3))
         )[1]
+
+    def _update(self, gradients):
+        """Apply the optimizer, to all weights as one vector where that is the same.
+
+        One vector takes a third of the time to compile that a dozen weights take.
+        """
+        if self.flat is None:
+            self.optimizer.apply(gradients, self.trainable)
+            return
+        gradients = [
+            tf.zeros([size]) if gradient is None else tf.reshape(gradient, [-1])
+            for gradient, size in zip(gradients, self.sizes, strict=True)
+        ]
+        self.optimizer.apply([tf.concat(gradients, axis=0)], [self.flat])
+        parts = tf.split(self.flat.value, self.sizes)
+        for variable, part in zip(self.trainable, parts, strict=True):
+            variable.assign(tf.reshape(part, variable.shape))
 
     def _measure(self, chunks, n_batches, mean, scale):
         self.n_traces += 1
@@ -188,6 +224,9 @@ class Program:
         self.loaded = weights
         for i in self.trained:
             self.models.variables[i].assign(weights[i])
+        if self.flat is not None:
+            parts = [variable.numpy().ravel() for variable in self.trainable]
+            self.flat.assign(np.concatenate(parts))
         state = self.optimizer_start if optimizer_state is None else optimizer_state
         for variable, value in zip(self.optimizer.variables, state, strict=True):
             variable.assign(value)

@@ -88,7 +88,6 @@ class Network(BaseEstimator):
 
     def _seed_key(self, seed):
         """The seed, where the layers are built from it and can't be started afresh."""
-        return None
 
 
 def _plain(value):
@@ -286,7 +285,9 @@ class ConvNetwork(Network):
                 y = self._layer("Conv", name, filters[i])(y)
                 y = self._activation(f"decoder_activation_{i}")(y)
                 y = self._layer("UpSampling", f"decoder_upsampling_{i}", 2)(y)
-            surplus = [(0, n - size) for n, size in zip(y.shape[1:], sizes[i])]
+            surplus = [
+                (0, n - size) for n, size in zip(y.shape[1:-1], sizes[i], strict=True)
+            ]
             if any(n for _, n in surplus):
                 surplus = surplus if len(surplus) > 1 else surplus[0]
                 y = self._layer("Cropping", f"decoder_cropping_{i}", surplus)(y)

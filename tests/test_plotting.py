@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from skae import AutoencoderTransformer, VAETransformer
-from skae.networks import ConvNetwork, CustomNetwork
+from skae.networks import ConvNetwork
 from skae.plotting import (
     CodeDisplay,
     LatentDisplay,
@@ -101,10 +101,7 @@ def test_shape_of_images(rows, shape, expected):
 
 
 def test_shape_of_images_comes_from_the_network():
-    def body(x):
-        return x
-
-    network = CustomNetwork(body, body, input_shape=(4, 16))
+    network = ConvNetwork(input_shape=(4, 16, 1), filters=(2,))
     autoencoder = AutoencoderTransformer(2, network=network, max_iter=0).fit(X)
     display = ReconstructionDisplay.from_estimator(autoencoder, X)
     assert display.X.shape == (10, 4, 16)
