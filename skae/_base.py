@@ -336,7 +336,10 @@ class BaseAutoencoder(
             named["decoder_kernel"] = width[:, None] * start.decoder / scale
             named["decoder_bias"] = (start.intercept - mean) / scale
         if architecture.rotates and width is not None:
-            named["rotation"], named["inverse_rotation"] = np.diag(width), np.diag(1 / width)
+            named["rotation"], named["inverse_rotation"] = (
+                np.diag(width),
+                np.diag(1 / width),
+            )
         return named | self._named_weights(start, width, mean, scale), width
 
     def _widths(self, start, scale):
@@ -474,7 +477,9 @@ class BaseAutoencoder(
         return X.reshape(X.shape[0], -1) if X.ndim > 2 else X
 
     def _check_unit_interval(self, X, name="X"):
-        low, high = (X.min(), X.max()) if sparse.issparse(X) else (np.nanmin(X), np.nanmax(X))
+        low, high = (
+            (X.min(), X.max()) if sparse.issparse(X) else (np.nanmin(X), np.nanmax(X))
+        )
         if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ValueError(
                 f"{self._unit_interval_reason()} needs {name} in [0, 1], but its minimum"

@@ -106,7 +106,9 @@ class Models:
                 initializer = self.random[i]
                 config = {**initializer.get_config(), "seed": draw}
                 initializer = type(initializer).from_config(config)
-                values[i] = np.array(initializer(variable.shape, dtype=variable.dtype).numpy())
+                values[i] = np.array(
+                    initializer(variable.shape, dtype=variable.dtype).numpy()
+                )
             elif variable.name == "seed_generator_state":
                 values[i] = np.array([draw, 0], dtype=values[i].dtype)
         return values

@@ -51,7 +51,9 @@ class Optimizer:
                     f" 'sgd', or one of its instances. Got {optimizer!r}."
                 ) from None
             if not isinstance(learning_rate_init, Real):
-                learning_rate_init = keras.saving.serialize_keras_object(learning_rate_init)
+                learning_rate_init = keras.saving.serialize_keras_object(
+                    learning_rate_init
+                )
             config = optimizer.get_config() | {"learning_rate": learning_rate_init}
         else:
             config = optimizer.get_config()
@@ -258,7 +260,11 @@ class Program:
         total = np.zeros(3)
         for n_batches in rows.chunks(order, self.batch_size, self.buffers):
             total += self._run(
-                self.buffers, np.int32(n_batches), self.mean, self.scale, np.float32(alpha)
+                self.buffers,
+                np.int32(n_batches),
+                self.mean,
+                self.scale,
+                np.float32(alpha),
             ).numpy()
         total /= len(order) // self.batch_size
         return dict(zip(("loss", "reconstruction", "added"), total.tolist(), strict=True))

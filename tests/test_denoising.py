@@ -69,9 +69,7 @@ def squared_error(X, Y):
 @parametrize_with_checks(
     [
         DenoisingAutoencoder(max_iter=3, network=SMALL),
-        DenoisingAutoencoder(
-            noise="masking", noise_level=0.3, max_iter=3, network=SMALL
-        ),
+        DenoisingAutoencoder(noise="masking", noise_level=0.3, max_iter=3, network=SMALL),
         DenoisingAutoencoder(noise="salt_and_pepper", max_iter=3, network=SMALL),
         DenoisingAutoencoder(init="random", max_iter=3, network=SMALL),
     ]
@@ -92,7 +90,9 @@ def test_starts_at_the_linear_denoiser_of_least_expected_error(kind):
     x, y = clean - clean.mean(axis=0), drawn - drawn.mean(axis=0)
     decoder = np.random.default_rng(2).normal(size=(2, 6))
     for _ in range(50):
-        encoder = np.linalg.lstsq(y.T @ y, y.T @ x @ np.linalg.pinv(decoder), rcond=None)[0]
+        encoder = np.linalg.lstsq(y.T @ y, y.T @ x @ np.linalg.pinv(decoder), rcond=None)[
+            0
+        ]
         decoder = np.linalg.lstsq(y @ encoder, x, rcond=None)[0]
     brute_force = y @ encoder @ decoder + clean.mean(axis=0)
     model = start(**KINDS[kind]).fit(X)
@@ -131,7 +131,9 @@ def test_pca_shrunken_is_the_wiener_filter_of_gaussian_noise():
     found = denoiser_start([(X, X, 0.7)], 3)
     assert_allclose(closed.encoder, found.encoder, atol=1e-10)
     assert_allclose(closed.decoder, found.decoder, atol=1e-10)
-    assert_allclose(closed.explained_variance[:2], found.explained_variance[:2], rtol=0.01)
+    assert_allclose(
+        closed.explained_variance[:2], found.explained_variance[:2], rtol=0.01
+    )
 
 
 def test_denoiser_of_some_axes_sees_nothing_else():
@@ -329,7 +331,9 @@ def test_another_level_compiles_nothing():
     losses = [model.set_params(noise_level=0.1, noise_clip=(-5, 5)).fit(X).loss_]
     before = traces()
     for level in (0.5, 2.0):
-        losses.append(model.set_params(noise_level=level, noise_clip=(-9, 9)).fit(X).loss_)
+        losses.append(
+            model.set_params(noise_level=level, noise_clip=(-9, 9)).fit(X).loss_
+        )
     assert traces() == before
     assert losses == sorted(losses)
 
@@ -539,7 +543,10 @@ def test_convolutional_denoiser_compiled_without_xla():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"noise": "masking", "noise_level": 1.5}, r"noise_level must be .*\[0, 1\].*1\.5"),
+        (
+            {"noise": "masking", "noise_level": 1.5},
+            r"noise_level must be .*\[0, 1\].*1\.5",
+        ),
         ({"noise": "salt_and_pepper", "noise_level": 2}, "noise_level must be .*Got 2"),
         ({"noise_clip": (1, 0)}, r"noise_clip must be .*low < high.*\(1, 0\)"),
         ({"noise_clip": (0, 1, 2)}, r"noise_clip must be .*Got \(0, 1, 2\)"),

@@ -66,9 +66,9 @@ def test_data_outside_the_unit_interval():
 
 def test_rows_and_codes_of_another_width():
     skae = AutoencoderTransformer(network=SMALL, max_iter=0).fit(X)
-    with pytest.raises(ValueError, match="X has 5 features, but .* expecting 6"):
+    with pytest.raises(ValueError, match=r"X has 5 features, but .* expecting 6"):
         skae.transform(X[:, :5])
-    with pytest.raises(ValueError, match="X has 3 features, but .* expecting 2"):
+    with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 2"):
         skae.inverse_transform(X[:, :3])
     with pytest.raises(ValueError, match="rows of shape"):
         skae.transform(X.reshape(40, 6, 1))
