@@ -31,7 +31,7 @@ from skae._linear import (
 from skae.networks import DenseNetwork
 
 #: Rows whose moments are computed at a time.
-ROWS_AT_ONCE = 2048
+ROWS_AT_ONCE = 512
 
 #: Where validation begins to count its draws: training does not come so far.
 VALIDATION_DRAWS = 2**30

@@ -157,6 +157,9 @@ def _probabilistic_start(mean, axes, variance, discarded, unit, beta, n_componen
     kept = len(variance)
     while kept:
         room = len(spectrum) / beta - kept
+        if kept == len(spectrum) and room == 0:  # any noise has the same density
+            threshold = variance[-1] / 2
+            break
         threshold = spectrum[kept:].sum() / room if room > 0 else np.inf
         if threshold <= variance[kept - 1]:
             break
@@ -184,8 +187,8 @@ def _probabilistic_start(mean, axes, variance, discarded, unit, beta, n_componen
 def ppca_start(pca, n_components, n_samples, beta=1.0):
     """Probabilistic PCA, with scikit-learn's noise variance, for this weight of the KL.
 
-    Where nothing is discarded, the least variance that PCA kept is the noise's: that
-    leaves the density as it is.
+    Where nothing is discarded, half the least variance that PCA kept is the noise's:
+    that leaves the density as it is.
     """
     axes = np.asarray(pca.components_, np.float64)
     variance = np.asarray(pca.explained_variance_, np.float64)
@@ -322,18 +325,23 @@ def denoiser_start(moments, n_components, axes=None):
     cross = cross / n_samples - np.outer(x_mean, seen)
     variance, basis = linalg.eigh(square / n_samples - np.outer(seen, seen) + noise)
 
-    kept = variance > variance[-1] * len(variance) * np.finfo(float).eps
-    whiten = basis[:, kept] / np.sqrt(variance[kept])
+    least = variance[-1] * len(variance) * np.finfo(float).eps
+    whiten = basis / np.sqrt(np.where(variance > least, variance, np.inf))
     loadings = cross @ whiten
-    axes_out, strength, _ = linalg.svd(loadings, full_matrices=False)
-    found = min(n_components, len(strength))
-    _, axes_out = svd_flip(None, axes_out.T[:found], u_based_decision=False)
+    found, n_seen = min(n_components, *loadings.shape), len(variance)
+    _, turn = linalg.eigh(
+        loadings.T @ loadings, subset_by_index=(n_seen - found, n_seen - 1)
+    )
+    axes_out = (loadings @ turn[:, ::-1]).T
+    strength = linalg.norm(axes_out, axis=1)
+    axes_out /= np.where(strength > 0, strength, 1.0)[:, None]
+    _, axes_out = svd_flip(None, axes_out, u_based_decision=False)
 
     encoder, decoder = np.zeros((2, n_components, len(x_mean)))
     codes = axes_out @ loadings @ whiten.T
     encoder[:found] = codes if axes is None else codes @ axes.T
     decoder[:found] = axes_out
     explained = np.zeros(n_components)
-    explained[:found] = strength[:found] ** 2
+    explained[:found] = strength**2
     mean, intercept = origin[1] + y_mean, origin[0] + x_mean
     return LinearStart(mean, encoder.T, decoder, intercept, explained)

@@ -29,6 +29,7 @@ class Architecture:
     def key(self):
         return (
             self.network._key(),
+            self.network.jit_compile,
             self.objective,
             self.row_shape,
             self.n_components,

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 
 import keras
@@ -157,15 +158,40 @@ class Program:
         self.penalized = [
             v for v in self.trainable if len(v.shape) > 1 and id(v) not in linear
         ]
-        jit_compile = architecture.network.jit_compile
-        self._run = tf.function(self._run, jit_compile=jit_compile, autograph=False)
-        self._measure = tf.function(
-            self._measure, jit_compile=jit_compile, autograph=False
+        self.jit_compile = architecture.network.jit_compile
+
+    # -- what is compiled, each at its first use
+
+    @cached_property
+    def _run(self):
+        return self._compiled(self._run_batches, tf.TensorSpec((), tf.float32))
+
+    @cached_property
+    def _measure(self):
+        return self._compiled(self._measure_batches)
+
+    def _compiled(self, function, *more):
+        """One concrete function of chunks: TensorFlow has nothing to trace again."""
+        dtype = self.buffers[0].dtype
+        n_features = self.buffers[0].shape[-1]
+        concrete = tf.function(
+            function, jit_compile=self.jit_compile, autograph=False
+        ).get_concrete_function(
+            [tf.TensorSpec(buffer.shape, dtype) for buffer in self.buffers],
+            tf.TensorSpec((), tf.int32),
+            tf.TensorSpec((n_features,), dtype),
+            tf.TensorSpec((), dtype),
+            *more,
         )
 
-    # -- what is compiled
+        def call(n_batches, *more):
+            chunks = [tf.constant(buffer) for buffer in self.buffers]
+            rest = (tf.constant(value) for value in (self.mean, self.scale, *more))
+            return concrete(chunks, tf.constant(n_batches, tf.int32), *rest).numpy()
 
-    def _run(self, chunks, n_batches, mean, scale, alpha):
+        return call
+
+    def _run_batches(self, chunks, n_batches, mean, scale, alpha):
         self.n_traces += 1
         objective = self.models.architecture.objective
         weights = [variable.value for variable in self.trainable]
@@ -188,7 +214,7 @@ class Program:
     def _update(self, gradients):
         """Apply the optimizer, to all weights as one vector where that is the same.
 
-        One vector takes a third of the time to compile that a dozen weights take.
+        The update is then compiled once, not once for each weight.
         """
         if self.flat is None:
             self.optimizer.apply(gradients, self.trainable)
@@ -202,7 +228,7 @@ class Program:
         for variable, part in zip(self.trainable, parts, strict=True):
             variable.assign(tf.reshape(part, variable.shape))
 
-    def _measure(self, chunks, n_batches, mean, scale):
+    def _measure_batches(self, chunks, n_batches, mean, scale):
         self.n_traces += 1
         objective = self.models.architecture.objective
         capacity = chunks[0].shape[0]
@@ -259,13 +285,7 @@ class Program:
         order = _topped_up(order, self.batch_size)
         total = np.zeros(3)
         for n_batches in rows.chunks(order, self.batch_size, self.buffers):
-            total += self._run(
-                self.buffers,
-                np.int32(n_batches),
-                self.mean,
-                self.scale,
-                np.float32(alpha),
-            ).numpy()
+            total += self._run(n_batches, np.float32(alpha))
         total /= len(order) // self.batch_size
         return dict(zip(("loss", "reconstruction", "added"), total.tolist(), strict=True))
 
@@ -273,8 +293,8 @@ class Program:
         """The validation loss of every row."""
         order = _topped_up(np.arange(len(rows)), self.batch_size)
         found = [
-            self._measure(self.buffers, np.int32(n), self.mean, self.scale).numpy()[:n]
-            for n in rows.chunks(order, self.batch_size, self.buffers)
+            self._measure(n_batches)[:n_batches]
+            for n_batches in rows.chunks(order, self.batch_size, self.buffers)
         ]
         return np.concatenate(found).ravel()[: len(rows)].astype(np.float64)
 

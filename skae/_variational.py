@@ -83,13 +83,14 @@ class EvidenceBound:
         output = decoder(sampling(encoder(x)))
         named |= {"beta": sampling.beta, "warmup": sampling.warmup}
         if not self.likelihood.has_noise:
-            return [output]
+            return output
         noise = NoiseLogVariance(self.likelihood.noise_per_feature, name="noise")
         log_variance = noise(output)
         named |= {"noise": noise.noise, "least_noise": noise.least}
         return [output, log_variance]
 
     def per_sample(self, x, outputs):
+        outputs = outputs if self.likelihood.has_noise else [outputs]
         return self.likelihood.per_sample(x, *outputs)
 
     def log_weights(self, models, x, noise):
@@ -343,8 +344,8 @@ class VAETransformer(BaseAutoencoder):
     With ``max_iter=0`` and "gaussian", the decoder and the noise variance are those of
     probabilistic PCA [2]_ (equations 7 and 8), whose posterior is normal, linear and
     diagonal: the bound equals ``PCA(n_components).score(X)``. Where PCA keeps all
-    components and leaves no noise variance, the least one kept takes its place, which is
-    the same density; on data of lower rank, a millionth of the features' mean variance
+    components and leaves no noise variance, half the least one kept takes its place, which
+    is the same density; on data of lower rank, a millionth of the features' mean variance
     does. With "gaussian_diag" it equals ``FactorAnalysis(n_components).score(X)``, its
     factors rotated until the posterior is diagonal. With "bernoulli" it is logistic PCA
     [3]_ with a linear encoder. Another `beta` is a noise variance `beta` times as large

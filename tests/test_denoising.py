@@ -172,6 +172,13 @@ def test_code_of_the_start_is_centred_uncorrelated_and_ordered(kind):
     assert (np.diff(model.explained_variance_) <= 0).all()
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "masking", "salt_and_pepper"])
+def test_constant_rows(kind):
+    X = np.ones((10, 3))
+    model = start(noise=kind, noise_clip=(0, 2)).fit(X)
+    assert_allclose(model.denoise(X), X, atol=1e-6)
+
+
 def test_sparse_rows_start_like_dense_ones():
     X = np.maximum(correlated(), 0)
     for kind in ("masking", "salt_and_pepper"):

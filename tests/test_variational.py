@@ -1,0 +1,492 @@
+"""The variational autoencoder: known answers, bounds, generation, health."""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse, stats
+from sklearn.datasets import load_diabetes, load_digits, load_wine
+from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skae import VAETransformer
+from skae._linear import bernoulli_start, fit_pca, ppca_start
+from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
+
+SMALL = DenseNetwork(hidden_layer_sizes=(8,))
+
+DIGITS = load_digits().data
+WINE = load_wine().data
+DIABETES = StandardScaler().fit_transform(load_diabetes().data)
+
+
+def small(n_components=2, **parameters):
+    """A VAE with a small network and three epochs."""
+    defaults = {"network": SMALL, "max_iter": 3, "random_state": 0}
+    return VAETransformer(n_components, **defaults | parameters)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return small(4, max_iter=30, n_iter_no_change=np.inf, alpha=0.0).fit(DIABETES)
+
+
+# -- scikit-learn's checks
+
+
+@parametrize_with_checks(
+    [
+        small(random_state=None),
+        small(3, likelihood="gaussian_diag", beta=0.5, kl_warmup=2, random_state=None),
+        small(init="random", early_stopping=False, random_state=None),
+        make_pipeline(MinMaxScaler(clip=True), small(likelihood="bernoulli")),
+    ]
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+# -- the start
+
+
+@pytest.mark.parametrize(
+    "X", [DIGITS, WINE, DIABETES * 1e6], ids=["digits", "wine", "1e6"]
+)
+@pytest.mark.parametrize("k", [1, 4])
+def test_the_start_is_probabilistic_pca(X, k):
+    vae, pca = small(k, max_iter=0).fit(X), PCA(k).fit(X)
+    assert_allclose(vae.elbo(X), pca.score_samples(X), atol=1e-6)
+    assert_allclose(vae.score_samples(X), pca.score_samples(X), atol=1e-6)
+    assert vae.score(X) == pytest.approx(pca.score(X), abs=1e-6)
+    assert vae.noise_variance_ == pytest.approx(pca.noise_variance_)
+    assert_allclose(vae.explained_variance_, pca.explained_variance_)
+    assert_allclose(vae.explained_variance_ratio_, pca.explained_variance_ratio_)
+
+
+def test_the_start_has_the_posterior_of_probabilistic_pca():
+    k, X = 3, DIABETES
+    vae, pca = small(k, max_iter=0).fit(X), PCA(k).fit(X)
+    noise = pca.noise_variance_
+    W = (pca.components_ * np.sqrt(pca.explained_variance_ - noise)[:, None]).T
+    M = W.T @ W + noise * np.eye(k)
+    expected = (X - pca.mean_) @ W @ np.linalg.inv(M)
+    mean, std = vae.posterior(X)
+    assert_allclose(mean, expected, atol=1e-8)
+    assert_allclose(vae.transform(X), expected, atol=1e-8)
+    assert_allclose(std**2, np.tile(np.diag(noise * np.linalg.inv(M)), (len(X), 1)))
+    assert_allclose(vae.reconstruct(X), expected @ W.T + pca.mean_, atol=1e-8)
+    assert_allclose(vae.kl_per_component_, np.log(np.diag(M) / noise) / 2, rtol=0.01)
+
+
+@pytest.mark.parametrize("k", [10, 14])
+def test_the_start_keeps_the_density_when_nothing_is_discarded(k):
+    vae = small(k, max_iter=0).fit(DIABETES)
+    assert_allclose(vae.elbo(DIABETES), PCA(10).fit(DIABETES).score_samples(DIABETES))
+    assert vae.noise_variance_ > 0
+    assert vae.n_active_components_ == 10
+
+
+def test_a_start_without_noise_is_finite():
+    vae = small(50, max_iter=0).fit(DIGITS[:20])
+    assert np.isfinite(vae.score(DIGITS))
+    assert vae.noise_variance_ > 0
+
+
+@pytest.mark.parametrize(
+    ("X", "k"),
+    [(DIGITS[:300], 4), (WINE, 1), (WINE, 4), (WINE, 20)],
+    ids=["digits", "wine 1", "wine 4", "wine 20"],
+)
+def test_the_start_of_gaussian_diag_is_factor_analysis(X, k):
+    vae = small(k, likelihood="gaussian_diag", max_iter=0).fit(X)
+    factors = FactorAnalysis(k).fit(X)
+    assert_allclose(vae.elbo(X), factors.score_samples(X), atol=1e-6)
+    assert_allclose(vae.score_samples(X), factors.score_samples(X), atol=1e-6)
+    covariance = factors.get_covariance()
+    if k < X.shape[1]:
+        assert_allclose(vae.noise_variance_, factors.noise_variance_)
+    sampled = np.cov(vae.sample(20_000, random_state=0, add_noise=True).T)
+    scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
+    assert np.abs((sampled - covariance) / (scale + 1e-6)).max() < 0.1
+
+
+@pytest.mark.parametrize("beta", [0.3, 1.0, 3.0])
+def test_no_linear_model_has_a_better_weighted_bound_than_the_start(beta):
+    X = DIABETES - DIABETES.mean(axis=0)
+    start = ppca_start(PCA(4).fit(X), 4, len(X), beta)
+
+    def loss(encoder, decoder, log_posterior, log_noise):
+        codes, noise = X @ encoder, np.exp(log_noise)
+        error = ((X - codes @ decoder) ** 2).sum(axis=1).mean()
+        error += np.exp(log_posterior) @ (decoder**2).sum(axis=1)
+        kl = (codes**2).mean(axis=0) + np.exp(log_posterior) - 1 - log_posterior
+        return (error / noise + X.shape[1] * log_noise + beta * kl.sum()) / 2
+
+    best = [
+        start.encoder,
+        start.decoder,
+        np.log(start.posterior_variance),
+        np.log(start.noise_variance * (1 - 1 / len(X))),
+    ]
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        moved = [value + 0.02 * rng.standard_normal(np.shape(value)) for value in best]
+        assert loss(*moved) > loss(*best)
+
+
+def test_the_bernoulli_start_has_a_better_bound_than_independent_features():
+    X = DIGITS / 16
+    p = X.mean(axis=0).clip(1e-6, 1 - 1e-6)
+    independent = (X * np.log(p) + (1 - X) * np.log(1 - p)).sum(axis=1).mean()
+    vae = small(4, likelihood="bernoulli", max_iter=0).fit(X)
+    assert vae.elbo(X).mean() > independent + 1.5
+    assert vae.noise_variance_ is None
+    start = bernoulli_start(fit_pca(X, 4, 0), X, 4)
+    codes = (X - start.mean) @ start.encoder
+    assert_allclose(np.abs(vae.transform(X)), np.abs(codes), atol=1e-8)
+
+
+def test_bernoulli_is_not_worse_than_a_random_start():
+    X = DIGITS / 16
+    scores = {
+        init: small(4, likelihood="bernoulli", init=init, max_iter=15).fit(X).score(X)
+        for init in ("auto", "random")
+    }
+    assert scores["auto"] > scores["random"]
+
+
+# -- the bounds
+
+
+def test_the_importance_weighted_bound_is_near_the_likelihood_behind_a_wrong_encoder():
+    k, X = 3, DIABETES
+    vae, pca = small(k, max_iter=0).fit(X), PCA(k).fit(X)
+    exact = pca.score_samples(X)
+    _, std = vae.posterior(X)
+    shift = 0.5
+    encoder_bias = vae._keras_models().positions["encoder_bias"]
+    vae._weights[encoder_bias] = vae._weights[encoder_bias] + shift * std[0, 0]
+    vae._built = {}
+    vae.n_importance_samples = 5000
+    gap = shift**2 * (std[0, 0] ** 2 / std[0] ** 2).sum() / 2  # KL of two normals
+    assert_allclose(vae.elbo(X), exact - gap, atol=0.05)
+    assert_allclose(vae.score_samples(X), exact, atol=0.05)
+
+
+def test_scores_do_not_depend_on_other_rows_or_calls(trained):
+    scores = trained.score_samples(DIABETES)
+    assert_array_equal(scores, trained.score_samples(DIABETES))
+    assert_allclose(trained.score_samples(DIABETES[5:6]), scores[5:6])
+    assert (scores >= trained.elbo(DIABETES)).all()
+    assert trained.score(DIABETES) == pytest.approx(scores.mean())
+
+
+def test_draws_may_take_several_calls(trained, monkeypatch):
+    expected = trained.score_samples(DIABETES)
+    monkeypatch.setattr("skae._variational.DRAWS_AT_ONCE", 10)
+    assert_allclose(trained.score_samples(DIABETES), expected)
+
+
+def test_training_raises_the_score(trained):
+    assert trained.score(DIABETES) > PCA(4).fit(DIABETES).score(DIABETES)
+
+
+def test_history_is_in_nats(trained):
+    history = trained.history_
+    assert set(history) == {"loss", "reconstruction", "kl", "val_loss"}
+    sums = np.add(history["reconstruction"], history["kl"])
+    assert_allclose(history["loss"], sums, rtol=1e-5)
+    assert abs(history["loss"][-1] + trained.elbo(DIABETES).mean()) < 0.5
+    assert history["kl"][-1] == pytest.approx(trained.kl_per_component_.sum(), rel=0.2)
+
+
+def test_the_weight_of_the_divergence_rises():
+    vae = small(
+        3,
+        beta=0.5,
+        kl_warmup=4,
+        alpha=0.0,
+        max_iter=6,
+        early_stopping=False,
+    ).fit(DIABETES)
+    weights = np.subtract(vae.history_["loss"], vae.history_["reconstruction"])
+    expected = [0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
+    assert_allclose(weights / vae.history_["kl"], expected, rtol=1e-3)
+
+
+def test_warmup_does_not_count_against_patience():
+    vae = small(
+        3, kl_warmup=10, max_iter=12, early_stopping=False, n_iter_no_change=2, tol=1e9
+    ).fit(DIABETES)
+    assert vae.n_iter_ == 12
+
+
+def test_nothing_is_compiled_again_for_another_beta():
+    import skae._training as training
+
+    def traces():
+        return sum(program.n_traces for program in training._programs.values())
+
+    small(3).fit(DIABETES)
+    before = traces()
+    small(3, beta=0.7, kl_warmup=3, learning_rate_init=1e-4, alpha=0.1).fit(DIABETES)
+    assert traces() == before
+
+
+def test_grid_search_chooses_components_by_the_likelihood():
+    search = GridSearchCV(small(max_iter=0), {"n_components": [1, 8]}, cv=3)
+    assert search.fit(DIABETES).best_params_ == {"n_components": 8}
+
+
+# -- components
+
+
+def test_components_are_ordered_by_divergence(trained):
+    assert (np.diff(trained.kl_per_component_) <= 0).all()
+    mean, std = trained.posterior(DIABETES)
+    assert_allclose(mean, trained.transform(DIABETES))
+    kl = (mean**2 + std**2 - 1 - np.log(std**2)).mean(axis=0) / 2
+    assert_allclose(trained.kl_per_component_, kl)
+    codes = mean - mean.mean(axis=0)
+    loadings = codes.T @ DIABETES
+    assert (loadings[range(4), np.abs(loadings).argmax(axis=1)] > 0).all()
+
+
+def test_the_code_may_be_the_networks_own():
+    vae = small(None).fit(DIABETES)
+    assert vae.transform(DIABETES).shape == (len(DIABETES), 8)
+    assert vae.kl_per_component_.shape == (8,)
+
+
+# -- generation
+
+
+def test_samples_have_the_models_covariance():
+    vae, pca = small(3, max_iter=0).fit(DIABETES), PCA(3).fit(DIABETES)
+    X = vae.sample(50_000, random_state=0, add_noise=True)
+    assert_allclose(np.cov(X.T), pca.get_covariance(), atol=0.03)
+    means = vae.sample(50_000, random_state=0)
+    noise = np.cov(X.T) - np.cov(means.T)
+    assert_allclose(noise, pca.noise_variance_ * np.eye(10), atol=0.03)
+
+
+def test_samples_are_seeded_and_shaped():
+    vae = small(likelihood="bernoulli").fit(DIGITS.reshape(-1, 8, 8) / 16)
+    X = vae.sample(5, random_state=0)
+    assert X.shape == (5, 8, 8)
+    assert_array_equal(X, vae.sample(5, random_state=0))
+    assert ((X > 0) & (X < 1)).all()
+    assert set(np.unique(vae.sample(5, random_state=0, add_noise=True))) == {0, 1}
+    z = np.random.RandomState(0).standard_normal((5, 2))
+    assert_allclose(vae.inverse_transform(z), X)
+
+
+# -- health
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_components_of_low_rank_data_survive(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((300, 5)) @ rng.standard_normal((5, 50))
+    X = StandardScaler().fit_transform(X)
+    vae = small(5, max_iter=20, random_state=seed).fit(X)
+    assert vae.n_active_components_ == 5
+    assert np.isfinite(vae.score(X))
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag", "bernoulli"])
+def test_a_collapsed_code_warns(likelihood):
+    X = MinMaxScaler(clip=True).fit_transform(DIABETES)
+    with pytest.warns(ConvergenceWarning, match="Lower beta"):
+        vae = small(beta=1000, likelihood=likelihood).fit(X)
+    assert vae.n_active_components_ == 0
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag"])
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.column_stack([DIABETES, np.full(len(DIABETES), 3.0)]),
+        DIABETES[:, :1],
+        DIABETES * 1e6,
+        DIABETES * 1e-6 + 1.0,
+        DIABETES[:3],
+    ],
+    ids=["constant feature", "one feature", "1e6", "1e-6", "three rows"],
+)
+def test_unusual_data_give_finite_scores(X, likelihood):
+    vae = small(likelihood=likelihood).fit(X)
+    assert np.isfinite(vae.score_samples(X)).all()
+    assert np.isfinite(vae.transform(X)).all()
+    assert np.isfinite(vae.sample(3, random_state=0, add_noise=True)).all()
+
+
+def test_one_sample_is_an_error():
+    with pytest.raises(ValueError, match="minimum of 2 is required"):
+        small().fit(DIABETES[:1])
+
+
+def test_bernoulli_needs_the_unit_interval():
+    with pytest.raises(ValueError, match=r"likelihood='bernoulli'.*its maximum 16"):
+        small(likelihood="bernoulli").fit(DIGITS)
+
+
+# -- layers
+
+
+def test_the_divergence_has_its_closed_form():
+    import keras
+
+    from skae._layers import Sampling
+
+    rng = np.random.default_rng(0)
+    mean, log_variance = rng.standard_normal((2, 7, 3))
+    layer = Sampling(seed=0)
+    z = np.array(layer([mean, log_variance]))
+    expected = (mean**2 + np.exp(log_variance) - 1 - log_variance).sum() / 2 / 7
+    assert float(layer.losses[0]) == pytest.approx(expected, rel=1e-5)
+    assert z.shape == (7, 3)
+    again = Sampling.from_config(layer.get_config())
+    assert_array_equal(np.array(again([mean, log_variance])), z)
+    assert (
+        keras.saving.deserialize_keras_object(
+            keras.saving.serialize_keras_object(layer)
+        ).get_config()
+        == layer.get_config()
+    )
+
+
+def test_draws_have_the_posteriors_mean_and_variance():
+    from skae._layers import Sampling
+
+    mean, std = np.float32(2.0), np.float32(0.5)
+    shape = np.ones((20_000, 1), np.float32)
+    z = np.array(Sampling(seed=0)([mean * shape, 2 * np.log(std) * shape]))
+    assert stats.kstest(z.ravel(), "norm", (mean, std)).pvalue > 0.01
+
+
+@pytest.mark.parametrize("value", [-1e6, -40.0, 0.0, 40.0, 1e6])
+def test_log_variances_are_bounded_and_keep_gradients(value):
+    import tensorflow as tf
+
+    from skae._layers import LogVariance, Sampling
+
+    bound, sampling = LogVariance(), Sampling(seed=0)
+    x = tf.Variable([[value]], dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        log_variance = bound(x)
+        z = sampling([tf.zeros_like(x), log_variance])
+        loss = sampling.losses[0] + tf.reduce_sum(z)
+    assert abs(float(log_variance[0, 0])) < 32
+    assert np.isfinite(float(loss))
+    gradient = float(tape.gradient(loss, x)[0, 0])
+    assert np.isfinite(gradient)
+    assert gradient != 0
+
+
+def test_the_bound_is_inverted():
+    from skae._layers import LogVariance
+
+    layer, x = LogVariance(), np.linspace(-31, 31, 11)
+    assert_allclose(np.array(layer.call(layer.inverse(x))), x)
+    assert np.isfinite(layer.inverse(np.array([-np.inf, np.inf]))).all()
+
+
+# -- what the base gives
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        ConvNetwork(input_shape=(8, 8, 1), filters=(4,)),
+        SequenceNetwork(input_shape=(8, 8), units=4),
+        CustomNetwork(encoder=lambda x: x, decoder=lambda z: z),
+    ],
+    ids=lambda network: type(network).__name__,
+)
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_every_network(network, likelihood):
+    X = DIGITS[:200] / 16
+    vae = small(network=network, likelihood=likelihood).fit(X)
+    assert vae.transform(X).shape == (200, 2)
+    assert vae.reconstruct(X).shape == X.shape
+    assert np.isfinite(vae.score(X))
+
+
+def test_series_that_have_ended_are_scored_by_the_steps_they_have():
+    X = np.random.default_rng(0).standard_normal((50, 6, 2))
+    short = X.copy()
+    short[:10, 4:] = np.nan
+    network = SequenceNetwork(input_shape=(6, 2), units=4)
+    vae = small(network=network).fit(short)
+    scores = vae.score_samples(short)
+    assert np.isfinite(scores).all()
+    assert scores[:10].mean() > scores[10:].mean()
+
+
+def test_float32_and_sparse_rows_give_nearly_the_same():
+    X = sparse.random_array((100, 20), density=0.3, rng=np.random.default_rng(0))
+    dense = X.toarray()
+    expected = small(max_iter=0).fit(dense)
+    for rows in (X.tocsr(), np.float32(dense)):
+        vae = small(max_iter=0).fit(rows)
+        assert_allclose(vae.score_samples(rows), expected.score_samples(dense), rtol=1e-4)
+    assert vae.posterior(rows)[1].dtype == np.float32
+
+
+def test_pickles_give_the_same_bits(trained):
+    other = pickle.loads(pickle.dumps(trained))
+    assert_array_equal(other.score_samples(DIABETES), trained.score_samples(DIABETES))
+    assert other.noise_variance_ == trained.noise_variance_
+
+
+def test_a_refit_gives_the_same_bits():
+    first, second = small(3).fit(DIABETES), small(3).fit(DIABETES)
+    assert_array_equal(first.score_samples(DIABETES), second.score_samples(DIABETES))
+    assert first.history_ == second.history_
+
+
+def test_partial_fit_and_warm_start_go_on():
+    vae = small(3)
+    for _ in range(3):
+        vae.partial_fit(DIABETES)
+    assert vae.n_iter_ == 3
+    assert np.isfinite(vae.score(DIABETES))
+    warm = small(3, warm_start=True, early_stopping=False).fit(DIABETES)
+    warm.set_params(beta=2.0).fit(DIABETES)
+    assert warm.n_iter_ == 6
+    added = np.subtract(warm.history_["loss"], warm.history_["reconstruction"])
+    assert_allclose(added / warm.history_["kl"], [1] * 3 + [2] * 3, rtol=1e-2)
+
+
+def test_keras_callbacks_see_the_losses():
+    import keras
+
+    seen = []
+
+    class Recorder(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(logs)
+
+    vae = small(3, callbacks=[Recorder()]).fit(DIABETES)
+    assert [set(logs) for logs in seen] == [
+        {"loss", "reconstruction", "kl", "val_loss"}
+    ] * 3
+    assert seen[-1]["kl"] == vae.history_["kl"][-1]
+
+
+def test_keras_models_save_and_load(tmp_path, trained):
+    import keras
+
+    for model, rows in (
+        (trained.encoder_, DIABETES),
+        (trained.decoder_, trained.transform(DIABETES)),
+    ):
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        assert_allclose(loaded(rows), model(rows))
