@@ -17,7 +17,6 @@ from sklearn.base import (
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
-from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skae._keras import import_keras
@@ -53,8 +52,8 @@ class BaseAutoencoder(
       models and computes losses per sample (see `Reconstruction`);
     - `_linear_start(X, target, pca, n_components)` returns the best linear model of its
       kind in closed form, a `LinearStart`;
-    - `_named_weights(start, width, mean, scale)` returns the values of the objective's
-      own variables, by name.
+    - `_named_weights` and `_hyperparameters` return the values of the objective's own
+      variables, by name: at the start, and at each fit.
     """
 
     _parameter_constraints: dict = {
@@ -166,7 +165,7 @@ class BaseAutoencoder(
 
         optimizer = Optimizer.of(self.optimizer, self.learning_rate_init)
         objective = self._objective()
-        if objective.unit_interval:
+        if objective.unit_interval and target is None:
             self._check_unit_interval(X)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         if going_on:
@@ -196,24 +195,30 @@ class BaseAutoencoder(
             paired=target is not None,
         ) as program:
             positions = program.models.positions
+
+            def set_named(weights, named):
+                for name in positions.keys() & named.keys():
+                    i = positions[name]
+                    weights[i] = np.full(weights[i].shape, named[name], np.float64)
+
             if going_on:
                 weights, width = list(self._weights), self._width
             else:
                 weights = program.models.fresh(seed)
                 named, width = self._starting_weights(X, target, pca, architecture)
-                for name in positions.keys() & named.keys():
-                    i = positions[name]
-                    weights[i] = np.full(weights[i].shape, named[name], np.float64)
+                set_named(weights, named)
+            mean, scale = weights[positions["mean"]], weights[positions["scale"]]
+            set_named(weights, self._hyperparameters(X, width, mean, float(scale)))
             begin, begin_width = weights, width
-            if self._fair_start and validation and architecture.linear and not going_on:
-                # of the training rows alone, for validation rows that it has not seen
-                index = np.sort(rows.index)
+            index = None
+            if validation and architecture.linear and self.max_iter and not going_on:
+                index = self._start_rows(X, rows)
+            if index is not None:
                 part = X[index], None if target is None else target[index]
                 pca_part = fit_pca(part[0], architecture.n_components, seed)
                 named, begin_width = self._starting_weights(*part, pca_part, architecture)
                 begin = list(weights)
-                for name in positions.keys() & named.keys():
-                    begin[positions[name]] = np.asarray(named[name], dtype=np.float64)
+                set_named(begin, named)
             scale = float(begin[positions["scale"]])
             monitor = Monitor(
                 self,
@@ -271,9 +276,20 @@ class BaseAutoencoder(
         vars(self).update(fitted)
         return self
 
-    #: Whether training starts from the linear model of the training rows alone, so that
-    #: the validation rows compare what it leads to with a start that has not seen them.
-    _fair_start = False
+    def _start_rows(self, X, rows):
+        """The rows whose linear model training starts from; None: all given to `fit`.
+
+        Without the validation rows among them, these compare what training leads to with
+        a start that has not seen them either.
+        """
+
+    def _hyperparameters(self, X, width, mean, scale):
+        """Values of variables that stand for parameters: set at each fit, by name."""
+        return {}
+
+    def _named_weights(self, start, width, mean, scale):
+        """Values of the objective's own variables at the start, by name."""
+        return {}
 
     def _starts_linear(self):
         """Whether the linear path runs next to the network."""
@@ -408,7 +424,8 @@ class BaseAutoencoder(
             return codes.var(axis=0, ddof=1)
         variance, axes = linalg.eigh(np.atleast_2d(np.cov(codes, rowvar=False)))
         variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
-        axes = svd_flip(axes, axes.T)[0]  # each in the direction it lies nearest to
+        # each in the direction of the starting component that it lies nearest to
+        axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(axes))])
         explained = total - unexplained / (len(codes) - 1)
         factor = 1.0
         if explained > 0 and variance.sum() > 0:

@@ -642,12 +642,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         clips = self.noise_clip is not None
         return Noise(self.noise, float(self.noise_level), unit, low, high, clips)
 
-    def _starting_weights(self, X, target, pca, architecture):
-        named, width = super()._starting_weights(X, target, pca, architecture)
-        if not self._paired:
-            weights = self._noise(X, pca).weights(named["mean"], named["scale"])
-            named |= {f"noise_{name}": value for name, value in weights.items()}
-        return named, width
+    def _hyperparameters(self, X, width, mean, scale):
+        named = super()._hyperparameters(X, width, mean, scale)
+        if self._paired:
+            return named
+        weights = self._noise(X, None).weights(mean, scale)
+        return named | {f"noise_{name}": value for name, value in weights.items()}
 
     def _linear_start(self, X, target, pca, n_components):
         noise = None if self._paired else self._noise(X, pca)

@@ -190,6 +190,9 @@ class Sampling(keras.layers.Layer):
         The seed of the noise.
     """
 
+    #: XLA's default is slow on a CPU, and TensorFlow's own kernels know no Threefry.
+    algorithm = "auto_select"
+
     def __init__(self, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.seed = seed
@@ -207,8 +210,9 @@ class Sampling(keras.layers.Layer):
         variance = ops.exp(log_variance)
         kl = ops.sum(ops.square(mean) + variance - 1 - log_variance, axis=-1) / 2
         self.add_loss(self.beta * self.warmup * ops.mean(kl))
-        noise = keras.random.normal(
-            ops.shape(mean), dtype=mean.dtype, seed=self.seed_generator
+        seed = ops.cast(self.seed_generator.next(), "int32")
+        noise = tf.random.stateless_normal(
+            ops.shape(mean), seed, dtype=mean.dtype, alg=self.algorithm
         )
         return mean + ops.sqrt(variance) * noise
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg, sparse
 from scipy.special import expit, logit
+from sklearn import config_context
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import svd_flip
@@ -206,7 +207,7 @@ def factor_start(X, n_components, beta=1.0):
     """
     X = X.toarray() if sparse.issparse(X) else _filled(X)
     factors = FactorAnalysis(min(n_components, *X.shape))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), config_context(array_api_dispatch=False):
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start is all it is for
         factors.fit(X)
     unit = np.sqrt(np.asarray(factors.noise_variance_, np.float64))

@@ -184,6 +184,9 @@ def build(architecture, dtype):
         trainer = keras.Model(
             x, objective.connect(x, encoder_core, decoder_core, named), name="trainer"
         )
+        for layer in trainer._flatten_layers():
+            if hasattr(layer, "algorithm") and architecture.network.jit_compile:
+                layer.algorithm = "threefry"
         encoder, decoder = _around(architecture, encoder_core, decoder_core, named, dtype)
         rows = keras.Input(architecture.row_shape, dtype=dtype, name="rows")
         autoencoder = keras.Model(rows, decoder(encoder(rows)), name="autoencoder")

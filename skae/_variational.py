@@ -128,7 +128,11 @@ class EvidenceBound:
         import tensorflow as tf
 
         shape = (VALIDATION_DRAWS, x.shape[0], models.decoder_core.input_shape[-1])
-        noise = tf.random.stateless_normal(shape, (i, DRAWS_SEED), dtype=x.dtype)
+        jit_compile = models.architecture.network.jit_compile
+        algorithm = "threefry" if jit_compile else "auto_select"
+        noise = tf.random.stateless_normal(
+            shape, (i, DRAWS_SEED), dtype=x.dtype, alg=algorithm
+        )
         log_likelihood, log_ratio = self.log_weights(models, x, noise)
         beta = tf.convert_to_tensor(models.named["beta"])
         return -tf.reduce_mean(log_likelihood + beta * log_ratio, axis=0)
@@ -344,10 +348,11 @@ class VAETransformer(BaseAutoencoder):
     With ``max_iter=0`` and "gaussian", the decoder and the noise variance are those of
     probabilistic PCA [2]_ (equations 7 and 8), whose posterior is normal, linear and
     diagonal: the bound equals ``PCA(n_components).score(X)``. Where PCA keeps all
-    components and leaves no noise variance, half the least one kept takes its place, which
-    is the same density; on data of lower rank, a millionth of the features' mean variance
-    does. With "gaussian_diag" it equals ``FactorAnalysis(n_components).score(X)``, its
-    factors rotated until the posterior is diagonal. With "bernoulli" it is logistic PCA
+    components and leaves no noise variance, half the least one kept takes its place: it
+    gives the same density. On data of lower rank, a millionth of the features' mean
+    variance does. With "gaussian_diag" the bound equals
+    ``FactorAnalysis(n_components).score(X)``, its factors rotated until the posterior is
+    diagonal; constant features stay as they start. With "bernoulli" it is logistic PCA
     [3]_ with a linear encoder. Another `beta` is a noise variance `beta` times as large
     to the codes, and components that don't rise above it start at zero [4]_.
 
@@ -397,7 +402,6 @@ class VAETransformer(BaseAutoencoder):
     _parameter_constraints.pop("code_activation")
 
     code_activation = "linear"
-    _fair_start = True
 
     def __init__(
         self,
@@ -454,6 +458,15 @@ class VAETransformer(BaseAutoencoder):
 
     def _unit_interval_reason(self):
         return f"likelihood={self.likelihood!r}"
+
+    def _start_rows(self, X, rows):
+        index = np.sort(rows.index)
+        if self.likelihood == "gaussian_diag":
+            dense = _dense(X)
+            varies = (dense != dense[0]).any(axis=0)
+            if not (dense[index] != dense[index[0]]).any(axis=0)[varies].all():
+                return None  # a feature would be taken for a constant
+        return index
 
     def _linear_start(self, X, target, pca, n_components):
         if self.likelihood == "gaussian_diag":

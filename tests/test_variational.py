@@ -44,7 +44,7 @@ def trained():
         small(random_state=None),
         small(3, likelihood="gaussian_diag", beta=0.5, kl_warmup=2, random_state=None),
         small(init="random", early_stopping=False, random_state=None),
-        make_pipeline(MinMaxScaler(clip=True), small(likelihood="bernoulli")),
+        make_pipeline(MinMaxScaler(clip=True), small(likelihood="bernoulli", beta=0.01)),
     ]
 )
 def test_scikit_learn_checks(estimator, check):
