@@ -136,6 +136,8 @@ def test_a_linear_code_has_pcas_conventions(digits, init):
     assert_allclose(codes.mean(axis=0), 0, atol=1e-8)
     assert_allclose(covariance, np.diag(skae.explained_variance_), atol=1e-8)
     assert (np.diff(skae.explained_variance_) <= 0).all()
+    if init == "auto":  # the signs are those of the component that each started as
+        assert np.sum(codes[:, 0] * PCA(6).fit_transform(digits)[:, 0]) > 0
     explained = 1 + skae.score(digits) / digits.var(axis=0).sum()
     assert skae.explained_variance_ratio_.sum() == pytest.approx(explained)
 

@@ -74,7 +74,7 @@ def squared_error(X, Y):
         DenoisingAutoencoder(init="random", max_iter=3, network=SMALL),
     ]
 )
-def test_scikit_learn_checks(estimator, check):
+def test_scikit_learn_checks(estimator, check, without_xla):
     check(estimator)
 
 
