@@ -139,6 +139,10 @@ class Program:
         self.trained = [
             i for i, v in enumerate(self.models.variables) if id(v) in trained
         ]
+        fixed = {id(v) for v in self.models.named.values() if not v.trainable}
+        self.changed = [
+            i for i in self.trained if id(self.models.variables[i]) not in fixed
+        ]
         self.make_optimizer = optimizer.make
         with building("float32", 0):
             self.optimizer = optimizer.make()
@@ -273,7 +277,7 @@ class Program:
     def weights(self):
         """The weights as they are now; those that training leaves alone as given."""
         weights = list(self.loaded)
-        for i in self.trained:
+        for i in self.changed:
             weights[i] = np.array(self.models.variables[i].numpy())
         return weights
 

@@ -488,7 +488,8 @@ class VAETransformer(BaseAutoencoder):
         if start.noise_variance is not None:
             noise = start.noise_variance / scale**2
             unit = np.sqrt(noise) * np.ones(len(mean))
-            named["noise"] = np.atleast_1d(inverse(np.log(noise)))
+            # Of constant features below the least, which is theirs in full precision
+            named["noise"] = np.atleast_1d(inverse(np.log(noise) - start.constant))
             named["decoder_kernel"] = start.decoder / scale / unit
             named["decoder_bias"] = (start.intercept - mean) / scale / unit
             named["noise_unit"] = unit * np.logical_not(start.constant)
@@ -693,6 +694,7 @@ class VAETransformer(BaseAutoencoder):
         if "noise" not in model.named:
             return None
         log_variance = np.float64(LogVariance().call(model.named["noise"]))
+        log_variance = np.maximum(log_variance, model.named["least_noise"])
         variance = np.exp(log_variance) * float(model.named["scale"]) ** 2
         return variance if len(variance) > 1 else float(variance[0])
 

@@ -1,8 +1,8 @@
 """scikit-learn's own checks, for several settings of each estimator, no exceptions."""
 
 import pytest
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
+from scipy import sparse
+from scipy.special import expit
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
     check_estimators_partial_fit_n_features,
@@ -23,19 +23,24 @@ from skae.networks import DenseNetwork
 
 SMALL = DenseNetwork(hidden_layer_sizes=(8,))
 
+
+class Squashed(AutoencoderTransformer):
+    """Rows of any range, behind a scaler; a Pipeline's own checks expect failures."""
+
+    def _check_rows(self, X, **keywords):
+        X = super()._check_rows(X, **keywords)
+        return expit(X.toarray() if sparse.issparse(X) else X)
+
+
 ESTIMATORS = [
     AutoencoderTransformer(max_iter=3, network=SMALL),
     AutoencoderTransformer(20, init="random", max_iter=3, network=SMALL),
-    make_pipeline(
-        MinMaxScaler(clip=True),
-        AutoencoderTransformer(
-            3,
-            network=DenseNetwork(hidden_layer_sizes=()),
-            code_activation="relu",
-            loss="binary_crossentropy",
-            max_iter=3,
-            random_state=0,  # the checks seed a Pipeline, not the steps in it
-        ),
+    Squashed(
+        3,
+        network=DenseNetwork(hidden_layer_sizes=()),
+        code_activation="relu",
+        loss="binary_crossentropy",
+        max_iter=3,
     ),
     AutoencoderTransformer(
         network=DenseNetwork((8, 4), dropout=0.2, batch_normalization=True), max_iter=3
@@ -71,10 +76,11 @@ OWN_CHECKS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # theirs
 @pytest.mark.parametrize("check", OWN_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(
     "estimator",
-    [estimator for estimator in ESTIMATORS if not hasattr(estimator, "steps")],
+    ESTIMATORS,
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_checks_that_scikit_learn_runs_on_itself(estimator, check, without_xla):
