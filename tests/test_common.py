@@ -77,6 +77,7 @@ OWN_CHECKS = [
 
 
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # theirs
+@pytest.mark.filterwarnings("ignore:X has feature names")
 @pytest.mark.parametrize("check", OWN_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(
     "estimator",
