@@ -146,17 +146,23 @@ def build(architecture, dtype):
         if architecture.n_components is None:
             z = layers.Activation(architecture.code_activation, name="code")(features)
         else:
-            z = layers.Dense(
-                architecture.n_components, kernel_initializer=zeros_if_linear, name="code"
-            )(features)
+            sums = []
+            if not linear or features is not x:  # else the linear path does it all
+                head = layers.Dense(
+                    architecture.n_components,
+                    kernel_initializer=zeros_if_linear,
+                    name="code",
+                )
+                sums.append(head(features))
             if linear:
                 path = layers.Dense(architecture.n_components, name="linear_code")
                 numbers = x
                 if architecture.network.allows_missing:
                     numbers = keras.ops.nan_to_num(x)  # the mean, where a series ended
-                z = layers.Add(name="code_sum")([z, path(numbers)])
+                sums.append(path(numbers))
                 named |= {"encoder_kernel": path.kernel, "encoder_bias": path.bias}
-            else:
+            z = layers.Add(name="code_sum")(sums) if len(sums) > 1 else sums[0]
+            if not linear:
                 z = layers.Activation(
                     architecture.code_activation, name="code_activation"
                 )(z)
@@ -166,18 +172,23 @@ def build(architecture, dtype):
         shape = (n_features,)
         code = keras.Input(objective.code_shape(z), dtype=dtype, name="code_input")
         output = architecture.network.decode(code, shape)
-        if not architecture.network.makes_output or tuple(output.shape[1:]) != shape:
+        sums = []
+        if linear and output is code:  # the linear path does it all
+            pass
+        elif not architecture.network.makes_output or tuple(output.shape[1:]) != shape:
             if len(output.shape) > 2:
                 output = layers.Flatten(name="output_features")(output)
-            output = layers.Dense(
+            head = layers.Dense(
                 n_features, kernel_initializer=zeros_if_linear, name="output"
-            )(output)
-        elif linear:
-            output = _layers.Gate(name="output_gate")(output)
+            )
+            sums.append(head(output))
+        else:
+            sums.append(_layers.Gate(name="output_gate")(output) if linear else output)
         if linear:
             path = layers.Dense(n_features, name="linear_output")
-            output = layers.Add(name="output_sum")([output, path(code)])
+            sums.append(path(code))
             named |= {"decoder_kernel": path.kernel, "decoder_bias": path.bias}
+        output = layers.Add(name="output_sum")(sums) if len(sums) > 1 else sums[0]
         output = objective.output(output, named)
         decoder_core = keras.Model(code, output, name="decoder_network")
 
