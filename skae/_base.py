@@ -418,12 +418,16 @@ class BaseAutoencoder(
             rotate(np.eye(len(width)), 1.0, np.zeros(len(width)))
         model = Fitted(inference(architecture, X.dtype), weights)
         codes, unexplained = [], 0.0
+        scale = X.dtype.type(math.sqrt(total / X.shape[1]) or 1.0)
         for batch in gen_batches(X.shape[0], model.batch_rows):
             rows = _dense(X[batch])
             codes.append(model.encode(rows))
-            output = model.decode(codes[-1]).reshape(rows.shape)
-            error = np.subtract(rows, output, dtype=np.float64)
-            unexplained += np.nansum(np.square(error))
+            if rotates:
+                error = (rows - model.decode(codes[-1]).reshape(rows.shape)) / scale
+                if architecture.network.allows_missing:
+                    error = np.nan_to_num(error)
+                unexplained += np.einsum("ij,ij", error, error, dtype=np.float64)
+        unexplained *= float(scale) ** 2
         codes = np.concatenate(codes).astype(np.float64)
         center = codes.mean(axis=0)
         if not rotates:
