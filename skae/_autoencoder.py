@@ -290,6 +290,6 @@ class AutoencoderTransformer(BaseAutoencoder):
         start = pca_start(pca, n_components)
         return logistic_start(start, X) if self._objective().unit_interval else start
 
-    def _hyperparameters(self, X, width, mean, scale):
+    def _hyperparameters(self, X, pca, width, mean, scale):
         width = 1.0 if width is None else width
         return {"activity_l1": self.activity_l1 * width / scale**2}

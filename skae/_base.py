@@ -154,8 +154,8 @@ class BaseAutoencoder(
             yield
         except BaseException:
             now = vars(self)
-            kept = {name: now[name] for name in now if name.startswith("_callback_fit")}
-            kept |= {name: now[name] for name in now if name.startswith("_skl_callbacks")}
+            theirs = ("_callback_fit", "_skl_callbacks")  # scikit-learn tears them down
+            kept = {name: now[name] for name in now if name.startswith(theirs)}
             now.clear()
             now.update(before | kept)
             raise
@@ -214,7 +214,7 @@ class BaseAutoencoder(
                 named, width = self._starting_weights(X, target, pca, architecture)
                 set_named(weights, named)
             mean, scale = weights[positions["mean"]], weights[positions["scale"]]
-            set_named(weights, self._hyperparameters(X, width, mean, float(scale)))
+            set_named(weights, self._hyperparameters(X, pca, width, mean, float(scale)))
             begin, begin_width = weights, width
             index = None
             if validation and architecture.linear and self.max_iter and not going_on:
@@ -259,6 +259,7 @@ class BaseAutoencoder(
                     losses, scale, architecture.n_features
                 ),
             )
+            optimizer_state = program.optimizer_state() if incremental else None
         if training.weights is begin:
             training = replace(training, weights=weights)
         else:
@@ -267,7 +268,7 @@ class BaseAutoencoder(
             "_architecture": architecture,
             "_seed": seed,
             "_width": width,
-            "_optimizer_state": training.optimizer_state if incremental else None,
+            "_optimizer_state": optimizer_state,
             "network_": network,
             "history_": self._course(training, going_on),
             "_weights": training.weights,
@@ -289,7 +290,7 @@ class BaseAutoencoder(
         a start that has not seen them either.
         """
 
-    def _hyperparameters(self, X, width, mean, scale):
+    def _hyperparameters(self, X, pca, width, mean, scale):
         """Values of variables that stand for parameters: set at each fit, by name."""
         return {}
 
@@ -335,10 +336,7 @@ class BaseAutoencoder(
         The network works on standardised rows and on a code of about unit variance;
         the widths are what the code is multiplied by to be in the units of X.
         """
-        if pca is None:
-            mean, total = _mean_and_total_variance(X)
-        else:
-            mean, total = np.asarray(pca.mean_, np.float64), _total_variance(pca)
+        mean, total = _mean_and_total_variance(X, pca)
         if not np.isfinite(total):
             raise ValueError(
                 "X's values are too large: their variance is not finite. Scale X."
@@ -375,20 +373,22 @@ class BaseAutoencoder(
         With `pca`, nothing has been trained, and the components are PCA's as they are.
         """
         weights = list(weights)
-        mean, total = _mean_and_total_variance(X)
-        fitted = {"_weights": weights, "mean_": mean.astype(X.dtype)}
-        if pca is not None and architecture.linear and self._keeps_start:
+        if not (architecture.linear and self._keeps_start):
+            pca = None
+        mean, total = _mean_and_total_variance(X, pca)
+        if pca is None:
+            variance = self._orient(X, architecture, positions, weights, width, total)
+        else:
             variance = np.zeros(architecture.n_components)
             variance[: len(pca.components_)] = pca.explained_variance_
-            fitted["mean_"] = np.asarray(pca.mean_, X.dtype)
-            total = _total_variance(pca)
-        else:
-            variance = self._orient(X, architecture, positions, weights, width, total)
-        fitted["explained_variance_"] = variance
         share = variance / total if total > 0 else np.zeros_like(variance)
-        fitted["explained_variance_ratio_"] = share
-        fitted["n_components_"] = len(variance)
-        return fitted
+        return {
+            "_weights": weights,
+            "mean_": mean.astype(X.dtype),
+            "explained_variance_": variance,
+            "explained_variance_ratio_": share,
+            "n_components_": len(variance),
+        }
 
     _keeps_start = True
 
@@ -749,15 +749,18 @@ def _dense(X):
     return X.toarray() if sparse.issparse(X) else X
 
 
-def _total_variance(pca):
-    first = float(pca.explained_variance_[0])
-    if not np.isfinite(first):
-        return np.inf
-    return first / float(pca.explained_variance_ratio_[0]) if first > 0 else 0.0
+def _mean_and_total_variance(X, pca=None):
+    """Means, and the sum of the unbiased variances: PCA's, if X has been through it.
 
-
-def _mean_and_total_variance(X):
-    """Means, and the sum of the unbiased variances, in one pass of bounded memory."""
+    Else in one pass of bounded memory.
+    """
+    if pca is not None:
+        total, first = 0.0, float(pca.explained_variance_[0])
+        if not np.isfinite(first):
+            total = np.inf
+        elif first > 0:
+            total = first / float(pca.explained_variance_ratio_[0])
+        return np.asarray(pca.mean_, np.float64), total
     scaler = StandardScaler(with_mean=not sparse.issparse(X))
     for batch in gen_batches(X.shape[0], 4096):
         scaler.partial_fit(X[batch])

@@ -17,18 +17,16 @@ from skae._autoencoder import AutoencoderTransformer, Reconstruction
 from skae._base import (
     _dense,
     _mean_and_total_variance,
-    _total_variance,
     with_callbacks,
 )
 from skae._keras import building
 from skae._linear import (
     COVARIANCE_FEATURES,
-    LOGISTIC_ROWS,
     denoiser_start,
     logistic_start,
     shrunken_start,
+    spread_rows,
 )
-from skae.networks import DenseNetwork
 
 #: Rows whose moments are computed at a time.
 ROWS_AT_ONCE = 512
@@ -46,13 +44,12 @@ class Denoising(Reconstruction):
 
     noise: object
     clips: bool
-    algorithm: str
     level: float = field(compare=False)
 
     def connect(self, x, encoder, decoder, named):
         from skae._layers import Corruption
 
-        corrupt = Corruption(self.noise, self.clips, self.algorithm, name="corruption")
+        corrupt = Corruption(self.noise, self.clips, name="corruption")
         output = super().connect(corrupt(x), encoder, decoder, named)
         for name in ("level", "unit", "low", "high", "mean", "scale"):
             named[f"noise_{name}"] = getattr(corrupt, name)
@@ -600,12 +597,10 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         if self._paired:
             return plain
         self._check_noise()
-        network = DenseNetwork() if self.network is None else self.network
         return Denoising(
             loss=plain.loss,
             noise=self.noise,
             clips=self.noise_clip is not None,
-            algorithm="threefry" if network.jit_compile else "auto_select",
             level=float(self.noise_level),
         )
 
@@ -631,10 +626,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         """The noise that the parameters describe for these rows."""
         unit, low, high = 1.0, 0.0, 0.0
         if self.noise_scale == "relative" and self.noise == "gaussian":
-            total = (
-                _mean_and_total_variance(X)[1] if pca is None else _total_variance(pca)
-            )
-            unit = math.sqrt(total / X.shape[1])
+            unit = math.sqrt(_mean_and_total_variance(X, pca)[1] / X.shape[1])
         if self.noise_clip is not None:
             low, high = map(float, self.noise_clip)
         elif self.noise == "salt_and_pepper":
@@ -642,11 +634,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         clips = self.noise_clip is not None
         return Noise(self.noise, float(self.noise_level), unit, low, high, clips)
 
-    def _hyperparameters(self, X, width, mean, scale):
-        named = super()._hyperparameters(X, width, mean, scale)
+    def _hyperparameters(self, X, pca, width, mean, scale):
+        named = super()._hyperparameters(X, pca, width, mean, scale)
         if self._paired:
             return named
-        weights = self._noise(X, None).weights(mean, scale)
+        weights = self._noise(X, pca).weights(mean, scale)
         return named | {f"noise_{name}": value for name, value in weights.items()}
 
     def _linear_start(self, X, target, pca, n_components):
@@ -660,7 +652,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             start = denoiser_start(moments, n_components, axes)
         if not self._objective().unit_interval:
             return start
-        some = slice(None, None, max(1, X.shape[0] // LOGISTIC_ROWS))
+        some = spread_rows(X.shape[0])
         target = target[some] if self._paired else None
         rows = _moments(X[some], target, noise, pca.mean_, draw=True)
         clean, noisy = zip(*((clean, noisy) for clean, noisy, _ in rows), strict=True)

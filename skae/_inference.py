@@ -40,7 +40,6 @@ class Inference:
     @staticmethod
     def _compile(models, function, variables, shapes, dtype):
         """A concrete function of rows and weights, and which weights it takes."""
-        order = {id(variable): i for i, variable in enumerate(models.variables)}
 
         @tf.function(autograph=False)
         def call(*arguments):
@@ -52,7 +51,7 @@ class Inference:
             *(tf.TensorSpec(shape, dtype) for shape in shapes),
             *(tf.TensorSpec(v.shape, v.dtype) for v in variables),
         )
-        return concrete, [(order[id(v)], v.dtype) for v in variables]
+        return concrete, [(models.order[id(v)], v.dtype) for v in variables]
 
 
 def _functions(models):
@@ -74,15 +73,19 @@ class Fitted:
     def __init__(self, inference, weights):
         self.row_shape, self.batch_rows = inference.row_shape, inference.batch_rows
         self.named = {name: weights[i] for name, i in inference.positions.items()}
+        tensors = {
+            i: tf.constant(weights[i], dtype=dtype)
+            for i, dtype in {
+                i for _, chosen in inference.functions.values() for i in chosen
+            }
+        }
         self.functions = {
-            name: self._bind(compiled, weights)
-            for name, compiled in inference.functions.items()
+            name: self._bind(concrete, [tensors[i] for i, _ in chosen])
+            for name, (concrete, chosen) in inference.functions.items()
         }
 
     @staticmethod
-    def _bind(compiled, weights):
-        concrete, chosen = compiled
-        tensors = [tf.constant(weights[i], dtype=dtype) for i, dtype in chosen]
+    def _bind(concrete, tensors):
         dtypes = [tensor.dtype for tensor in concrete.outputs]
 
         def call(*inputs):

@@ -190,7 +190,7 @@ class Sampling(keras.layers.Layer):
         The seed of the noise.
     """
 
-    #: XLA's default is slow on a CPU, and TensorFlow's own kernels know no Threefry.
+    #: Set by the model, which knows what it is compiled with.
     algorithm = "auto_select"
 
     def __init__(self, seed=None, **kwargs):

@@ -83,6 +83,17 @@ def pca_start(pca, n_components):
 LOGISTIC_ROWS, LOGISTIC_STEPS = 10_000, 50
 
 
+def spread_rows(n_samples):
+    """Rows spread over all, about `LOGISTIC_ROWS` of them."""
+    return slice(None, None, max(1, n_samples // LOGISTIC_ROWS))
+
+
+def _some_rows(X):
+    rows = X[spread_rows(X.shape[0])]
+    rows = rows.toarray() if sparse.issparse(X) else np.asarray(rows, np.float64)
+    return _filled(rows)
+
+
 def logistic_start(start, X, target=None, ridge=1e-2):
     """The same encoder, with the logistic regression on its codes for a decoder.
 
@@ -93,10 +104,9 @@ def logistic_start(start, X, target=None, ridge=1e-2):
     1/4, so that each step ``W += 4 (Z'Z + ridge)^-1 (Z' (X - P) - ridge W)`` lowers the
     loss, whatever the data.
     """
-    rows = slice(None, None, max(1, X.shape[0] // LOGISTIC_ROWS))
-    X = X[rows].toarray() if sparse.issparse(X) else np.asarray(X[rows], np.float64)
+    X = _some_rows(X)
     codes = (X - start.mean) @ start.encoder
-    X = X if target is None else target[rows]
+    X = X if target is None else _some_rows(target)
     width = np.sqrt(np.mean(codes**2, axis=0))
     width[width == 0] = 1.0
     design = np.column_stack([codes / width, np.ones(len(X))])
@@ -237,9 +247,7 @@ def bernoulli_start(pca, X, n_components, beta=1.0):
     """
     first = ppca_start(pca, n_components, X.shape[0])
     mean, encoder, posterior = first.mean, first.encoder, first.posterior_variance
-    rows = slice(None, None, max(1, X.shape[0] // LOGISTIC_ROWS))
-    X = X[rows].toarray() if sparse.issparse(X) else np.asarray(X[rows], np.float64)
-    X = _filled(X)
+    X = _some_rows(X)
     noise = np.random.default_rng(LOGISTIC_ROWS).standard_normal((len(X), n_components))
     decoder = np.zeros((n_components + 1, X.shape[1]))
     decoder[-1] = logit(np.clip(X.mean(axis=0), 1e-3, 1 - 1e-3))

@@ -43,6 +43,11 @@ class Architecture:
         return math.prod(self.row_shape)
 
     @property
+    def random_algorithm(self):
+        """XLA's default is slow on a CPU; TensorFlow's own kernels know no Threefry."""
+        return "threefry" if self.network.jit_compile else "auto_select"
+
+    @property
     def rotates(self):
         """Whether the code may be rotated without changing the function."""
         return self.objective.rotates and self.code_activation == "linear"
@@ -73,10 +78,14 @@ class Models:
         return list(found.values())
 
     @cached_property
+    def order(self):
+        """Where each variable stands in `variables`, by its id."""
+        return {id(variable): i for i, variable in enumerate(self.variables)}
+
+    @cached_property
     def positions(self):
         """Where in `variables` the variables stand that the estimator sets by name."""
-        order = {id(variable): i for i, variable in enumerate(self.variables)}
-        return {name: order[id(variable)] for name, variable in self.named.items()}
+        return {name: self.order[id(variable)] for name, variable in self.named.items()}
 
     @cached_property
     def initial(self):
@@ -86,7 +95,6 @@ class Models:
     @cached_property
     def random(self):
         """Initialisers of the variables that start at random, by position."""
-        order = {id(variable): i for i, variable in enumerate(self.variables)}
         found = {}
         for model in (self.trainer, self.encoder, self.decoder):
             for layer in model._flatten_layers():
@@ -94,7 +102,7 @@ class Models:
                     name = variable.name.removesuffix("_kernel")
                     initializer = getattr(layer, f"{name}_initializer", None)
                     if hasattr(initializer, "seed"):  # Keras' random initialisers
-                        found[order[id(variable)]] = initializer
+                        found[self.order[id(variable)]] = initializer
         return found
 
     def fresh(self, seed):
@@ -196,8 +204,8 @@ def build(architecture, dtype):
             x, objective.connect(x, encoder_core, decoder_core, named), name="trainer"
         )
         for layer in trainer._flatten_layers():
-            if hasattr(layer, "algorithm") and architecture.network.jit_compile:
-                layer.algorithm = "threefry"
+            if hasattr(layer, "algorithm"):
+                layer.algorithm = architecture.random_algorithm
         encoder, decoder = _around(architecture, encoder_core, decoder_core, named, dtype)
         rows = keras.Input(architecture.row_shape, dtype=dtype, name="rows")
         autoencoder = keras.Model(rows, decoder(encoder(rows)), name="autoencoder")

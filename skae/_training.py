@@ -136,9 +136,7 @@ class Program:
         self.batch_size, self.n_traces = batch_size, 0
         self.trainable = self.models.trainer.trainable_variables
         trained = {id(variable) for variable in self.models.trainer.variables}
-        self.trained = [
-            i for i, v in enumerate(self.models.variables) if id(v) in trained
-        ]
+        self.trained = sorted(self.models.order[i] for i in trained)
         fixed = {id(v) for v in self.models.named.values() if not v.trainable}
         self.changed = [
             i for i in self.trained if id(self.models.variables[i]) not in fixed
@@ -328,7 +326,6 @@ class Training:
     """What a training run leaves behind: weights, and the course it took."""
 
     weights: list
-    optimizer_state: list
     history: dict
 
 
@@ -439,7 +436,7 @@ def train(
         warnings.warn("Training interrupted by user.", stacklevel=5)
     if start is not None and not _is_better(start, best_rows):
         best = weights
-    return Training(best, program.optimizer_state(), history)
+    return Training(best, history)
 
 
 def _is_better(start, trained):

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skae._base import BaseAutoencoder, _dense, _mean_and_total_variance, _total_variance
+from skae._base import BaseAutoencoder, _dense, _mean_and_total_variance
 from skae._linear import bernoulli_start, factor_start, ppca_start
 from skae._losses import LIKELIHOODS
 
@@ -128,8 +128,7 @@ class EvidenceBound:
         import tensorflow as tf
 
         shape = (VALIDATION_DRAWS, x.shape[0], models.decoder_core.input_shape[-1])
-        jit_compile = models.architecture.network.jit_compile
-        algorithm = "threefry" if jit_compile else "auto_select"
+        algorithm = models.architecture.random_algorithm
         noise = tf.random.stateless_normal(
             shape, (i, DRAWS_SEED), dtype=x.dtype, alg=algorithm
         )
@@ -515,9 +514,7 @@ class VAETransformer(BaseAutoencoder):
         from skae._inference import Fitted, inference
 
         weights = list(weights)
-        mean, total = _mean_and_total_variance(X)
-        if pca is not None:
-            mean, total = np.asarray(pca.mean_, np.float64), _total_variance(pca)
+        mean, total = _mean_and_total_variance(X, pca)
         model = Fitted(inference(architecture, X.dtype), weights)
         moment, loadings, kl, square = 0.0, 0.0, 0.0, 0.0
         for batch in gen_batches(X.shape[0], model.batch_rows):

@@ -420,3 +420,14 @@ def test_models_without_a_configuration_are_refused():
         ValueError, match="must be functions, or Keras models that can be"
     ):
         AutoencoderTransformer(2, network=network, max_iter=1).fit(DIGITS)
+
+
+def test_series_of_different_lengths_start_with_a_logistic_decoder():
+    X = np.random.default_rng(0).random((60, 6, 2))
+    X[:20, 4:] = np.nan
+    network = SequenceNetwork(input_shape=(6, 2), units=4)
+    skae = AutoencoderTransformer(
+        2, loss="binary_crossentropy", network=network, max_iter=1, random_state=0
+    ).fit(X)
+    assert np.isfinite(skae.loss_)
+    assert np.isfinite(skae.reconstruct(X)).all()
