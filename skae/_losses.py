@@ -37,7 +37,7 @@ class BinaryCrossentropy:
         from keras import ops
 
         present, x = _present(x) if self.missing else (1.0, x)
-        error = ops.relu(output) - output * x + ops.softplus(-ops.abs(output))
+        error = ops.binary_crossentropy(x, output, from_logits=True)
         return ops.sum(present * error, axis=-1)
 
 

@@ -119,6 +119,14 @@ def _topped_up(order, batch_size):
     return np.resize(order, n_batches * batch_size)
 
 
+def _aligned_zeros(shape, dtype):
+    """An array of zeros that starts where TensorFlow's own tensors may."""
+    size, alignment = math.prod(shape) * np.dtype(dtype).itemsize, 64
+    memory = np.zeros(size + alignment, np.uint8)
+    start = -memory.ctypes.data % alignment
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
 class Program:
     """Training compiled for one architecture, optimizer, batch size and dtype.
 
@@ -134,7 +142,11 @@ class Program:
     def __init__(self, architecture, optimizer, batch_size, dtype, paired):
         self.models = build(architecture, "float32")
         self.batch_size, self.n_traces = batch_size, 0
+        linear = {id(variable) for variable in self.models.named.values()}
         self.trainable = self.models.trainer.trainable_variables
+        self.penalized = [
+            len(v.shape) > 1 and id(v) not in linear for v in self.trainable
+        ]
         trained = {id(variable) for variable in self.models.trainer.variables}
         self.trained = sorted(self.models.order[i] for i in trained)
         fixed = {id(v) for v in self.models.named.values() if not v.trainable}
@@ -154,11 +166,11 @@ class Program:
         n_batches = CHUNK_VALUES // (batch_size * n_features)
         n_batches = int(np.clip(n_batches, MIN_BATCHES, MAX_BATCHES))
         shape = (n_batches, batch_size, n_features)
-        self.buffers = [np.zeros(shape, dtype) for _ in range(1 + paired)]
-
-        linear = {id(variable) for variable in self.models.named.values()}
-        self.penalized = [
-            v for v in self.trainable if len(v.shape) > 1 and id(v) not in linear
+        self.buffers = [_aligned_zeros(shape, dtype) for _ in range(1 + paired)]
+        # Tensors on the buffers' own memory: filling a buffer fills its tensor
+        self.chunks = [
+            tf.experimental.dlpack.from_dlpack(buffer.__dlpack__())
+            for buffer in self.buffers
         ]
         self.jit_compile = architecture.network.jit_compile
 
@@ -187,9 +199,9 @@ class Program:
         )
 
         def call(n_batches, *more):
-            chunks = [tf.constant(buffer) for buffer in self.buffers]
             rest = (tf.constant(value) for value in (self.mean, self.scale, *more))
-            return concrete(chunks, tf.constant(n_batches, tf.int32), *rest).numpy()
+            n_batches = tf.constant(n_batches, tf.int32)
+            return concrete(self.chunks, n_batches, *rest).numpy()
 
         return call
 
@@ -204,31 +216,44 @@ class Program:
                 outputs = self.models.trainer(rows[0], training=True)
                 losses = tf.reduce_mean(objective.per_sample(rows[-1], outputs))
                 added = tf.add_n([tf.zeros(()), *self.models.trainer.losses])
-                penalty = sum(tf.reduce_sum(tf.square(v)) for v in self.penalized)
-                loss = losses + added + alpha / (2 * self.batch_size) * penalty
-            self._update(tape.gradient(loss, weights))
+                loss = losses + added
+            gradients = tape.gradient(loss, weights)
+            loss += self._update(gradients, alpha / self.batch_size)
             return i + 1, total + tf.stack([loss, losses, added])
 
         return tf.while_loop(
             lambda i, total: i < n_batches, batch, (tf.constant(0), tf.zeros(3))
         )[1]
 
-    def _update(self, gradients):
+    def _update(self, gradients, alpha):
         """Apply the optimizer, to all weights as one vector where that is the same.
 
         The update is then compiled once, not once for each weight.
+
+        Returns
+        -------
+        penalty : Tensor of shape ()
+            The L2 penalty on the weights as they were.
         """
-        if self.flat is None:
-            self.optimizer.apply(gradients, self.trainable)
-            return
         gradients = [
-            tf.zeros([size]) if gradient is None else tf.reshape(gradient, [-1])
-            for gradient, size in zip(gradients, self.sizes, strict=True)
+            tf.zeros(variable.shape) if gradient is None else gradient
+            for gradient, variable in zip(gradients, self.trainable, strict=True)
         ]
-        self.optimizer.apply([tf.concat(gradients, axis=0)], [self.flat])
-        parts = tf.split(self.flat.value, self.sizes)
-        for variable, part in zip(self.trainable, parts, strict=True):
-            variable.assign(tf.reshape(part, variable.shape))
+        weights, penalized = self.trainable, self.penalized
+        if self.flat is not None:
+            gradients = [tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)]
+            weights, penalized = [self.flat], [np.repeat(penalized, self.sizes)]
+        penalty = tf.zeros(())
+        for i, (weight, chosen) in enumerate(zip(weights, penalized, strict=True)):
+            decay = alpha * tf.cast(chosen, tf.float32) * weight.value
+            penalty += tf.reduce_sum(decay * weight.value) / 2
+            gradients[i] += decay
+        self.optimizer.apply(gradients, weights)
+        if self.flat is not None:
+            parts = tf.split(self.flat.value, self.sizes)
+            for variable, part in zip(self.trainable, parts, strict=True):
+                variable.assign(tf.reshape(part, variable.shape))
+        return penalty
 
     def _measure_batches(self, chunks, n_batches, mean, scale):
         self.n_traces += 1
