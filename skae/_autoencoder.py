@@ -286,10 +286,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _objective(self):
         return Reconstruction(LOSSES[self.loss](self._allows_missing()))
 
-    def _linear_start(self, X, target, pca, n_components):
-        start = pca_start(pca, n_components)
+    def _linear_start(self, X, target, moments, n_components):
+        start = pca_start(moments.pca, n_components)
         return logistic_start(start, X) if self._objective().unit_interval else start
 
-    def _hyperparameters(self, X, pca, width, mean, scale):
+    def _hyperparameters(self, X, moments, width, mean, scale):
         width = 1.0 if width is None else width
         return {"activity_l1": self.activity_l1 * width / scale**2}

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from dataclasses import replace
+from functools import cached_property
 from numbers import Integral, Real
 
 import numpy as np
@@ -56,7 +57,7 @@ class BaseAutoencoder(
 
     - `_objective()` returns the objective: an object that adds its layers to the Keras
       models and computes losses per sample (see `Reconstruction`);
-    - `_linear_start(X, target, pca, n_components)` returns the best linear model of its
+    - `_linear_start(X, target, moments, n_components)` returns the best linear model of its
       kind in closed form, a `LinearStart`;
     - `_named_weights` and `_hyperparameters` return the values of the objective's own
       variables, by name: at the start, and at each fit.
@@ -176,12 +177,12 @@ class BaseAutoencoder(
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         if going_on:
             seed = self._seed
-        pca = None if going_on else self._fit_pca(X, seed)
+        moments = Moments(X, None if going_on else self._fit_pca(X, seed))
         architecture = Architecture(
             network=network,
             objective=objective,
             row_shape=self._row_shape,
-            n_components=self._code_size(pca),
+            n_components=self._code_size(moments.pca),
             code_activation=self.code_activation,
             linear=self._starts_linear(),
             seed=seed,
@@ -211,18 +212,21 @@ class BaseAutoencoder(
                 weights, width = list(self._weights), self._width
             else:
                 weights = program.models.fresh(seed)
-                named, width = self._starting_weights(X, target, pca, architecture)
+                named, width = self._starting_weights(X, target, moments, architecture)
                 set_named(weights, named)
             mean, scale = weights[positions["mean"]], weights[positions["scale"]]
-            set_named(weights, self._hyperparameters(X, pca, width, mean, float(scale)))
+            set_named(
+                weights, self._hyperparameters(X, moments, width, mean, float(scale))
+            )
             begin, begin_width = weights, width
             index = None
             if validation and architecture.linear and self.max_iter and not going_on:
                 index = self._start_rows(X, rows)
             if index is not None:
                 part = X[index], None if target is None else target[index]
-                pca_part = fit_pca(part[0], architecture.n_components, seed)
-                named, begin_width = self._starting_weights(*part, pca_part, architecture)
+                theirs = fit_pca(part[0], architecture.n_components, seed)
+                theirs = Moments(part[0], theirs)
+                named, begin_width = self._starting_weights(*part, theirs, architecture)
                 begin = list(weights)
                 set_named(begin, named)
             scale = float(begin[positions["scale"]])
@@ -233,7 +237,7 @@ class BaseAutoencoder(
                 fitted=lambda weights: {
                     "_architecture": architecture,
                     "_built": {},
-                    **self._fitted(X, architecture, positions, weights, width),
+                    **self._fitted(X, moments, architecture, positions, weights, width),
                 },
             )
             monitor.attach(program, begin)
@@ -276,9 +280,9 @@ class BaseAutoencoder(
         }
         unchanged = training.weights is weights
         if not going_on or not (incremental or unchanged):
-            start = pca if unchanged else None
+            weights = training.weights
             fitted |= self._fitted(
-                X, architecture, positions, training.weights, width, start
+                X, moments, architecture, positions, weights, width, unchanged
             )
         vars(self).update(fitted)
         return self
@@ -290,7 +294,7 @@ class BaseAutoencoder(
         a start that has not seen them either.
         """
 
-    def _hyperparameters(self, X, pca, width, mean, scale):
+    def _hyperparameters(self, X, moments, width, mean, scale):
         """Values of variables that stand for parameters: set at each fit, by name."""
         return {}
 
@@ -330,13 +334,13 @@ class BaseAutoencoder(
             return int(self.n_components)
         return self.n_components_ if pca is None else len(pca.components_)
 
-    def _starting_weights(self, X, target, pca, architecture):
+    def _starting_weights(self, X, target, moments, architecture):
         """The variables that have a name at their start, and the code's widths.
 
         The network works on standardised rows and on a code of about unit variance;
         the widths are what the code is multiplied by to be in the units of X.
         """
-        mean, total = _mean_and_total_variance(X, pca)
+        mean, total = moments.mean, moments.total_variance
         if not np.isfinite(total):
             raise ValueError(
                 "X's values are too large: their variance is not finite. Scale X."
@@ -349,7 +353,7 @@ class BaseAutoencoder(
         if architecture.n_components is not None:
             width = np.full(architecture.n_components, scale)
         if architecture.linear:
-            start = self._linear_start(X, target, pca, architecture.n_components)
+            start = self._linear_start(X, target, moments, architecture.n_components)
             width = self._widths(start, scale)
             named["encoder_kernel"] = scale * start.encoder / width
             named["encoder_bias"] = (mean - start.mean) @ start.encoder / width
@@ -367,20 +371,20 @@ class BaseAutoencoder(
         floor = 0.1 * width.max(initial=0.0)
         return np.maximum(width, floor) if floor > 0 else np.full_like(width, scale)
 
-    def _fitted(self, X, architecture, positions, weights, width, pca=None):
+    def _fitted(
+        self, X, moments, architecture, positions, weights, width, untrained=False
+    ):
         """The attributes that follow from the weights; the code rotated where it may be.
 
-        With `pca`, nothing has been trained, and the components are PCA's as they are.
+        Untrained components are PCA's as they are, where the start keeps them.
         """
         weights = list(weights)
-        if not (architecture.linear and self._keeps_start):
-            pca = None
-        mean, total = _mean_and_total_variance(X, pca)
-        if pca is None:
-            variance = self._orient(X, architecture, positions, weights, width, total)
-        else:
+        mean, total, pca = moments.mean, moments.total_variance, moments.pca
+        if untrained and pca is not None and architecture.linear and self._keeps_start:
             variance = np.zeros(architecture.n_components)
             variance[: len(pca.components_)] = pca.explained_variance_
+        else:
+            variance = self._orient(X, architecture, positions, weights, width, total)
         share = variance / total if total > 0 else np.zeros_like(variance)
         return {
             "_weights": weights,
@@ -749,20 +753,36 @@ def _dense(X):
     return X.toarray() if sparse.issparse(X) else X
 
 
-def _mean_and_total_variance(X, pca=None):
-    """Means, and the sum of the unbiased variances: PCA's, if X has been through it.
+class Moments:
+    """The means of X and the sum of its unbiased variances: PCA's, where it has some.
 
-    Else in one pass of bounded memory.
+    Parameters
+    ----------
+    X : {ndarray, sparse matrix} of shape (n_samples, n_features)
+    pca : PCA or None
     """
-    if pca is not None:
-        total, first = 0.0, float(pca.explained_variance_[0])
+
+    def __init__(self, X, pca=None):
+        self.X, self.pca = X, pca
+
+    @cached_property
+    def mean(self):
+        return np.float64(self._scaler.mean_ if self.pca is None else self.pca.mean_)
+
+    @cached_property
+    def total_variance(self):
+        if self.pca is None:
+            n_samples = self.X.shape[0]
+            return float(self._scaler.var_.sum()) * n_samples / max(n_samples - 1, 1)
+        first = float(self.pca.explained_variance_[0])
         if not np.isfinite(first):
-            total = np.inf
-        elif first > 0:
-            total = first / float(pca.explained_variance_ratio_[0])
-        return np.asarray(pca.mean_, np.float64), total
-    scaler = StandardScaler(with_mean=not sparse.issparse(X))
-    for batch in gen_batches(X.shape[0], 4096):
-        scaler.partial_fit(X[batch])
-    mean, variance = np.float64(scaler.mean_), np.float64(scaler.var_)
-    return mean, float(variance.sum()) * X.shape[0] / max(X.shape[0] - 1, 1)
+            return np.inf
+        return first / float(self.pca.explained_variance_ratio_[0]) if first > 0 else 0.0
+
+    @cached_property
+    def _scaler(self):
+        """In one pass of bounded memory."""
+        scaler = StandardScaler(with_mean=not sparse.issparse(self.X))
+        for batch in gen_batches(self.X.shape[0], 4096):
+            scaler.partial_fit(self.X[batch])
+        return scaler

@@ -14,11 +14,7 @@ from sklearn.utils.sparsefuncs import min_max_axis
 from sklearn.utils.validation import check_is_fitted
 
 from skae._autoencoder import AutoencoderTransformer, Reconstruction
-from skae._base import (
-    _dense,
-    _mean_and_total_variance,
-    with_callbacks,
-)
+from skae._base import _dense, with_callbacks
 from skae._keras import building
 from skae._linear import (
     COVARIANCE_FEATURES,
@@ -622,11 +618,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
                 f" Got {self.noise_clip!r}."
             )
 
-    def _noise(self, X, pca):
+    def _noise(self, X, moments):
         """The noise that the parameters describe for these rows."""
         unit, low, high = 1.0, 0.0, 0.0
         if self.noise_scale == "relative" and self.noise == "gaussian":
-            unit = math.sqrt(_mean_and_total_variance(X, pca)[1] / X.shape[1])
+            unit = math.sqrt(moments.total_variance / X.shape[1])
         if self.noise_clip is not None:
             low, high = map(float, self.noise_clip)
         elif self.noise == "salt_and_pepper":
@@ -634,22 +630,23 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         clips = self.noise_clip is not None
         return Noise(self.noise, float(self.noise_level), unit, low, high, clips)
 
-    def _hyperparameters(self, X, pca, width, mean, scale):
-        named = super()._hyperparameters(X, pca, width, mean, scale)
+    def _hyperparameters(self, X, moments, width, mean, scale):
+        named = super()._hyperparameters(X, moments, width, mean, scale)
         if self._paired:
             return named
-        weights = self._noise(X, pca).weights(mean, scale)
+        weights = self._noise(X, moments).weights(mean, scale)
         return named | {f"noise_{name}": value for name, value in weights.items()}
 
-    def _linear_start(self, X, target, pca, n_components):
-        noise = None if self._paired else self._noise(X, pca)
+    def _linear_start(self, X, target, moments, n_components):
+        pca = moments.pca
+        noise = None if self._paired else self._noise(X, moments)
         if noise is not None and noise.kind == "gaussian" and not noise.clips:
             variance = (noise.level * noise.unit) ** 2
             start = shrunken_start(pca, n_components, variance)
         else:
             axes = pca.components_.T if X.shape[1] > COVARIANCE_FEATURES else None
-            moments = _moments(X, target, noise, pca.mean_, draw=callable(self.noise))
-            start = denoiser_start(moments, n_components, axes)
+            rows = _moments(X, target, noise, pca.mean_, draw=callable(self.noise))
+            start = denoiser_start(rows, n_components, axes)
         if not self._objective().unit_interval:
             return start
         some = spread_rows(X.shape[0])

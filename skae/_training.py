@@ -16,6 +16,7 @@ import tensorflow as tf
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
+from skae._inference import shared_memory
 from skae._keras import building
 from skae._model import build
 
@@ -119,14 +120,6 @@ def _topped_up(order, batch_size):
     return np.resize(order, n_batches * batch_size)
 
 
-def _aligned_zeros(shape, dtype):
-    """An array of zeros that starts where TensorFlow's own tensors may."""
-    size, alignment = math.prod(shape) * np.dtype(dtype).itemsize, 64
-    memory = np.zeros(size + alignment, np.uint8)
-    start = -memory.ctypes.data % alignment
-    return memory[start : start + size].view(dtype).reshape(shape)
-
-
 class Program:
     """Training compiled for one architecture, optimizer, batch size and dtype.
 
@@ -166,12 +159,9 @@ class Program:
         n_batches = CHUNK_VALUES // (batch_size * n_features)
         n_batches = int(np.clip(n_batches, MIN_BATCHES, MAX_BATCHES))
         shape = (n_batches, batch_size, n_features)
-        self.buffers = [_aligned_zeros(shape, dtype) for _ in range(1 + paired)]
-        # Tensors on the buffers' own memory: filling a buffer fills its tensor
-        self.chunks = [
-            tf.experimental.dlpack.from_dlpack(buffer.__dlpack__())
-            for buffer in self.buffers
-        ]
+        self.buffers, self.chunks = zip(
+            *(shared_memory(shape, dtype) for _ in range(1 + paired)), strict=True
+        )
         self.jit_compile = architecture.network.jit_compile
 
     # -- what is compiled, each at its first use
@@ -201,7 +191,7 @@ class Program:
         def call(n_batches, *more):
             rest = (tf.constant(value) for value in (self.mean, self.scale, *more))
             n_batches = tf.constant(n_batches, tf.int32)
-            return concrete(self.chunks, n_batches, *rest).numpy()
+            return concrete([*self.chunks], n_batches, *rest).numpy()
 
         return call
 

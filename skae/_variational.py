@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skae._base import BaseAutoencoder, _dense, _mean_and_total_variance
+from skae._base import BaseAutoencoder, _dense
 from skae._linear import bernoulli_start, factor_start, ppca_start
 from skae._losses import LIKELIHOODS
 
@@ -467,12 +467,12 @@ class VAETransformer(BaseAutoencoder):
                 return None  # a feature would be taken for a constant
         return index
 
-    def _linear_start(self, X, target, pca, n_components):
+    def _linear_start(self, X, target, moments, n_components):
         if self.likelihood == "gaussian_diag":
             return factor_start(X, n_components, self.beta)
         if self.likelihood == "bernoulli":
-            return bernoulli_start(pca, X, n_components, self.beta)
-        return ppca_start(pca, n_components, X.shape[0], self.beta)
+            return bernoulli_start(moments.pca, X, n_components, self.beta)
+        return ppca_start(moments.pca, n_components, X.shape[0], self.beta)
 
     def _widths(self, start, scale):
         return np.ones(len(start.posterior_variance))
@@ -509,12 +509,14 @@ class VAETransformer(BaseAutoencoder):
             )
         return self
 
-    def _fitted(self, X, architecture, positions, weights, width, pca=None):
+    def _fitted(
+        self, X, moments, architecture, positions, weights, width, untrained=False
+    ):
         """The attributes that follow from the weights; components in falling order."""
         from skae._inference import Fitted, inference
 
         weights = list(weights)
-        mean, total = _mean_and_total_variance(X, pca)
+        mean, total = moments.mean, moments.total_variance
         model = Fitted(inference(architecture, X.dtype), weights)
         moment, loadings, kl, square = 0.0, 0.0, 0.0, 0.0
         for batch in gen_batches(X.shape[0], model.batch_rows):
