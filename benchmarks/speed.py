@@ -409,7 +409,7 @@ def convolutional(repeats):
         X,
         ">= 1.3",
         batch_size=128,
-        epochs=1,
+        epochs=3,
         repeats=repeats,
     )
 
@@ -435,7 +435,7 @@ def denoising(repeats):
         X,
         ">= 1.3",
         batch_size=128,
-        epochs=1,
+        epochs=3,
         repeats=repeats,
     )
 

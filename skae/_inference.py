@@ -14,7 +14,7 @@ from sklearn.utils import gen_batches
 from skae._model import build
 
 #: Values in the widest layer's output that one call may hold.
-CALL_VALUES = 2**25
+CALL_VALUES = 2**22
 
 
 def shared_memory(shape, dtype):

@@ -37,6 +37,7 @@ class BinaryCrossentropy:
         from keras import ops
 
         present, x = _present(x) if self.missing else (1.0, x)
+        x = ops.broadcast_to(x, ops.shape(output))  # scores draw several outputs a row
         error = ops.binary_crossentropy(x, output, from_logits=True)
         return ops.sum(present * error, axis=-1)
 

@@ -86,6 +86,10 @@ _ELEMENTWISE = {
     keras.optimizers.Lion,
 }
 
+#: Weights are updated as one vector where they are no more: copying many costs more time
+#: than compiling one update saves.
+FLAT_VALUES = 2**16
+
 
 class Rows:
     """The rows of X that training reads, a chunk at a time, and their targets if any.
@@ -150,8 +154,13 @@ class Program:
         with building("float32", 0):
             self.optimizer = optimizer.make()
             self.flat = None
-            if type(self.optimizer) in _ELEMENTWISE and not self.optimizer.clipnorm:
-                self.sizes = [math.prod(v.shape) for v in self.trainable]
+            self.sizes = [math.prod(v.shape) for v in self.trainable]
+            elementwise = type(self.optimizer) in _ELEMENTWISE
+            if (
+                elementwise
+                and not self.optimizer.clipnorm
+                and sum(self.sizes) <= FLAT_VALUES
+            ):
                 self.flat = keras.Variable(np.zeros(sum(self.sizes), "float32"))
             self.optimizer.build(self.trainable if self.flat is None else [self.flat])
         self.optimizer_start = [np.array(v.numpy()) for v in self.optimizer.variables]

@@ -525,7 +525,10 @@ class VAETransformer(BaseAutoencoder):
             surplus = np.expm1(log_variance) - log_variance
             kl = kl + (z**2 + surplus).sum(axis=0) / 2
             moment, square = moment + z.sum(axis=0), square + (z**2).sum(axis=0)
-            loadings = loadings + z.T @ np.nan_to_num(rows - mean)
+            centered = rows - mean.astype(rows.dtype)
+            if architecture.network.allows_missing:
+                centered = np.nan_to_num(centered)
+            loadings = loadings + z.astype(rows.dtype).T @ centered
         n_samples = X.shape[0]
         variance = (square - moment**2 / n_samples) / max(n_samples - 1, 1)
         loadings /= max(n_samples - 1, 1)
