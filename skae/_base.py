@@ -421,21 +421,21 @@ class BaseAutoencoder(
         if rotates:
             rotate(np.eye(len(width)), 1.0, np.zeros(len(width)))
         model = Fitted(inference(architecture, X.dtype), weights)
+        if not rotates:
+            codes = _scaler(X, lambda rows: model.encode(_dense(rows)), model.batch_rows)
+            return codes.var_ * _unbiased(X)
         codes, unexplained = [], 0.0
         scale = X.dtype.type(math.sqrt(total / X.shape[1]) or 1.0)
         for batch in gen_batches(X.shape[0], model.batch_rows):
             rows = _dense(X[batch])
             codes.append(model.encode(rows))
-            if rotates:
-                error = (rows - model.decode(codes[-1]).reshape(rows.shape)) / scale
-                if architecture.network.allows_missing:
-                    error = np.nan_to_num(error)
-                unexplained += np.einsum("ij,ij", error, error, dtype=np.float64)
+            error = (rows - model.decode(codes[-1]).reshape(rows.shape)) / scale
+            if architecture.network.allows_missing:
+                error = np.nan_to_num(error)
+            unexplained += np.einsum("ij,ij", error, error, dtype=np.float64)
         unexplained *= float(scale) ** 2
         codes = np.concatenate(codes).astype(np.float64)
         center = codes.mean(axis=0)
-        if not rotates:
-            return codes.var(axis=0, ddof=1)
         variance, axes = linalg.eigh(np.atleast_2d(np.cov(codes, rowvar=False)))
         variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
         # each in the direction of the starting component that it lies nearest to
@@ -772,8 +772,7 @@ class Moments:
     @cached_property
     def total_variance(self):
         if self.pca is None:
-            n_samples = self.X.shape[0]
-            return float(self._scaler.var_.sum()) * n_samples / max(n_samples - 1, 1)
+            return float(self._scaler.var_.sum()) * _unbiased(self.X)
         first = float(self.pca.explained_variance_[0])
         if not np.isfinite(first):
             return np.inf
@@ -781,8 +780,17 @@ class Moments:
 
     @cached_property
     def _scaler(self):
-        """In one pass of bounded memory."""
-        scaler = StandardScaler(with_mean=not sparse.issparse(self.X))
-        for batch in gen_batches(self.X.shape[0], 4096):
-            scaler.partial_fit(self.X[batch])
-        return scaler
+        return _scaler(self.X)
+
+
+def _scaler(X, function=lambda rows: rows, batch_rows=4096):
+    """Means and variances of a function of the rows of X, in bounded memory."""
+    scaler = StandardScaler(with_mean=not sparse.issparse(X))
+    for batch in gen_batches(X.shape[0], batch_rows):
+        scaler.partial_fit(function(X[batch]))
+    return scaler
+
+
+def _unbiased(X):
+    """What makes a variance over the rows of X that of the population they are from."""
+    return X.shape[0] / max(X.shape[0] - 1, 1)

@@ -291,7 +291,8 @@ class ConvNetwork(Network):
             if any(n for _, n in surplus):
                 surplus = surplus if len(surplus) > 1 else surplus[0]
                 y = self._layer("Cropping", f"decoder_cropping_{i}", surplus)(y)
-        y = self._layer("Conv", "output_conv", channels)(y)
+        kind = "OneFilterConv" if channels == 1 else "Conv"
+        y = self._layer(kind, "output_conv", channels)(y)
         return layers.Reshape(shape, name="unfold")(y)
 
     def _maps(self):
@@ -326,14 +327,17 @@ class ConvNetwork(Network):
     def _layer(self, kind, name, size, *, transpose=False, **kwargs):
         """A Keras layer of this kind with as many axes as the input has."""
         n_axes = len(self.input_shape) - 1
-        if kind == "Conv":
+        library = import_keras().layers
+        if kind.endswith("Conv"):
             kwargs["kernel_size"] = _plain(self.kernel_size)
-        if kind in ("Conv", "MaxPooling"):
+        if kind.endswith("Conv") or kind == "MaxPooling":
             kwargs["padding"] = "same"
-        if n_axes > 1 or kind in ("Conv", "MaxPooling"):
+        if n_axes > 1 or "padding" in kwargs:
             kwargs["data_format"] = "channels_last"
+        if kind == "OneFilterConv":
+            from skae import _layers as library
         kind = f"{kind}{n_axes}D{'Transpose' if transpose else ''}"
-        return getattr(import_keras().layers, kind)(size, name=name, **kwargs)
+        return getattr(library, kind)(size, name=name, **kwargs)
 
 
 class SequenceNetwork(Network):

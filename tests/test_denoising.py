@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
+from skae._base import Moments
 from skae._denoising import Noise, _moments
 from skae._linear import denoiser_start, fit_pca, shrunken_start
 from skae.networks import CustomNetwork, DenseNetwork
@@ -208,7 +209,7 @@ def test_moments_are_those_of_the_noise_that_the_layer_draws(kind):
     X = correlated(20)
     params = {"noise": "gaussian", "noise_clip": None} | KINDS[kind]
     model = DenoisingAutoencoder(**params)
-    noise = model._noise(X, None)
+    noise = model._noise(X, Moments(X))
     drawn = noise.drawn(6)(np.tile(X, (3000, 1))).reshape(3000, 20, 6)
     mean, variance = noise.moments(X)
     assert_allclose(drawn.mean(axis=0), mean, atol=0.13)
