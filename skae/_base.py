@@ -201,23 +201,15 @@ class BaseAutoencoder(
             X.dtype,
             paired=target is not None,
         ) as program:
-            positions = program.models.positions
-
-            def set_named(weights, named):
-                for name in positions.keys() & named.keys():
-                    i = positions[name]
-                    weights[i] = np.full(weights[i].shape, named[name], np.float64)
-
+            models, positions = program.models, program.models.positions
             if going_on:
                 weights, width = list(self._weights), self._width
             else:
-                weights = program.models.fresh(seed)
                 named, width = self._starting_weights(X, target, moments, architecture)
-                set_named(weights, named)
+                weights = models.with_named(models.fresh(seed), named)
             mean, scale = weights[positions["mean"]], weights[positions["scale"]]
-            set_named(
-                weights, self._hyperparameters(X, moments, width, mean, float(scale))
-            )
+            hyperparameters = self._hyperparameters(X, moments, width, mean, float(scale))
+            weights = models.with_named(weights, hyperparameters)
             begin, begin_width = weights, width
             index = None
             if validation and architecture.linear and self.max_iter and not going_on:
@@ -227,8 +219,7 @@ class BaseAutoencoder(
                 theirs = fit_pca(part[0], architecture.n_components, seed)
                 theirs = Moments(part[0], theirs)
                 named, begin_width = self._starting_weights(*part, theirs, architecture)
-                begin = list(weights)
-                set_named(begin, named)
+                begin = models.with_named(weights, named)
             scale = float(begin[positions["scale"]])
             monitor = Monitor(
                 self,

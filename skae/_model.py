@@ -122,6 +122,14 @@ class Models:
                 values[i] = np.array([draw, 0], dtype=values[i].dtype)
         return values
 
+    def with_named(self, values, named):
+        """A copy of the variables' values, with those replaced that have a name here."""
+        values = list(values)
+        for name in self.positions.keys() & named.keys():
+            i = self.positions[name]
+            values[i] = np.full(values[i].shape, named[name], np.float64)
+        return values
+
     def assign(self, values):
         for variable, value in zip(self.variables, values, strict=True):
             variable.assign(value)

@@ -220,6 +220,24 @@ def test_images_come_back_in_the_shape_they_came_in():
     assert_array_equal(clone(model).fit_transform(DIGITS), Z)
 
 
+@pytest.mark.parametrize("n_axes", [1, 2, 3])
+@pytest.mark.parametrize("kernel_size", [2, 3])
+def test_convolution_with_one_filter_is_keras_own(n_axes, kernel_size):
+    from skae import _layers
+
+    shape = (2, *(5, 6, 4)[:n_axes], 3)
+    x = np.random.default_rng(0).normal(size=shape)
+    both = []
+    for library, kind in ((layers, "Conv"), (_layers, "OneFilterConv")):
+        layer = getattr(library, f"{kind}{n_axes}D")(
+            1, kernel_size, padding="same", dtype="float64", bias_initializer="ones"
+        )
+        layer.build(shape)
+        both.append(layer)
+    both[1].set_weights(both[0].get_weights())
+    assert_allclose(both[1](x), both[0](x), atol=1e-12)
+
+
 def test_convolutions_compile_without_xla():
     assert not CONV.jit_compile
     assert SequenceNetwork((8, 8)).jit_compile
