@@ -758,7 +758,8 @@ class Moments:
 
     @cached_property
     def mean(self):
-        return np.float64(self._scaler.mean_ if self.pca is None else self.pca.mean_)
+        source = self._scaler if self.pca is None else self.pca
+        return np.asarray(source.mean_, np.float64)
 
     @cached_property
     def total_variance(self):

@@ -54,8 +54,10 @@ def fit_pca(X, n_components, random_state):
             scale = float(np.abs(X).max()) or 1.0
             pca.fit(((X - mean) / scale).astype(np.float32))
             pca.mean_ = mean + scale * pca.mean_
-            pca.explained_variance_ = np.float64(pca.explained_variance_) * scale**2
-            pca.noise_variance_ = np.float64(pca.noise_variance_) * scale**2
+            pca.explained_variance_ = (
+                np.asarray(pca.explained_variance_, np.float64) * scale**2
+            )
+            pca.noise_variance_ = float(pca.noise_variance_) * scale**2
         else:
             pca.fit(X)
     return pca

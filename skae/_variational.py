@@ -521,7 +521,9 @@ class VAETransformer(BaseAutoencoder):
         moment, loadings, kl, square = 0.0, 0.0, 0.0, 0.0
         for batch in gen_batches(X.shape[0], model.batch_rows):
             rows = _dense(X[batch])
-            z, log_variance = map(np.float64, model.functions["posterior"](rows))
+            z, log_variance = (
+                output.astype(np.float64) for output in model.functions["posterior"](rows)
+            )
             surplus = np.expm1(log_variance) - log_variance
             kl = kl + (z**2 + surplus).sum(axis=0) / 2
             moment, square = moment + z.sum(axis=0), square + (z**2).sum(axis=0)
@@ -695,7 +697,7 @@ class VAETransformer(BaseAutoencoder):
         model = self._inference(self.mean_.dtype)
         if "noise" not in model.named:
             return None
-        log_variance = np.float64(LogVariance().call(model.named["noise"]))
+        log_variance = LogVariance().call(np.asarray(model.named["noise"], np.float64))
         log_variance = np.maximum(log_variance, model.named["least_noise"])
         variance = np.exp(log_variance) * float(model.named["scale"]) ** 2
         return variance if len(variance) > 1 else float(variance[0])
