@@ -220,7 +220,10 @@ class BaseAutoencoder(
                 theirs = Moments(part[0], theirs)
                 named, begin_width = self._starting_weights(*part, theirs, architecture)
                 begin = models.with_named(weights, named)
-            scale = float(begin[positions["scale"]])
+
+            def report(losses, scale=float(begin[positions["scale"]])):
+                return objective.report(losses, scale, architecture.n_features)
+
             monitor = Monitor(
                 self,
                 X if sparse.issparse(X) else X.reshape(-1, *self._row_shape),
@@ -250,11 +253,16 @@ class BaseAutoencoder(
                 patience=self.n_iter_no_change,
                 monitor=monitor,
                 schedule=objective.schedule,
-                report=lambda losses: objective.report(
-                    losses, scale, architecture.n_features
-                ),
+                report=report,
             )
             optimizer_state = program.optimizer_state() if incremental else None
+            if training.weights is not begin is not weights:
+                # The start of all rows has seen the validation rows: no worse than that
+                program.load(weights, optimizer.learning_rate)
+                of_all = {"val_loss": program.measure(validation).mean()}
+                of_all = report(of_all, float(weights[positions["scale"]]))["val_loss"]
+                if of_all < min(training.history.get("val_loss", [np.inf])):
+                    training = replace(training, weights=begin)
         if training.weights is begin:
             training = replace(training, weights=weights)
         else:

@@ -158,10 +158,11 @@ class EvidenceBound:
 
     def report(self, losses, scale, n_features):
         shift = n_features * math.log(scale)
-        kl = losses["added"] / (losses["beta"] * losses["warmup"])
         names = ("loss", "reconstruction", "val_loss")
         found = {name: losses[name] + shift for name in names if name in losses}
-        return {**found, "kl": kl}
+        if "added" in losses:
+            found["kl"] = losses["added"] / (losses["beta"] * losses["warmup"])
+        return found
 
 
 class VAETransformer(BaseAutoencoder):
