@@ -168,7 +168,7 @@ class BaseAutoencoder(
         X = self._check_rows(X, reset=not going_on, network=network)
         import_keras()
         from skae._callbacks import Monitor
-        from skae._training import Optimizer, borrowed, train
+        from skae._training import Optimizer, borrowed, is_better, train
 
         optimizer = Optimizer.of(self.optimizer, self.learning_rate_init)
         objective = self._objective()
@@ -257,11 +257,14 @@ class BaseAutoencoder(
             )
             optimizer_state = program.optimizer_state() if incremental else None
             if training.weights is not begin is not weights:
-                # The start of all rows has seen the validation rows: no worse than that
+                # The start of all rows lies elsewhere: no worse than that, either
                 program.load(weights, optimizer.learning_rate)
-                of_all = {"val_loss": program.measure(validation).mean()}
-                of_all = report(of_all, float(weights[positions["scale"]]))["val_loss"]
-                if of_all < min(training.history.get("val_loss", [np.inf])):
+                of_all = report(
+                    {"val_loss": program.measure(validation)},
+                    float(weights[positions["scale"]]),
+                )
+                reached = report({"val_loss": training.validation_losses})
+                if is_better(reached["val_loss"], of_all["val_loss"]):
                     training = replace(training, weights=begin)
         if training.weights is begin:
             training = replace(training, weights=weights)

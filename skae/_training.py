@@ -347,10 +347,14 @@ def borrowed(architecture, optimizer, batch_size, dtype, paired=False):
 
 @dataclass(frozen=True)
 class Training:
-    """What a training run leaves behind: weights, and the course it took."""
+    """What a training run leaves behind: weights, and the course it took.
+
+    `validation_losses` are those of each validation row at the best epoch.
+    """
 
     weights: list
     history: dict
+    validation_losses: np.ndarray | None = None
 
 
 #: How many standard errors the validation loss must fall by to leave the start behind.
@@ -458,14 +462,14 @@ def train(
             best, start = replaced, None
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=5)
-    if start is not None and not _is_better(start, best_rows):
+    if start is not None and not is_better(start, best_rows):
         best = weights
-    return Training(best, history)
+    return Training(best, history, best_rows)
 
 
-def _is_better(start, trained):
-    """Whether a fall of the loss over the validation rows exceeds its standard error."""
-    fall = start - trained
+def is_better(losses, others):
+    """Whether the others are lower, on average, by more than the standard error."""
+    fall = losses - others
     if len(fall) < 2:
         return False
     return fall.mean() > SIGNIFICANCE * fall.std(ddof=1) / np.sqrt(len(fall))
