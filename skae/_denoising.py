@@ -238,7 +238,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         size when added to the loss, as in
         :class:`~sklearn.neural_network.MLPRegressor`.
 
-    batch_size : int or "auto", default="auto"
+    batch_size : int or "auto", default=32
         The number of rows in a batch; "auto" is ``min(200, n_samples)``. The last batch
         of an epoch is filled up with rows of its beginning.
 
@@ -253,7 +253,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         as an improvement; for "binary_crossentropy", by more than `tol` nats per
         feature.
 
-    n_iter_no_change : int or inf, default=10
+    n_iter_no_change : int or inf, default=20
         The number of epochs without improvement after which training stops.
 
     early_stopping : bool, default=True
@@ -262,7 +262,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         it is left only for an improvement larger than its standard error. If False,
         the training loss decides when to stop, and the last weights are kept.
 
-    validation_fraction : float, default=0.1
+    validation_fraction : float, default=0.15
         The share of the rows to set aside for early stopping.
 
     warm_start : bool, default=False
@@ -393,13 +393,13 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         optimizer="adam",
         learning_rate_init=1e-3,
         alpha=1e-4,
-        batch_size="auto",
+        batch_size=32,
         max_iter=200,
         shuffle=True,
         tol=1e-4,
-        n_iter_no_change=10,
+        n_iter_no_change=20,
         early_stopping=True,
-        validation_fraction=0.1,
+        validation_fraction=0.15,
         warm_start=False,
         callbacks=None,
         verbose=0,

@@ -244,10 +244,12 @@ class VAETransformer(BaseAutoencoder):
         The number of epochs without improvement after which training stops.
 
     early_stopping : bool, default=True
-        Whether to set validation rows aside, stop when the loss on them no longer
-        improves, and keep the weights that did best on them, the start among them:
-        it is left only for an improvement larger than its standard error. If False,
-        the training loss decides when to stop, and the last weights are kept.
+        Whether to set validation rows aside, start from the linear model of the other
+        rows, stop when the bound on the validation rows no longer improves, and keep
+        the weights that did best on them. These must be better than where they started,
+        and not worse than the linear model of all rows, each by more than the standard
+        error of the difference; otherwise the linear model of all rows is kept. If
+        False, the training loss decides when to stop, and the last weights are kept.
 
     validation_fraction : float, default=0.15
         The share of the rows to set aside for early stopping.
