@@ -16,6 +16,9 @@ from skae._model import build
 #: Values in the widest layer's output that one call may hold.
 CALL_VALUES = 2**22
 
+#: Values that are copied at once: they stay in the processor's cache.
+COPIED_VALUES = 2**17
+
 
 def shared_memory(shape, dtype):
     """An array and a tensor of the same memory: what fills the one fills the other."""
@@ -26,12 +29,15 @@ def shared_memory(shape, dtype):
     return array, tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
-def _tensor(x):
+def _tensor(x, copy=np.copyto):
     """A copy of x as a tensor; `tf.constant` copies large arrays twice."""
     if x.nbytes < 2**16:
-        return tf.constant(x)
+        copied = np.empty_like(x)
+        copy(copied, x)
+        return tf.constant(copied)
     array, tensor = shared_memory(x.shape, x.dtype)
-    array[...] = x
+    for batch in gen_batches(x.shape[0], max(1, COPIED_VALUES // x[0].size)):
+        copy(array[batch], x[batch])
     return tensor
 
 
@@ -43,7 +49,7 @@ class Inference:
 
     def __init__(self, architecture, dtype):
         models = build(architecture, dtype)
-        self.row_shape, self.positions = architecture.row_shape, models.positions
+        self.positions = models.positions
         self.functions = {
             name: self._compile(models, function, variables, shapes, dtype)
             for name, (function, variables, shapes) in _functions(models).items()
@@ -75,9 +81,18 @@ class Inference:
 
 def _functions(models):
     """What is compiled: functions, the variables that they read, and input shapes."""
+    core, decoder = models.encoder_core, models.decoder
     functions = {
-        name: (partial(model, training=False), model.variables, [model.input_shape])
-        for name, model in (("encode", models.encoder), ("decode", models.decoder))
+        "encode": (
+            partial(_encode, models),
+            models.encoder.variables,
+            [core.input_shape],
+        ),
+        "decode": (
+            partial(decoder, training=False),
+            decoder.variables,
+            [decoder.input_shape],
+        ),
     }
     more = models.architecture.objective.functions(models)
     return functions | {
@@ -86,11 +101,19 @@ def _functions(models):
     }
 
 
+def _encode(models, standardized):
+    """What the encoder makes of rows that are standardised already."""
+    z = models.architecture.objective.point(
+        models.encoder_core(standardized, training=False)
+    )
+    return models.encoder.get_layer("rotate")(z) if models.architecture.rotates else z
+
+
 class Fitted:
     """What is compiled, with the weights of one fit."""
 
     def __init__(self, inference, weights):
-        self.row_shape, self.batch_rows = inference.row_shape, inference.batch_rows
+        self.batch_rows = inference.batch_rows
         self.named = {name: weights[i] for name, i in inference.positions.items()}
         tensors = {
             i: tf.constant(weights[i], dtype=dtype)
@@ -110,7 +133,7 @@ class Fitted:
         def call(*inputs):
             # A quarter of the time that calling `concrete` takes, for a row
             found = tf.raw_ops.PartitionedCall(
-                args=[*(_tensor(x) for x in inputs), *tensors],
+                args=[*(x if tf.is_tensor(x) else _tensor(x) for x in inputs), *tensors],
                 Tout=dtypes,
                 f=concrete,
             )
@@ -122,7 +145,14 @@ class Fitted:
     def encode(self, X):
         """Codes, of shape (n_samples, n_components), of flat rows."""
         encode = self.functions["encode"]
-        return self._in_batches(lambda rows: encode(rows.reshape(-1, *self.row_shape)), X)
+        mean, scale = (self.named[name].astype(X.dtype) for name in ("mean", "scale"))
+        mean = mean.ravel()
+
+        def standardize(out, rows):  # while they are copied, it costs no time
+            np.subtract(rows, mean, out=out)
+            np.divide(out, scale, out=out)
+
+        return self._in_batches(lambda rows: encode(_tensor(rows, standardize)), X)
 
     def decode(self, Z):
         """Rows, in their own shape, of codes."""
