@@ -256,7 +256,8 @@ class BaseAutoencoder(
                 report=report,
             )
             optimizer_state = program.optimizer_state() if incremental else None
-            if training.weights is not begin is not weights:
+            stands = training.weights is begin or training.validation_losses is None
+            if begin is not weights and not stands:
                 # The start of all rows lies elsewhere: no worse than that, either
                 program.load(weights, optimizer.learning_rate)
                 of_all = report(

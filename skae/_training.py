@@ -155,9 +155,8 @@ class Program:
             self.optimizer = optimizer.make()
             self.flat = None
             self.sizes = [math.prod(v.shape) for v in self.trainable]
-            elementwise = type(self.optimizer) in _ELEMENTWISE
             if (
-                elementwise
+                type(self.optimizer) in _ELEMENTWISE
                 and not self.optimizer.clipnorm
                 and sum(self.sizes) <= FLAT_VALUES
             ):
@@ -349,7 +348,8 @@ def borrowed(architecture, optimizer, batch_size, dtype, paired=False):
 class Training:
     """What a training run leaves behind: weights, and the course it took.
 
-    `validation_losses` are those of each validation row at the best epoch.
+    `validation_losses` are those of each validation row at the best epoch; None without
+    such rows, and where a callback has put other weights in place.
     """
 
     weights: list
@@ -459,7 +459,7 @@ def train(
                 break
         replaced = monitor.end(program)
         if replaced is not None:
-            best, start = replaced, None
+            best, start, best_rows = replaced, None, None
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=5)
     if start is not None and not is_better(start, best_rows):

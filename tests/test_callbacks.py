@@ -4,9 +4,11 @@ import csv
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, VAETransformer
 from skae.networks import DenseNetwork
 
 keras = pytest.importorskip("keras")
@@ -155,3 +157,24 @@ def test_scikit_learns_progress_bar(capsys):
     skae = AutoencoderTransformer(3, network=DenseNetwork((8,)), max_iter=2)
     skae.set_callbacks(callback.ProgressBar()).fit(X)
     assert "AutoencoderTransformer" in capsys.readouterr().out
+
+
+class Shift(keras.callbacks.Callback):
+    """Puts other weights in place when training ends."""
+
+    def on_train_end(self, logs=None):
+        self.model.set_weights([w + 0.01 for w in self.model.get_weights()])
+
+
+def test_weights_that_a_callback_puts_in_place_are_kept():
+    """Also where the trained VAE alone would give way to the start of all rows."""
+    rows = load_breast_cancer(return_X_y=True)[0]
+    rows = StandardScaler().fit_transform(train_test_split(rows, random_state=9)[0])
+
+    def codes(**parameters):
+        vae = VAETransformer(4, likelihood="gaussian_diag", random_state=9, **parameters)
+        return vae.fit(rows).transform(rows)
+
+    untouched = codes(max_iter=60)
+    np.testing.assert_array_equal(untouched, codes(max_iter=0))
+    assert np.abs(codes(max_iter=60, callbacks=[Shift()]) - untouched).max() > 0.01
