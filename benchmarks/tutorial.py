@@ -30,8 +30,8 @@ from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae.networks import ConvNetwork, DenseNetwork
 from skae.plotting import (
     CodeDisplay,
-    LatentDisplay,
-    ManifoldDisplay,
+    LatentManifoldDisplay,
+    LatentSpaceDisplay,
     ReconstructionDisplay,
 )
 
@@ -284,12 +284,14 @@ def vae(benchmark):
 def draw_plane(benchmark, name, estimator):
     benchmark.picture(
         f"{name}_plane",
-        LatentDisplay.from_estimator,
+        LatentSpaceDisplay.from_estimator,
         estimator,
         benchmark.X_test,
         benchmark.y_test,
     )
-    benchmark.picture(f"{name}_manifold", ManifoldDisplay.from_estimator, estimator, n=15)
+    benchmark.picture(
+        f"{name}_manifold", LatentManifoldDisplay.from_estimator, estimator, n=15
+    )
 
 
 def vae_plane(benchmark):
@@ -356,7 +358,9 @@ def plane(benchmark):
     row(model, "1-NN", found, ">= .765", seconds)
     found = trustworthiness(benchmark.X_test, codes, n_neighbors=5)
     row(model, "trustworthiness", found, ">= .966")
-    benchmark.picture("plane", LatentDisplay.from_predictions, codes, benchmark.y_test)
+    benchmark.picture(
+        "plane", LatentSpaceDisplay.from_predictions, codes, benchmark.y_test
+    )
 
 
 def tsne(benchmark):
@@ -390,7 +394,7 @@ def tsne(benchmark):
             )
         benchmark.picture(
             f"tsne_{name.split()[0]}",
-            LatentDisplay.from_predictions,
+            LatentSpaceDisplay.from_predictions,
             points,
             benchmark.y_test,
         )

@@ -20,7 +20,7 @@ from sklearn.datasets import fetch_openml
 
 from skae import AutoencoderTransformer
 from skae.networks import ConvNetwork
-from skae.plotting import CodeDisplay, LossDisplay, ReconstructionDisplay
+from skae.plotting import CodeDisplay, LossCurveDisplay, ReconstructionDisplay
 
 X, _ = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False)
 X = X.astype("float32") / 255
@@ -70,5 +70,5 @@ CodeDisplay.from_estimator(autoencoder, X_test)
 # %%
 # The losses
 # ----------
-LossDisplay.from_estimator(autoencoder)
+LossCurveDisplay.from_estimator(autoencoder)
 plt.show()

@@ -22,7 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from skae import AutoencoderTransformer
-from skae.plotting import LatentDisplay
+from skae.plotting import LatentSpaceDisplay
 
 X, y = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False)
 X, y = X[:2000].astype("float32") / 255, y[:2000]
@@ -49,7 +49,7 @@ for (name, pipeline), ax in zip(pipelines.items(), axes, strict=True):
     seconds = perf_counter() - start
     accuracy = cross_val_score(KNeighborsClassifier(1), points, y, cv=10).mean()
     print(f"{name:<10}{seconds:>10.1f}{accuracy:>16.3f}")
-    LatentDisplay.from_predictions(points, y, ax=ax)
+    LatentSpaceDisplay.from_predictions(points, y, ax=ax)
     ax.set(title=f"{name}: {accuracy:.3f}", xlabel="", ylabel="", xticks=[], yticks=[])
     if ax is not axes[-1]:
         ax.get_legend().remove()

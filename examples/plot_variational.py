@@ -15,7 +15,7 @@ from sklearn.datasets import fetch_openml
 
 from skae import VAETransformer
 from skae.networks import DenseNetwork
-from skae.plotting import LatentDisplay, LossDisplay, ManifoldDisplay
+from skae.plotting import LatentManifoldDisplay, LatentSpaceDisplay, LossCurveDisplay
 
 X, y = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False)
 X = X.astype("float32") / 255
@@ -41,18 +41,18 @@ print("divergence of each component:", vae.kl_per_component_.round(2), "nats")
 # %%
 # Where held-out digits are
 # -------------------------
-LatentDisplay.from_estimator(vae, X_test, y_test)
+LatentSpaceDisplay.from_estimator(vae, X_test, y_test)
 
 # %%
 # What is generated
 # -----------------
 # 15 x 15 images at the quantiles of the normal prior: each stands for the same share of
 # what the model generates.
-ManifoldDisplay.from_estimator(vae, n=15)
+LatentManifoldDisplay.from_estimator(vae, n=15)
 
 # %%
 # The course of training
 # ----------------------
 # The loss is the error of the reconstruction and the divergence from the prior together.
-LossDisplay.from_estimator(vae, names=("loss", "reconstruction", "kl"))
+LossCurveDisplay.from_estimator(vae, names=("loss", "reconstruction", "kl"))
 plt.show()

@@ -23,7 +23,7 @@ from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from skae import AutoencoderTransformer
-from skae.plotting import LatentDisplay, ReconstructionDisplay
+from skae.plotting import LatentSpaceDisplay, ReconstructionDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -64,7 +64,7 @@ for (name, transformer), (upper, lower) in zip(transformers.items(), axes.T, str
 
     ReconstructionDisplay.from_predictions(X_test, X_back, ax=upper)
     upper.set_title(f"{name}: held-out error {error:.2f}")
-    LatentDisplay.from_predictions(points, y_test, ax=lower)
+    LatentSpaceDisplay.from_predictions(points, y_test, ax=lower)
     lower.set(title=f"{name}: t-SNE of the codes", xlabel="", ylabel="")
     lower.set(xticks=[], yticks=[])
 

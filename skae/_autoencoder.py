@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from numbers import Real
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skae._base import BaseAutoencoder
-from skae._linear import logistic_start, pca_start
+from skae._linear import fit_pca, logistic_start, pca_start
 from skae._losses import LOSSES
 
 
@@ -293,3 +294,17 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _hyperparameters(self, X, moments, width, mean, scale):
         width = 1.0 if width is None else width
         return {"activity_l1": self.activity_l1 * width / scale**2}
+
+    def _pca_loss(self, X):
+        """The loss that PCA of X has on X, in the units of `history_`."""
+        return self._squared_error_of_pca(X, X)
+
+    def _squared_error_of_pca(self, X, X_noisy):
+        if self.loss != "squared_error":
+            raise ValueError(
+                "PCA's loss is a squared error, which does not compare with"
+                f" loss={self.loss!r}: leave X out."
+            )
+        pca = fit_pca(X, self.n_components_, 0)
+        X_pca = pca.inverse_transform(pca.transform(X_noisy))
+        return float(np.square(X - X_pca, dtype=np.float64).sum(axis=1).mean())

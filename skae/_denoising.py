@@ -14,7 +14,7 @@ from sklearn.utils.sparsefuncs import min_max_axis
 from sklearn.utils.validation import check_is_fitted
 
 from skae._autoencoder import AutoencoderTransformer, Reconstruction
-from skae._base import _dense, with_callbacks
+from skae._base import Moments, _dense, with_callbacks
 from skae._keras import building
 from skae._linear import (
     COVARIANCE_FEATURES,
@@ -654,3 +654,13 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         rows = _moments(X[some], target, noise, pca.mean_, draw=True)
         clean, noisy = zip(*((clean, noisy) for clean, noisy, _ in rows), strict=True)
         return logistic_start(start, np.concatenate(noisy), np.concatenate(clean))
+
+    def _pca_loss(self, X):
+        """The loss that PCA of X has on X with noise, in the units of `history_`."""
+        if self._paired:
+            raise ValueError(
+                "PCA's loss on noisy rows needs a noise to draw, but this estimator was"
+                " fitted to pairs: leave X out."
+            )
+        draw = self._noise(X, Moments(X)).drawn(X.shape[1])
+        return self._squared_error_of_pca(X, draw(X))

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.special import logsumexp
+from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -709,3 +710,13 @@ class VAETransformer(BaseAutoencoder):
     def n_active_components_(self):
         """The number of components whose `kl_per_component_` is above 0.01 nat."""
         return int(np.sum(self.kl_per_component_ > ACTIVE))
+
+    def _pca_loss(self, X):
+        """Minus the log-likelihood of the linear model of X on X, in nats."""
+        if self.likelihood == "bernoulli":
+            raise ValueError(
+                "PCA's log-likelihood is that of normal noise, which does not compare with"
+                " likelihood='bernoulli': leave X out."
+            )
+        linear = FactorAnalysis if self.likelihood == "gaussian_diag" else PCA
+        return -float(linear(self.n_components_).fit(X).score(X))

@@ -5,22 +5,33 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 from scipy.stats import norm
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_wine
 from sklearn.decomposition import PCA
+from sklearn.manifold import Isomap
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
-
-from skae import AutoencoderTransformer, VAETransformer
-from skae.networks import ConvNetwork
-from skae.plotting import (
-    CodeDisplay,
-    LatentDisplay,
-    LossDisplay,
-    ManifoldDisplay,
-    ReconstructionDisplay,
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    Normalizer,
+    QuantileTransformer,
+    StandardScaler,
 )
 
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
+from skae.plotting import (
+    CodeDisplay,
+    ComponentsDisplay,
+    ExplainedVarianceDisplay,
+    LatentManifoldDisplay,
+    LatentSpaceDisplay,
+    LossCurveDisplay,
+    ReconstructionDisplay,
+)
+from skae.plotting._drawing import CELL, COLORS
+
+matplotlib = pytest.importorskip("matplotlib")
 plt = pytest.importorskip("matplotlib.pyplot")
 plt.switch_backend("Agg")
 
@@ -45,7 +56,7 @@ def vae():
 
 
 def test_reconstructions_stand_under_their_originals(autoencoder):
-    display = ReconstructionDisplay.from_estimator(autoencoder, X, n_images=3)
+    display = ReconstructionDisplay.from_estimator(autoencoder, X, n_samples=3)
     mosaic = np.asarray(display.image_.get_array().filled(np.nan))
     assert mosaic.shape == (2 * 8 + 1, 3 * 8 + 2)
     np.testing.assert_array_equal(mosaic[:8, 9:17], X[1].reshape(8, 8))
@@ -53,14 +64,17 @@ def test_reconstructions_stand_under_their_originals(autoencoder):
         mosaic[9:, 9:17], autoencoder.reconstruct(X)[1].reshape(8, 8), rtol=1e-5
     )
     assert np.isnan(mosaic[8]).all()
-    names = [text.get_text() for text in display.ax_.texts]
-    assert names == ["original", "reconstructed"]
+    texts = [text.get_text() for text in display.ax_.texts]
+    errors = ((X - autoencoder.reconstruct(X)) ** 2).sum(axis=1)[:3]
+    np.testing.assert_allclose(display.errors, errors, rtol=1e-4)
+    written = [f"{error:.3g}" for error in display.errors]
+    assert texts == ["original", "reconstructed", *written, "squared error"]
 
 
 def test_noisy_images_are_what_is_reconstructed():
     noisy = X + 1
     display = ReconstructionDisplay.from_estimator(PCA(64).fit(X), X, X_noisy=noisy)
-    assert len(display.ax_.texts) == 3
+    assert [text.get_text() for text in display.ax_.texts][1] == "noisy"
     np.testing.assert_array_equal(display.X_noisy, noisy[:10].reshape(-1, 8, 8))
     np.testing.assert_allclose(display.X_reconstructed, display.X_noisy, atol=1e-3)
 
@@ -79,8 +93,8 @@ def test_displays_take_pipelines_and_frames():
         atol=1e-4,
     )
     assert CodeDisplay.from_estimator(pipeline, frame).codes.shape == (10, 4, 4, 1)
-    assert LatentDisplay.from_estimator(pipeline, frame, y).codes.shape == (200, 2)
-    assert len(LossDisplay.from_estimator(pipeline).lines_) == 2
+    assert LatentSpaceDisplay.from_estimator(pipeline, frame, y).codes.shape == (200, 2)
+    assert len(LossCurveDisplay.from_estimator(pipeline).lines_) == 2
 
 
 @pytest.mark.parametrize(
@@ -89,7 +103,7 @@ def test_displays_take_pipelines_and_frames():
         (np.zeros((4, 12)), (3, 4), (3, 4)),
         (np.zeros((4, 12)), (3, 4, 1), (3, 4)),
         (np.zeros((4, 12)), (2, 2, 3), (2, 2, 3)),
-        (np.zeros((4, 16)), None, (4, 4)),
+        (np.zeros((4, 25)), None, (5, 5)),
         (np.zeros((4, 3, 5)), None, (3, 5)),
         (np.zeros((4, 3, 5, 1)), None, (3, 5)),
         (np.zeros((4, 3, 5, 3)), None, (3, 5, 3)),
@@ -108,12 +122,69 @@ def test_shape_of_images_comes_from_the_network():
 
 
 def test_images_that_are_none_are_refused_by_name():
+    rows = np.zeros((4, 15))
     with pytest.raises(ValueError, match=r"15 features are not a square.*image_shape"):
-        ReconstructionDisplay.from_predictions(np.zeros((4, 15)), np.zeros((4, 15)))
+        ReconstructionDisplay.from_predictions(rows, rows, kind="image")
     with pytest.raises(ValueError, match=r"image_shape must be .* Got \(2, 4, 2\)"):
-        ReconstructionDisplay.from_predictions(
-            np.zeros((4, 16)), np.zeros((4, 16)), image_shape=(2, 4, 2)
-        )
+        ReconstructionDisplay.from_predictions(rows, rows, image_shape=(2, 4, 2))
+    with pytest.raises(ValueError, match=r"image_shape=\(3, 4\) has 12 values.* have 15"):
+        ReconstructionDisplay.from_predictions(rows, rows, image_shape=(3, 4))
+    with pytest.raises(ValueError, match=r"kind must be one of .* Got 'movie'"):
+        ReconstructionDisplay.from_predictions(rows, rows, kind="movie")
+
+
+@pytest.fixture(scope="module")
+def wine():
+    return load_wine(as_frame=True, return_X_y=True)
+
+
+@pytest.fixture(scope="module")
+def wine_pipeline(wine):
+    autoencoder = AutoencoderTransformer(3, max_iter=2, random_state=0)
+    return make_pipeline(StandardScaler(), autoencoder).fit(wine[0])
+
+
+def lengths(bars):
+    return [bar.get_width() / CELL for bar in bars]
+
+
+def test_rows_of_a_table_are_bars_in_the_units_of_the_last_step(wine, wine_pipeline):
+    display = ReconstructionDisplay.from_estimator(wine_pipeline, wine[0], n_samples=4)
+    scaled = wine_pipeline[0].transform(wine[0])[:4]
+    back = wine_pipeline[1].reconstruct(scaled)
+    np.testing.assert_allclose(display.X, scaled)
+    span = max(scaled.max(), back.max()) - min(scaled.min(), back.min())
+    assert len(display.lines_) == 2 * 4
+    np.testing.assert_allclose(lengths(display.lines_[1]), scaled[1] / span)
+    np.testing.assert_allclose(lengths(display.lines_[5]), back[1] / span, atol=1e-6)
+    names = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert names == list(wine[0].columns)
+
+
+def test_series_are_lines():
+    rng = np.random.default_rng(0)
+    series = rng.normal(size=(30, 12, 2))
+    series[::2, 9:] = np.nan
+    network = SequenceNetwork(input_shape=(12, 2), units=3)
+    autoencoder = AutoencoderTransformer(2, network=network, max_iter=1).fit(series)
+    display = ReconstructionDisplay.from_estimator(autoencoder, series, n_samples=5)
+    assert display.kind == "series"
+    assert len(display.lines_) == 2 * 5 * 2
+    drawn = -display.lines_[3].get_ydata()  # the second row's second feature
+    span = [display.X, display.X_reconstructed]
+    slope = CELL / (np.nanmax(span) - np.nanmin(span))
+    expected = slope * (series[1, :, 1] - series[1, 0, 1])
+    np.testing.assert_allclose(drawn - drawn[0], expected, atol=1e-6)
+    assert np.isfinite(display.errors).all()
+
+
+def test_a_step_without_inverse_is_left_out(wine):
+    steps = [QuantileTransformer(n_quantiles=10), Normalizer()]
+    pipeline = make_pipeline(*steps, AutoencoderTransformer(3, max_iter=1))
+    pipeline.fit(wine[0])
+    display = ReconstructionDisplay.from_estimator(pipeline, wine[0], kind="table")
+    np.testing.assert_allclose(display.X, pipeline[:-1].transform(wine[0])[:10])
+    assert display.feature_names == list(wine[0].columns)
 
 
 def test_colours_keep_their_scale():
@@ -128,7 +199,7 @@ def test_colours_keep_their_scale():
 def test_feature_maps_stand_below_each_other():
     network = ConvNetwork(input_shape=(8, 8, 1), filters=(4, 3))
     autoencoder = AutoencoderTransformer(None, network=network, max_iter=1).fit(X / 16)
-    display = CodeDisplay.from_estimator(autoencoder, X / 16, n_images=5)
+    display = CodeDisplay.from_estimator(autoencoder, X / 16, n_samples=5)
     assert display.codes.shape == (5, 2, 2, 3)
     np.testing.assert_array_equal(
         display.codes.reshape(5, -1), autoencoder.transform(X[:5] / 16)
@@ -148,7 +219,7 @@ def test_shape_of_codes(shape, expected):
 
 
 def test_each_class_has_a_colour(autoencoder):
-    display = LatentDisplay.from_estimator(autoencoder, X, y, components=(3, 1))
+    display = LatentSpaceDisplay.from_estimator(autoencoder, X, y, components=(3, 1))
     assert len(display.scatter_) == len(np.unique(y))
     colors = {tuple(points.get_facecolor()[0]) for points in display.scatter_}
     assert len(colors) == len(display.scatter_)
@@ -156,36 +227,267 @@ def test_each_class_has_a_colour(autoencoder):
         display.scatter_[7].get_offsets(), autoencoder.transform(X)[y == 7][:, [3, 1]]
     )
     assert display.ax_.get_xlabel() == "component 3"
-    assert len(LatentDisplay.from_estimator(autoencoder, X).scatter_) == 1
-    assert len(LatentDisplay.from_predictions(X, np.arange(200) % 30).scatter_) == 30
+    labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert labels == [str(label) for label in range(10)]
+    assert len(LatentSpaceDisplay.from_estimator(autoencoder, X).scatter_) == 1
 
 
-def test_components_out_of_range_are_refused(autoencoder):
-    with pytest.raises(ValueError, match=r"components=\(0, 16\)"):
-        LatentDisplay.from_estimator(autoencoder, X, components=(0, 16))
+def test_more_classes_than_colours_differ_by_marker():
+    names = np.array([f"class {i:02}" for i in np.arange(200) % 30])
+    display = LatentSpaceDisplay.from_predictions(X, names)
+    looks = {
+        (tuple(points.get_facecolor()[0]), points.get_paths()[0].vertices.tobytes())
+        for points in display.scatter_
+    }
+    assert len(looks) == 30
+
+
+@pytest.mark.parametrize("values", [np.arange(200), np.linspace(0, 1, 200) % 0.1])
+def test_values_have_a_colour_bar(values):
+    display = LatentSpaceDisplay.from_predictions(X, values)
+    (points,) = display.scatter_
+    np.testing.assert_array_equal(points.get_array(), values)
+    assert display.ax_.get_legend() is None
+    assert len(display.figure_.axes) == 2
+
+
+def test_three_components_are_pairs(autoencoder):
+    display = LatentSpaceDisplay.from_estimator(
+        autoencoder, X, y > 4, components=(5, 0, 2)
+    )
+    codes = autoencoder.transform(X)
+    assert display.axes_.shape == (2, 2)
+    assert display.axes_[0, 1] is None
+    assert len(display.scatter_) == 3 * 2
+    lowest_right = display.axes_[1, 1].collections
+    np.testing.assert_array_equal(lowest_right[1].get_offsets(), codes[y > 4][:, [0, 2]])
+    assert display.axes_[1, 0].get_xlabel() == "component 5"
+    assert display.axes_[1, 0].get_ylabel() == "component 2"
+
+
+def test_projections_of_the_code(autoencoder):
+    codes = autoencoder.transform(X)
+    display = LatentSpaceDisplay.from_estimator(autoencoder, X, projection="pca")
+    expected = PCA(2).fit_transform(codes)
+    np.testing.assert_allclose(display.codes, expected, rtol=1e-3, atol=1e-3)
+    display = LatentSpaceDisplay.from_estimator(autoencoder, X, projection="tsne")
+    assert display.ax_.get_xlabel() == "t-SNE 0"
+    isomap = Isomap(n_components=2, n_neighbors=30)
+    display = LatentSpaceDisplay.from_predictions(codes, projection=isomap)
+    np.testing.assert_array_equal(display.codes, isomap.embedding_)
+    with pytest.raises(ValueError, match=r"projection must be .* Got 'umap'"):
+        LatentSpaceDisplay.from_predictions(codes, projection="umap")
+
+
+@pytest.mark.parametrize("components", [(0, 16), (-1, 0), (1, 1), (0,)])
+def test_components_that_are_none_are_refused(autoencoder, components):
+    with pytest.raises(ValueError, match=r"components must be .* Got \("):
+        LatentSpaceDisplay.from_estimator(autoencoder, X, components=components)
 
 
 def test_manifold_stands_at_the_quantiles_of_the_prior(vae):
-    display = ManifoldDisplay.from_estimator(vae, n=5)
-    np.testing.assert_allclose(norm.cdf(display.quantiles), [0.1, 0.3, 0.5, 0.7, 0.9])
-    assert display.images.shape == (5, 5, 8, 8)
+    display = LatentManifoldDisplay.from_estimator(vae, n=5)
+    np.testing.assert_allclose(norm.cdf(display.first), [0.1, 0.3, 0.5, 0.7, 0.9])
+    assert display.rows.shape == (5, 5, 8, 8)
     assert display.image_.get_array().shape == (40, 40)
-    low, high = display.quantiles[[0, -1]]
+    low, high = display.second[[0, -1]]
     corners = vae.inverse_transform([[low, high], [high, high], [low, low]])
-    found = display.images[[0, 0, 4], [0, 4, 0]].reshape(3, 64)
+    found = display.rows[[0, 0, 4], [0, 4, 0]].reshape(3, 64)
     np.testing.assert_allclose(found, corners, rtol=1e-4, atol=1e-4)
 
 
-def test_manifold_needs_two_components(autoencoder):
-    with pytest.raises(ValueError, match=r"n_components=2.* 16 components"):
-        ManifoldDisplay.from_estimator(autoencoder)
+@pytest.mark.parametrize("estimator", [AutoencoderTransformer(4, max_iter=1), PCA(4)])
+def test_manifold_spans_the_codes_of_any_two_components(estimator):
+    codes = estimator.fit(X).transform(X)
+    display = LatentManifoldDisplay.from_estimator(estimator, X, components=(2, 0), n=5)
+    low, high = np.percentile(codes, [1, 99], axis=0)
+    corner = np.median(codes, axis=0)
+    corner[[2, 0]] = high[2], low[0]
+    np.testing.assert_allclose(
+        display.rows[4, 4].reshape(1, 64),
+        estimator.inverse_transform([corner]),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+    assert display.ax_.get_ylabel() == "component 0"
+
+
+def test_manifold_says_what_it_needs(autoencoder):
+    with pytest.raises(ValueError, match="X is needed to draw the manifold"):
+        LatentManifoldDisplay.from_estimator(autoencoder)
+    with pytest.raises(ValueError, match="components must be two"):
+        LatentManifoldDisplay.from_estimator(autoencoder, X, components=(0, 1, 2))
+
+
+def test_manifold_of_series_and_tables(wine, wine_pipeline):
+    display = LatentManifoldDisplay.from_estimator(wine_pipeline, wine[0], n=3)
+    assert display.kind == "table"
+    assert len(display.lines_) == 9
+    rows = np.random.default_rng(0).normal(size=(30, 12))
+    display = LatentManifoldDisplay.from_estimator(
+        PCA(2).fit(rows), rows, n=3, kind="series"
+    )
+    assert len(display.lines_) == 9
+
+
+def test_components_move_one_at_a_time(autoencoder):
+    display = ComponentsDisplay.from_estimator(
+        autoencoder, components=(1, 0), n_steps=5, limit=1
+    )
+    assert display.rows.shape == (2, 5, 8, 8)
+    code = np.zeros((1, 16))
+    code[0, 1] = -np.sqrt(autoencoder.explained_variance_[1])
+    np.testing.assert_allclose(
+        display.rows[0, 0].reshape(1, 64),
+        autoencoder.inverse_transform(code),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+    np.testing.assert_array_equal(display.rows[0, 2], display.rows[1, 2])
+    texts = [text.get_text() for text in display.ax_.texts]
+    steps = ["-1.0", "-0.5", "0", "+0.5", "+1.0"]
+    assert texts == ["component 1", "component 0", *steps, "standard deviations"]
+
+
+def test_components_stay_in_the_range_of_the_codes():
+    network = DenseNetwork((8,))
+    autoencoder = AutoencoderTransformer(
+        3, network=network, code_activation="relu", max_iter=3, random_state=0
+    ).fit(X)
+    with pytest.raises(ValueError, match="X is needed to draw the components"):
+        ComponentsDisplay.from_estimator(autoencoder)
+    display = ComponentsDisplay.from_estimator(autoencoder, X, limit=50)
+    codes = autoencoder.transform(X)
+    for i in range(3):
+        ends = np.tile(codes.mean(axis=0), (2, 1))
+        ends[:, i] = codes[:, i].min(), codes[:, i].max()
+        np.testing.assert_allclose(
+            display.rows[i, [0, -1]].reshape(2, 64),
+            autoencoder.inverse_transform(ends),
+            rtol=1e-3,
+            atol=1e-3,
+        )
+
+
+def test_components_of_a_vae_move_in_units_of_the_prior(vae):
+    display = ComponentsDisplay.from_estimator(vae, n_steps=3, limit=1)
+    expected = vae.inverse_transform([[-1, 0], [0, 0], [1, 0]])
+    found = display.rows[0].reshape(3, 64)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_components_of_a_table_are_points(wine_pipeline):
+    display = ComponentsDisplay.from_estimator(wine_pipeline, n_steps=5)
+    assert len(display.lines_) == 5 * 3
+    middle = display.lines_[2 * 3].get_xdata()  # no step: no change
+    np.testing.assert_allclose(middle, middle[0])
+    names = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert names[0] == "alcohol"
+    with pytest.raises(ValueError, match="n_steps must be 3, 5"):
+        ComponentsDisplay.from_estimator(wine_pipeline, n_steps=4)
 
 
 def test_losses_are_those_of_the_history(vae):
-    display = LossDisplay.from_estimator(vae, names=("loss", "kl", "not there"))
+    display = LossCurveDisplay.from_estimator(vae, names=("loss", "kl", "not there"))
     assert [line.get_label() for line in display.lines_] == ["loss", "kl"]
     np.testing.assert_array_equal(display.lines_[1].get_ydata(), vae.history_["kl"])
     np.testing.assert_array_equal(display.lines_[1].get_xdata(), [1, 2])
+    names = [line.get_label() for line in LossCurveDisplay.from_estimator(vae).lines_]
+    assert names == ["loss", "val_loss", "reconstruction", "kl"]
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        AutoencoderTransformer(3),
+        DenoisingAutoencoder(3),
+        VAETransformer(3),
+        VAETransformer(3, likelihood="gaussian_diag"),
+    ],
+)
+def test_line_of_pca_is_where_training_starts(estimator):
+    """The losses of a model that does not leave its start, on all rows."""
+    rows = load_wine().data
+    rows = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    estimator.set_params(
+        max_iter=1, early_stopping=False, learning_rate_init=1e-9, alpha=0, batch_size=89
+    ).fit(rows)
+    display = LossCurveDisplay.from_estimator(estimator, rows)
+    line = display.lines_[-1].get_ydata()[0]
+    tolerance = 0.1 if isinstance(estimator, DenoisingAutoencoder) else 0.02
+    assert line == pytest.approx(estimator.loss_, rel=tolerance)
+
+
+def test_line_of_pca_in_a_pipeline(wine, wine_pipeline):
+    display = LossCurveDisplay.from_estimator(wine_pipeline, wine[0])
+    scaled = wine_pipeline[0].transform(wine[0])
+    pca = PCA(3).fit(scaled)
+    error = (scaled - pca.inverse_transform(pca.transform(scaled))) ** 2
+    assert display.pca_loss == pytest.approx(error.sum(axis=1).mean())
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (AutoencoderTransformer(2, loss="binary_crossentropy"), "binary_crossentropy"),
+        (VAETransformer(2, likelihood="bernoulli"), "likelihood='bernoulli'"),
+    ],
+)
+def test_no_line_of_pca_for_cross_entropies(estimator, message):
+    estimator.set_params(max_iter=1).fit(X / 16)
+    with pytest.raises(ValueError, match=f"{message}.*leave X out"):
+        LossCurveDisplay.from_estimator(estimator, X / 16)
+
+
+def test_no_line_of_pca_for_pairs():
+    estimator = DenoisingAutoencoder(2, max_iter=1).fit(X + 1, X_clean=X)
+    with pytest.raises(ValueError, match="fitted to pairs: leave X out"):
+        LossCurveDisplay.from_estimator(estimator, X)
+
+
+def test_shares_of_the_variance(autoencoder, wine, wine_pipeline):
+    display = ExplainedVarianceDisplay.from_estimator(autoencoder)
+    ratio = autoencoder.explained_variance_ratio_
+    heights = [bar.get_height() for bar in display.bars_]
+    np.testing.assert_allclose(heights, ratio)
+    np.testing.assert_allclose(display.lines_[0].get_ydata(), np.cumsum(ratio))
+    display = ExplainedVarianceDisplay.from_estimator(wine_pipeline, wine[0])
+    pca = PCA(3).fit(wine_pipeline[0].transform(wine[0]))
+    expected = pca.explained_variance_ratio_
+    np.testing.assert_allclose(display.lines_[1].get_ydata(), np.cumsum(expected))
+    np.testing.assert_allclose(display.lines_[2].get_ydata(), expected)
+
+
+#: How linear RGB looks with one kind of cone missing (Machado et al. 2009, severity 1).
+DEFICIENCIES = {
+    "none": np.eye(3),
+    "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_colours_differ_for_any_eye(deficiency):
+    """By 15 and more in CIE Lab, where some 2 are just noticed."""
+    rgb = np.array([matplotlib.colors.to_rgb(color) for color in COLORS])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.transpose(DEFICIENCIES[deficiency]), 0, 1)
+    to_xyz = [
+        [0.4124, 0.3576, 0.1805],
+        [0.2126, 0.7152, 0.0722],
+        [0.0193, 0.1192, 0.9505],
+    ]
+    xyz = seen @ np.transpose(to_xyz) / [0.9505, 1, 1.089]
+    root = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    lab = np.column_stack(
+        [
+            116 * root[:, 1] - 16,
+            500 * (root[:, 0] - root[:, 1]),
+            200 * (root[:, 1] - root[:, 2]),
+        ]
+    )
+    assert pdist(lab).min() > 15
 
 
 @pytest.mark.parametrize(
@@ -193,9 +495,11 @@ def test_losses_are_those_of_the_history(vae):
     [
         lambda model, ax: ReconstructionDisplay.from_estimator(model, X, ax=ax),
         lambda model, ax: CodeDisplay.from_estimator(model, X, ax=ax),
-        lambda model, ax: LatentDisplay.from_estimator(model, X, y, ax=ax),
-        lambda model, ax: ManifoldDisplay.from_estimator(model, n=3, ax=ax),
-        lambda model, ax: LossDisplay.from_estimator(model, ax=ax),
+        lambda model, ax: LatentSpaceDisplay.from_estimator(model, X, y, ax=ax),
+        lambda model, ax: LatentManifoldDisplay.from_estimator(model, n=3, ax=ax),
+        lambda model, ax: LossCurveDisplay.from_estimator(model, ax=ax),
+        lambda model, ax: ComponentsDisplay.from_estimator(model, ax=ax),
+        lambda model, ax: ExplainedVarianceDisplay.from_estimator(model, ax=ax),
     ],
 )
 def test_given_axes_are_drawn_on(vae, draw):
@@ -214,5 +518,7 @@ def test_matplotlib_is_imported_only_to_draw():
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"LossDisplay needs matplotlib.*skae\[plot\]"):
-        LossDisplay({"loss": [1.0]}).plot()
+    with pytest.raises(
+        ImportError, match=r"LossCurveDisplay needs matplotlib.*skae\[plot\]"
+    ):
+        LossCurveDisplay({"loss": [1.0]}).plot()

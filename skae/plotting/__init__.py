@@ -1,0 +1,17 @@
+"""Displays of what an autoencoder does: reconstructions, codes, components, losses."""
+
+from skae.plotting._code import CodeDisplay
+from skae.plotting._components import ComponentsDisplay, ExplainedVarianceDisplay
+from skae.plotting._latent import LatentManifoldDisplay, LatentSpaceDisplay
+from skae.plotting._loss import LossCurveDisplay
+from skae.plotting._reconstruction import ReconstructionDisplay
+
+__all__ = [
+    "CodeDisplay",
+    "ComponentsDisplay",
+    "ExplainedVarianceDisplay",
+    "LatentManifoldDisplay",
+    "LatentSpaceDisplay",
+    "LossCurveDisplay",
+    "ReconstructionDisplay",
+]

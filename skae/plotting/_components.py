@@ -1,0 +1,440 @@
+"""The components: what moving along each does, and how much variance it explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from skae.plotting._drawing import (
+    COLORS,
+    Cells,
+    View,
+    check_components,
+    component_names,
+    decoding_step,
+    draw_images,
+    feature_names,
+    gradient,
+    into_last_step,
+    label_columns,
+    label_rows,
+    last_step,
+    put_axes,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+
+class ComponentsDisplay:
+    """What moving along each component does to what is decoded.
+
+    From a code in the middle, each component in turn goes from below to above, while
+    the others stay. Images stand in a row for each component. Series are lines in a cell
+    for each component, dark below and light above. For a table, a cell for each
+    component shows by how much each feature moves.
+
+    Create it with :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_components, n_steps, height, width), \
+            (n_components, n_steps, height, width, 3), \
+            (n_components, n_steps, timesteps, n_features) or \
+            (n_components, n_steps, n_features)
+        What is decoded along each component.
+
+    steps : ndarray of shape (n_steps,)
+        How far each code lies from the middle, in standard deviations of the component.
+
+    kind : {"image", "series", "table"}, default="image"
+        What is decoded: images, series, or rows of a table.
+
+    names : sequence of str or None, default=None
+        The names of the components.
+
+    feature_names : sequence of str or None, default=None
+        The names of the features of a table.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes with all that is decoded.
+
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    image_ : matplotlib AxesImage
+        All images side by side, where rows are images.
+
+    lines_ : list of matplotlib Line2D
+        The lines, or the points of each step, where rows are series or a table.
+
+    See Also
+    --------
+    LatentManifoldDisplay : What two components do together.
+    ExplainedVarianceDisplay : How much each component matters.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.plotting import ComponentsDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = AutoencoderTransformer(4, max_iter=10, random_state=0).fit(X)
+    >>> display = ComponentsDisplay.from_estimator(autoencoder, X)
+    >>> display.rows.shape
+    (4, 7, 8, 8)
+    >>> plt.show()
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        steps: np.ndarray,
+        *,
+        kind: str = "image",
+        names: Sequence[str] | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        self.rows = rows
+        self.steps = steps
+        self.kind = kind
+        self.names = names
+        self.feature_names = feature_names
+
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> ComponentsDisplay:
+        """Draw what is decoded.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``imshow`` or ``plot``.
+
+        Returns
+        -------
+        display : ComponentsDisplay
+        """
+        names = self.names or component_names(range(len(self.rows)))
+        steps = [f"{step:+.1f}" if step else "0" for step in self.steps]
+        if self.kind == "image":
+            draw_images(self, ax, self.rows, **kwargs)
+            label_rows(self.ax_, names)
+            label_columns(self.ax_, steps, title="standard deviations")
+            return self
+        n_components, n_steps, n_features = self.rows.shape[:3]
+        series = self.kind == "series"
+        rows = self.rows if series else self.rows - self.rows[:, [n_steps // 2]]
+        height = 2.0 if series else max(1.0, 0.2 * n_features)
+        figsize = (min(12.0, 1.8 * n_components + 2), min(12.0, height + 0.8))
+        cells = Cells(self, ax, (1, n_components), rows, figsize)
+        draw = cells.lines if series else cells.points
+        self.lines_, handles = [], []
+        for step, color in zip(range(n_steps), gradient(n_steps), strict=True):
+            drawn = draw(rows[None, :, step], **{"color": color, **kwargs})
+            self.lines_ += drawn
+            handles.append(drawn[0])
+        if not series and self.feature_names is not None:
+            cells.name_bars(self.feature_names)
+        label_columns(self.ax_, names)
+        self.ax_.legend(
+            handles,
+            steps,
+            title="standard deviations",
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1),
+            ncols=n_steps,
+            columnspacing=1.0,
+            handlelength=1.0,
+            frameon=False,
+        )
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike | None = None,
+        *,
+        components: Sequence[int] | None = None,
+        n_steps: int = 7,
+        limit: float = 2.0,
+        kind: str = "auto",
+        image_shape: tuple[int, ...] | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> ComponentsDisplay:
+        """Decode codes along each component, and draw what they are decoded to.
+
+        Parameters
+        ----------
+        estimator : fitted transformer or Pipeline
+            With `transform` and `inverse_transform`, :class:`~sklearn.decomposition.PCA`
+            too. Images and series are drawn as they are in X; rows of a table, and
+            all rows where a step of a Pipeline has no inverse, as its last step is given
+            them.
+
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...) or None, \
+                default=None
+            Rows whose codes give the middle, by their mean, and the standard
+            deviations; steps end where the codes of X do. None takes the prior of a
+            :class:`~skae.VAETransformer`, and for a linear code zero and
+            `explained_variance_`.
+
+        components : sequence of int or None, default=None
+            Which components to draw; None draws the first ten.
+
+        n_steps : int, default=7
+            The number of codes along each component, an odd number.
+
+        limit : float, default=2.0
+            How far to go to each side, in standard deviations.
+
+        kind : {"auto", "image", "series", "table"}, default="auto"
+            What is decoded. "auto" goes by `image_shape`, then by the `input_shape` of the
+            estimator's network, then by the shape of what is decoded.
+
+        image_shape : tuple of int or None, default=None
+            ``(height, width)`` or ``(height, width, 3)``. None takes the `input_shape`
+            of the estimator's network, then the shape of the rows, then a square.
+
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``imshow`` or ``plot``.
+
+        Returns
+        -------
+        display : ComponentsDisplay
+
+        Raises
+        ------
+        ValueError
+            If there are no such components, if X is needed, or if `n_steps` is even.
+        """
+        if n_steps < 3 or n_steps % 2 == 0:
+            raise ValueError(f"n_steps must be 3, 5, 7 or so. Got {n_steps!r}.")
+        n_components = len(estimator.get_feature_names_out())
+        if components is None:
+            components = range(min(n_components, 10))
+        chosen = check_components(components, n_components)
+        step, X = decoding_step(estimator, X, kind, image_shape)
+        center, std, low, high = _spread(step, last_step(estimator), X)
+        steps = np.linspace(-limit, limit, n_steps)
+        codes = np.tile(center, (len(chosen), n_steps, 1))
+        for codes_along, i in zip(codes, chosen, strict=True):
+            codes_along[:, i] = np.clip(center[i] + steps * std[i], low[i], high[i])
+        rows = np.asarray(step.inverse_transform(codes.reshape(-1, n_components)))
+        view = View.of(rows, kind, image_shape, estimator)
+        return cls(
+            view.fold(rows).reshape(len(chosen), n_steps, *view.shape),
+            steps,
+            kind=view.kind,
+            names=component_names(chosen),
+            feature_names=feature_names(estimator, step, X),
+        ).plot(ax, **kwargs)
+
+
+def _spread(step, last, X):
+    """The codes' middle, standard deviations, least and greatest values."""
+    if X is not None:
+        codes = np.asarray(step.transform(X), np.float64)
+        return codes.mean(axis=0), codes.std(axis=0), codes.min(axis=0), codes.max(axis=0)
+    if hasattr(last, "posterior"):
+        std = np.ones(last.n_components_)
+    elif getattr(last, "code_activation", "linear") == "linear" and (
+        getattr(last, "n_components", 0) is not None
+    ):
+        std = np.sqrt(last.explained_variance_)
+    else:
+        raise ValueError(
+            f"X is needed to draw the components of {type(last).__name__}: its code is not"
+            " linear, so that only the codes of X tell its middle and its range."
+        )
+    unbounded = np.full(len(std), np.inf)
+    return np.zeros(len(std)), std, -unbounded, unbounded
+
+
+class ExplainedVarianceDisplay:
+    """The share of the variance that each component explains, and all up to it.
+
+    Create it with :meth:`from_estimator` or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    ratio : ndarray of shape (n_components,)
+        The shares of the variance, such as `explained_variance_ratio_`.
+
+    pca_ratio : ndarray of shape (n_components,) or None, default=None
+        Those of PCA, to compare with.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes with bars and lines.
+
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    bars_ : matplotlib BarContainer
+        The share of each component.
+
+    lines_ : list of matplotlib Line2D
+        The share of all components up to each; with PCA's, those of PCA, and the share
+        of each of its components.
+
+    See Also
+    --------
+    ComponentsDisplay : What each component does.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.plotting import ExplainedVarianceDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = AutoencoderTransformer(8, max_iter=20, random_state=0).fit(X)
+    >>> display = ExplainedVarianceDisplay.from_estimator(autoencoder, X)
+    >>> bool(display.ratio.sum() > display.pca_ratio.sum())
+    True
+    >>> plt.show()
+    """
+
+    def __init__(self, ratio: np.ndarray, pca_ratio: np.ndarray | None = None) -> None:
+        self.ratio = ratio
+        self.pca_ratio = pca_ratio
+
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> ExplainedVarianceDisplay:
+        """Draw the shares.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``bar``.
+
+        Returns
+        -------
+        display : ExplainedVarianceDisplay
+        """
+        ax = put_axes(self, ax)
+        components = np.arange(len(self.ratio))
+        kwargs = {"color": COLORS[2], "label": "each component", **kwargs}
+        self.bars_ = ax.bar(components, self.ratio, **kwargs)
+        (line,) = ax.plot(
+            components,
+            np.cumsum(self.ratio),
+            color=COLORS[0],
+            marker="o",
+            markersize=4,
+            label="cumulative",
+        )
+        self.lines_ = [line]
+        if self.pca_ratio is not None:
+            components = np.arange(len(self.pca_ratio))
+            style = {"color": COLORS[1], "markersize": 5}
+            self.lines_ += ax.plot(
+                components,
+                np.cumsum(self.pca_ratio),
+                linestyle="--",
+                marker="s",
+                label="PCA, cumulative",
+                **style,
+            )
+            self.lines_ += ax.plot(
+                components,
+                self.pca_ratio,
+                linestyle="none",
+                marker="_",
+                markeredgewidth=2,
+                label="PCA, each component",
+                **{**style, "markersize": 10},
+            )
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set(xlabel="component", ylabel="share of the variance")
+        ax.set_ylim(bottom=0)
+        ax.legend(frameon=False)
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike | None = None,
+        *,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> ExplainedVarianceDisplay:
+        """Draw the shares of a fitted estimator's components.
+
+        Parameters
+        ----------
+        estimator : fitted estimator or Pipeline
+            With `explained_variance_ratio_`, or a Pipeline that ends in one.
+
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...) or None, \
+                default=None
+            The training rows, to compare with PCA of the same number of components
+            fitted to them: to what the steps before the last make of them, in a Pipeline.
+
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``bar``.
+
+        Returns
+        -------
+        display : ExplainedVarianceDisplay
+        """
+        ratio = last_step(estimator).explained_variance_ratio_
+        pca_ratio = None
+        if X is not None:
+            X = into_last_step(estimator, X)
+            pca = PCA(min(len(ratio), *X.shape), random_state=0).fit(X)
+            pca_ratio = pca.explained_variance_ratio_
+        return cls.from_predictions(ratio, pca_ratio, ax=ax, **kwargs)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        ratio: ArrayLike,
+        pca_ratio: ArrayLike | None = None,
+        *,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> ExplainedVarianceDisplay:
+        """Draw shares that are there already.
+
+        Parameters
+        ----------
+        ratio : array-like of shape (n_components,)
+            The shares of the variance.
+
+        pca_ratio : array-like of shape (n_components,) or None, default=None
+            Those of PCA, to compare with.
+
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``bar``.
+
+        Returns
+        -------
+        display : ExplainedVarianceDisplay
+        """
+        pca_ratio = None if pca_ratio is None else np.asarray(pca_ratio)
+        return cls(np.asarray(ratio), pca_ratio).plot(ax, **kwargs)

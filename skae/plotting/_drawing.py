@@ -1,0 +1,392 @@
+"""What the displays share: how a row of X is drawn, axes, colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+KINDS = ("auto", "image", "series", "table")
+
+#: The least side of a square of features that is taken for an image.
+MIN_SIDE = 5
+
+#: Colours that are told apart with any colour vision (Tol 2021, "muted"), and black.
+COLORS = (
+    "#332288",
+    "#CC6677",
+    "#88CCEE",
+    "#117733",
+    "#DDCC77",
+    "#882255",
+    "#44AA99",
+    "#999933",
+    "#AA4499",
+    "#000000",
+)
+
+#: What tells more classes than there are colours apart.
+MARKERS = ("o", "^", "s", "v", "D", "P", "X", "*")
+
+#: From low to high, for values and steps.
+COLORMAP = "cividis"
+
+#: The share of a cell's side that is drawn on.
+CELL = 0.86
+
+
+# -- the estimator
+
+
+def last_step(estimator: Any) -> Any:
+    return estimator[-1] if isinstance(estimator, Pipeline) else estimator
+
+
+def decoding_step(
+    estimator: Any,
+    X: ArrayLike | None,
+    kind: str,
+    image_shape: Sequence[int] | None,
+) -> tuple[Any, ArrayLike | None]:
+    """What encodes and decodes, and X as it takes it.
+
+    Images and series go through a whole Pipeline and back, so that they look as they
+    do in X, where each of its steps has an inverse. Rows of a table, whose features may
+    have different units, are drawn as the last step is given them.
+    """
+    if not isinstance(estimator, Pipeline):
+        return estimator, X
+    if hasattr(estimator, "inverse_transform"):
+        given = np.empty((1, estimator.n_features_in_)) if X is None else X[:1]
+        if View.of(np.asarray(given), kind, image_shape, estimator).kind != "table":
+            return estimator, X
+    return estimator[-1], None if X is None else estimator[:-1].transform(X)
+
+
+def into_last_step(estimator: Any, X: ArrayLike) -> np.ndarray:
+    """X as the last step of a Pipeline is given it, as flat rows."""
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        X = estimator[:-1].transform(X)
+    X = check_array(X, allow_nd=True, dtype=[np.float64, np.float32])
+    return X.reshape(len(X), -1)
+
+
+def feature_names(estimator: Any, step: Any, X: ArrayLike) -> list[str] | None:
+    """The names of the features that a step of the estimator decodes to, if known."""
+    names = getattr(X, "columns", None)
+    if names is None:
+        names = getattr(step, "feature_names_in_", None)
+    if names is None and step is not estimator:  # the last step of a Pipeline
+        first = getattr(estimator, "feature_names_in_", None)
+        if first is not None:
+            names = estimator[:-1].get_feature_names_out()
+    return None if names is None else [str(name) for name in names]
+
+
+def component_names(indices: Sequence[int]) -> list[str]:
+    return [f"component {i}" for i in indices]
+
+
+def check_components(components: Sequence[int], n_components: int) -> list[int]:
+    found = list(components)
+    if not all(0 <= i < n_components for i in found) or len(found) != len(set(found)):
+        raise ValueError(
+            "components must be different numbers from 0 to"
+            f" {n_components - 1}, for a code with {n_components} components."
+            f" Got {tuple(components)!r}."
+        )
+    return found
+
+
+# -- rows of X as images, series or rows of a table
+
+
+@dataclass(frozen=True)
+class View:
+    """How a row of X is drawn: as an image, as a series or as a row of a table."""
+
+    kind: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        rows: np.ndarray,
+        kind: str = "auto",
+        image_shape: Sequence[int] | None = None,
+        estimator: Any = None,
+    ) -> View:
+        """Choose by what is given, by the network's `input_shape`, by the rows."""
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}. Got {kind!r}.")
+        network = getattr(last_step(estimator), "network_", None)
+        folded = getattr(network, "input_shape", None)
+        shape = rows.shape[1:]
+        if folded is not None and math.prod(folded) == math.prod(shape):
+            shape = tuple(folded)
+        if kind == "auto":
+            kind = "image"
+            if image_shape is None and len(shape) == 2 and folded is not None:
+                kind = "series"
+            elif image_shape is None and len(shape) == 1:
+                side = math.isqrt(shape[0])
+                kind = "image" if side >= MIN_SIDE and side**2 == shape[0] else "table"
+        if kind == "image":
+            return cls(kind, _image_shape(shape if image_shape is None else image_shape))
+        if kind == "series":
+            return cls(kind, (shape[0], math.prod(shape[1:])))
+        return cls(kind, (math.prod(shape),))
+
+    def fold(self, rows: ArrayLike) -> np.ndarray:
+        """Rows in this shape."""
+        rows = np.asarray(rows)
+        if math.prod(rows.shape[1:]) != math.prod(self.shape):
+            raise ValueError(
+                f"image_shape={self.shape!r} has {math.prod(self.shape)} values, but the"
+                f" rows have {math.prod(rows.shape[1:])}."
+            )
+        return rows.reshape(len(rows), *self.shape)
+
+
+def _image_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    shape = tuple(shape)
+    if len(shape) == 1:
+        side = math.isqrt(shape[0])
+        if side**2 != shape[0]:
+            raise ValueError(
+                f"{shape[0]} features are not a square image: pass image_shape."
+            )
+        shape = (side, side)
+    if len(shape) == 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
+        raise ValueError(
+            f"image_shape must be (height, width) or (height, width, 3). Got {shape!r}."
+        )
+    return shape
+
+
+def _mosaic(grid: np.ndarray, gap: int) -> np.ndarray:
+    """Images of shape (rows, columns, height, width, ...) as one, NaN in the gaps."""
+    pad = [(0, 0), (0, 0), (0, gap), (0, gap), *[(0, 0)] * (grid.ndim - 4)]
+    grid = np.pad(np.asarray(grid, np.float64), pad, constant_values=np.nan)
+    rows, columns, height, width = grid.shape[:4]
+    one = grid.swapaxes(1, 2).reshape(rows * height, columns * width, *grid.shape[4:])
+    return one[: rows * height - gap, : columns * width - gap]
+
+
+def draw_images(
+    display: Any,
+    ax: Axes | None,
+    grid: np.ndarray,
+    gap: int = 1,
+    figsize: tuple[float, float] | None = None,
+    **kwargs: Any,
+) -> None:
+    """Draw a grid of images of shape (rows, columns, height, width, ...) as `image_`."""
+    pixels = _mosaic(grid, gap)
+    if figsize is None:
+        width = min(11.0, 0.9 * grid.shape[1])
+        height = min(11.0, width * pixels.shape[0] / pixels.shape[1])
+        figsize = (width + 1, height + 0.5)
+    put_axes(display, ax, figsize)
+    kwargs = {"cmap": "gray", "interpolation": "nearest", **kwargs}
+    if pixels.ndim == 3:  # imshow clips colours, and does not scale them
+        low = kwargs.pop("vmin", np.nanmin(pixels))
+        high = kwargs.pop("vmax", np.nanmax(pixels))
+        pixels = np.clip((pixels - low) / (high - low or 1.0), 0, 1)
+        pixels = np.nan_to_num(pixels, nan=1.0)
+    display.image_ = display.ax_.imshow(pixels, **kwargs)
+    display.ax_.set_axis_off()
+
+
+class Cells:
+    """A grid of cells of one unit on one axes, with one range of values for all.
+
+    The first cell has its middle at (0, 0); the next ones go to the right and down.
+
+    Parameters
+    ----------
+    display : object
+        Keeps the axes as `ax_`, and the figure.
+
+    ax : matplotlib Axes or None
+        None makes a new figure.
+
+    size : tuple of two int
+        The number of rows and of columns.
+
+    values : ndarray
+        All that will be drawn, whose range is that of each cell.
+
+    figsize : tuple of two float
+        The size of a new figure, in inches.
+    """
+
+    def __init__(
+        self,
+        display: Any,
+        ax: Axes | None,
+        size: tuple[int, int],
+        values: np.ndarray,
+        figsize: tuple[float, float],
+    ) -> None:
+        n_rows, n_columns = size
+        self.ax = put_axes(display, ax, figsize)
+        self.ax.set(xlim=(-0.5, n_columns - 0.5), ylim=(n_rows - 0.5, -0.5))
+        self.ax.set_xticks([])
+        self.ax.set_yticks([])
+        for side in self.ax.spines.values():
+            side.set_visible(False)
+        self.low, self.high = float(np.nanmin(values)), float(np.nanmax(values))
+        if self.high <= self.low:
+            self.high = self.low + 1.0
+
+    def lines(self, grid: np.ndarray, **kwargs: Any) -> list:
+        """Series of shape (rows, columns, timesteps, n_features), a line a feature."""
+        along, drawn = _along(grid.shape[2]), []
+        for i, j in np.ndindex(*grid.shape[:2]):
+            drawn += self.ax.plot(j + along, i - self._share(grid[i, j]), **kwargs)
+        return drawn
+
+    def bars(
+        self, grid: np.ndarray, height: float = 0.8, shift: float = 0.0, **kwargs: Any
+    ) -> list:
+        """Rows of shape (rows, columns, n_features), a horizontal bar a feature.
+
+        The bars begin at zero, or at the end of the range that is nearest to it. `height`
+        and `shift` are shares of the room of one bar.
+        """
+        along, room = _along(grid.shape[2]), CELL / grid.shape[2]
+        zero = self._share(np.clip(0.0, self.low, self.high))
+        return [
+            self.ax.barh(
+                i + along + shift * room,
+                self._share(grid[i, j]) - zero,
+                left=j + zero,
+                height=height * room,
+                **kwargs,
+            )
+            for i, j in np.ndindex(*grid.shape[:2])
+        ]
+
+    def points(self, grid: np.ndarray, **kwargs: Any) -> list:
+        """Rows of shape (rows, columns, n_features), a point a feature."""
+        along, drawn = _along(grid.shape[2]), []
+        kwargs = {"linestyle": "none", "marker": "o", "markersize": 4, **kwargs}
+        for i, j in np.ndindex(*grid.shape[:2]):
+            drawn += self.ax.plot(j + self._share(grid[i, j]), i + along, **kwargs)
+        return drawn
+
+    def name_bars(self, names: Sequence[str]) -> None:
+        """The features' names, at the bars of the first row of cells."""
+        self.ax.set_yticks(_along(len(names)), names)
+        self.ax.tick_params(axis="y", length=0)
+
+    def _share(self, values: np.ndarray) -> np.ndarray:
+        return CELL * ((values - self.low) / (self.high - self.low) - 0.5)
+
+
+def _along(n: int) -> np.ndarray:
+    """The middles of n rooms side by side in a cell."""
+    return CELL * ((np.arange(n) + 0.5) / n - 0.5)
+
+
+def draw_grid(
+    display: Any,
+    ax: Axes | None,
+    grid: np.ndarray,
+    kind: str,
+    figsize: tuple[float, float],
+    **kwargs: Any,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a grid of rows of one kind side by side, without gaps.
+
+    Returns
+    -------
+    middles : tuple of two ndarray
+        Where on the axes the middles of the grid's rows and of its columns are.
+    """
+    n_rows, n_columns = grid.shape[:2]
+    if kind == "image":
+        draw_images(display, ax, grid, 0, figsize, **kwargs)
+        height, width = grid.shape[2:4]
+        return (
+            (np.arange(n_rows) + 0.5) * height - 0.5,
+            (np.arange(n_columns) + 0.5) * width - 0.5,
+        )
+    cells = Cells(display, ax, (n_rows, n_columns), grid, figsize)
+    draw = cells.lines if kind == "series" else cells.bars
+    display.lines_ = draw(grid, **{"color": COLORS[0], **kwargs})
+    return np.arange(n_rows), np.arange(n_columns)
+
+
+# -- axes and colours
+
+
+def put_axes(
+    display: Any, ax: Axes | None, figsize: tuple[float, float] | None = None
+) -> Axes:
+    """The axes to draw on, kept as `ax_` with `figure_`; None makes a new figure."""
+    if ax is None:
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                f"{type(display).__name__} needs matplotlib: pip install 'skae[plot]'."
+            ) from error
+        ax = plt.subplots(figsize=figsize, layout="constrained")[1]
+    display.ax_, display.figure_ = ax, ax.figure
+    return ax
+
+
+def label_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Names to the left of the rows of a grid."""
+    for i, name in enumerate(names):
+        ax.text(
+            -0.01,
+            1 - (i + 0.5) / len(names),
+            name,
+            transform=ax.transAxes,
+            ha="right",
+            va="center",
+        )
+
+
+def label_columns(ax: Axes, names: Sequence[str], title: str = "") -> None:
+    """Names below the columns of a grid, and left of them what they are."""
+    for i, name in enumerate(names):
+        ax.text(
+            (i + 0.5) / len(names),
+            -0.02,
+            name,
+            transform=ax.transAxes,
+            ha="center",
+            va="top",
+            fontsize="small",
+        )
+    ax.text(
+        -0.01,
+        -0.02,
+        title,
+        transform=ax.transAxes,
+        ha="right",
+        va="top",
+        fontsize="small",
+    )
+
+
+def gradient(n: int) -> np.ndarray:
+    """That many colours from low to high."""
+    import matplotlib
+
+    return matplotlib.colormaps[COLORMAP](np.linspace(0, 0.95, n))

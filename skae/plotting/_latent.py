@@ -1,0 +1,499 @@
+"""The latent space: where rows are in it, and what is decoded from it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from skae.plotting._drawing import (
+    COLORMAP,
+    COLORS,
+    MARKERS,
+    View,
+    check_components,
+    component_names,
+    decoding_step,
+    draw_grid,
+    last_step,
+    put_axes,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+#: The number of different numbers in y from which they are values, not classes.
+MAX_CLASSES = 20
+
+#: The room that a pair of components takes in a grid of pairs.
+PAIR = 0.94
+
+
+class LatentSpaceDisplay:
+    """Rows of X as points in the latent space, coloured by class or by value.
+
+    Two components are a plane. More are a grid with a plane for each pair of them.
+
+    Create it with :meth:`from_estimator` or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_samples, n_components)
+        The coordinates, at least two a row.
+
+    y : ndarray of shape (n_samples,) or None, default=None
+        Classes, which get a legend, or values, which get a colour bar: numbers of which
+        more than 20 differ, or that are not whole.
+
+    names : sequence of str or None, default=None
+        The names of the components.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes with the points, or those that the grid of pairs stands in.
+
+    axes_ : ndarray of shape (n_components - 1, n_components - 1) of matplotlib Axes
+        The axes of the pairs: row i, column j has component j to the right and component
+        i + 1 upwards; None where j > i.
+
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    scatter_ : list of matplotlib PathCollection
+        The points: of each class, or all of them; pair by pair.
+
+    See Also
+    --------
+    LatentManifoldDisplay : What is decoded from the points of the plane.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.plotting import LatentSpaceDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> autoencoder = AutoencoderTransformer(2, max_iter=10, random_state=0).fit(X)
+    >>> display = LatentSpaceDisplay.from_estimator(autoencoder, X, y)
+    >>> len(display.scatter_)
+    10
+    >>> plt.show()
+    """
+
+    def __init__(
+        self,
+        codes: np.ndarray,
+        y: np.ndarray | None = None,
+        *,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self.codes = codes
+        self.y = y
+        self.names = names
+
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> LatentSpaceDisplay:
+        """Draw the points.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``scatter``.
+
+        Returns
+        -------
+        display : LatentSpaceDisplay
+        """
+        n = self.codes.shape[1] - 1
+        names = self.names or component_names(range(n + 1))
+        side = 2.2 * n if n > 1 else 4.8
+        put_axes(self, ax, (side + 1.2, side))
+        self.axes_ = np.full((n, n), None)
+        if n == 1:
+            self.axes_[0, 0] = self.ax_
+        else:
+            self._make_pairs(n)
+        points = self._styles({"s": 6 if n == 1 else 3, "linewidths": 0, **kwargs})
+        self.scatter_ = []
+        for i, j in zip(*np.tril_indices(n), strict=True):
+            ax = self.axes_[i, j]
+            drawn = [
+                ax.scatter(self.codes[rows, j], self.codes[rows, i + 1], **style)
+                for rows, style in points
+            ]
+            self.scatter_ += drawn
+            if i == n - 1:
+                ax.set_xlabel(names[j])
+            if j == 0:
+                ax.set_ylabel(names[i + 1])
+        self._explain(drawn)
+        return self
+
+    def _make_pairs(self, n):
+        self.ax_.set_axis_off()
+        for i, j in zip(*np.tril_indices(n), strict=True):
+            box = (j / n, (n - 1 - i) / n, PAIR / n, PAIR / n)
+            ax = self.axes_[i, j] = self.ax_.inset_axes(
+                box,
+                sharex=self.axes_[j, j] if i > j else None,
+                sharey=self.axes_[i, 0] if j else None,
+            )
+            ax.tick_params(labelbottom=i == n - 1, labelleft=j == 0)
+
+    def _styles(self, kwargs):
+        """Which rows are drawn together, and how."""
+        everything = slice(None)
+        if self.y is None:
+            return [(everything, {"color": COLORS[0], **kwargs})]
+        if _are_values(self.y):
+            return [(everything, {"c": self.y, "cmap": COLORMAP, **kwargs})]
+        looks = itertools.product(MARKERS, COLORS)
+        return [
+            (
+                self.y == label,
+                {"color": color, "marker": marker, "label": str(label), **kwargs},
+            )
+            for label, (marker, color) in zip(
+                np.unique(self.y), itertools.cycle(looks), strict=False
+            )
+        ]
+
+    def _explain(self, drawn):
+        if self.y is None:
+            return
+        if _are_values(self.y):
+            self.figure_.colorbar(drawn[0], ax=self.ax_, shrink=0.8)
+            return
+        self.ax_.legend(
+            handles=drawn,
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            markerscale=3 if len(self.axes_) == 1 else 4,
+            ncols=math.ceil(len(drawn) / MAX_CLASSES),
+            frameon=False,
+        )
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        components: Sequence[int] = (0, 1),
+        projection: Any = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> LatentSpaceDisplay:
+        """Encode X, and draw components of the codes.
+
+        Parameters
+        ----------
+        estimator : fitted transformer or Pipeline
+            Anything with `transform`.
+
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            The rows to encode.
+
+        y : array-like of shape (n_samples,) or None, default=None
+            Classes or values, which colour the points.
+
+        components : sequence of int, default=(0, 1)
+            Which components to draw: two, or more for a grid of pairs. Ignored with a
+            `projection`.
+
+        projection : {"pca", "tsne"}, transformer or None, default=None
+            How to map all components to a plane: their first two principal components,
+            :class:`~sklearn.manifold.TSNE` with its defaults, or any other with
+            `fit_transform`.
+
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``scatter``.
+
+        Returns
+        -------
+        display : LatentSpaceDisplay
+        """
+        codes = estimator.transform(X)
+        return cls.from_predictions(
+            codes, y, components=components, projection=projection, ax=ax, **kwargs
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        codes: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        components: Sequence[int] = (0, 1),
+        projection: Any = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> LatentSpaceDisplay:
+        """Draw codes that are there already.
+
+        Parameters
+        ----------
+        codes : array-like of shape (n_samples, n_components)
+            The codes.
+
+        y : array-like of shape (n_samples,) or None, default=None
+            Classes or values, which colour the points.
+
+        components : sequence of int, default=(0, 1)
+            Which components to draw: two, or more for a grid of pairs. Ignored with a
+            `projection`.
+
+        projection : {"pca", "tsne"}, transformer or None, default=None
+            How to map all components to a plane: their first two principal components,
+            :class:`~sklearn.manifold.TSNE` with its defaults, or any other with
+            `fit_transform`.
+
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``scatter``.
+
+        Returns
+        -------
+        display : LatentSpaceDisplay
+
+        Raises
+        ------
+        ValueError
+            If there are no such components, or fewer than two.
+        """
+        codes = np.asarray(codes)
+        if projection is not None:
+            name, projector = _projector(projection)
+            codes = np.asarray(projector.fit_transform(codes))
+            names = [f"{name} {i}" for i in range(codes.shape[1])]
+        else:
+            chosen = check_components(components, codes.shape[1])
+            if len(chosen) < 2:
+                raise ValueError(
+                    f"components must be at least two. Got {tuple(components)!r}."
+                )
+            codes, names = codes[:, chosen], component_names(chosen)
+        y = None if y is None else np.asarray(y)
+        return cls(codes, y, names=names).plot(ax, **kwargs)
+
+
+class LatentManifoldDisplay:
+    """What is decoded over the plane of two components.
+
+    The first component grows to the right, the second upwards. For a variational
+    autoencoder the points are quantiles of the normal prior, so that each stands for
+    the same share of what the model generates; for any other, they are evenly spaced
+    over the range of the codes of X, from the 1st percentile to the 99th.
+
+    Create it with :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n, height, width), (n, n, height, width, 3), \
+            (n, n, timesteps, n_features) or (n, n, n_features)
+        What is decoded, by rows from the top.
+
+    first, second : ndarray of shape (n,)
+        The coordinates along both components, ascending.
+
+    kind : {"image", "series", "table"}, default="image"
+        What is decoded: images, series, or rows of a table.
+
+    names : sequence of str, default=("component 0", "component 1")
+        The names of the two components.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes with all that is decoded.
+
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    image_ : matplotlib AxesImage
+        All images side by side, where rows are images.
+
+    lines_ : list of matplotlib Line2D or BarContainer
+        The lines or bars, where rows are series or a table.
+
+    See Also
+    --------
+    LatentSpaceDisplay : Where on the plane given rows are.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import VAETransformer
+    >>> from skae.plotting import LatentManifoldDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> vae = VAETransformer(2, max_iter=10, random_state=0).fit(X)
+    >>> display = LatentManifoldDisplay.from_estimator(vae, n=15)
+    >>> display.rows.shape
+    (15, 15, 8, 8)
+    >>> plt.show()
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        first: np.ndarray,
+        second: np.ndarray,
+        *,
+        kind: str = "image",
+        names: Sequence[str] = ("component 0", "component 1"),
+    ) -> None:
+        self.rows = rows
+        self.first = first
+        self.second = second
+        self.kind = kind
+        self.names = names
+
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> LatentManifoldDisplay:
+        """Draw what is decoded.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
+
+        Returns
+        -------
+        display : LatentManifoldDisplay
+        """
+        middles = draw_grid(self, ax, self.rows, self.kind, (6, 6), **kwargs)
+        n = len(self.first)
+        shown = np.unique([0, n // 4, (n - 1) // 2, n - 1 - n // 4, n - 1])
+        self.ax_.set_axis_on()
+        self.ax_.set_xticks(middles[1][shown], [f"{self.first[i]:.2g}" for i in shown])
+        self.ax_.set_yticks(
+            middles[0][n - 1 - shown], [f"{self.second[i]:.2g}" for i in shown]
+        )
+        self.ax_.set(xlabel=self.names[0], ylabel=self.names[1])
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike | None = None,
+        *,
+        components: Sequence[int] = (0, 1),
+        n: int = 15,
+        kind: str = "auto",
+        image_shape: tuple[int, ...] | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> LatentManifoldDisplay:
+        """Decode a grid of codes, and draw what they are decoded to.
+
+        Parameters
+        ----------
+        estimator : fitted transformer or Pipeline
+            With `transform` and `inverse_transform`, :class:`~sklearn.decomposition.PCA`
+            too. Images and series are drawn as they are in X; rows of a table, and
+            all rows where a step of a Pipeline has no inverse, as its last step is given
+            them.
+
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...) or None, \
+                default=None
+            Rows whose codes give the range of the grid, and what the components that
+            are not drawn stay at: their median. None takes the prior, which only
+            :class:`~skae.VAETransformer` has: its quantiles, the others at zero.
+
+        components : sequence of two int, default=(0, 1)
+            The components that the plane is made of.
+
+        n : int, default=15
+            The number of points on each side.
+
+        kind : {"auto", "image", "series", "table"}, default="auto"
+            What is decoded. "auto" goes by `image_shape`, then by the `input_shape` of the
+            estimator's network, then by the shape of what is decoded.
+
+        image_shape : tuple of int or None, default=None
+            ``(height, width)`` or ``(height, width, 3)``. None takes the `input_shape`
+            of the estimator's network, then the shape of the rows, then a square.
+
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
+
+        Returns
+        -------
+        display : LatentManifoldDisplay
+
+        Raises
+        ------
+        ValueError
+            If `components` are not two of the estimator's, or if X is needed.
+        """
+        last = last_step(estimator)
+        chosen = check_components(components, len(estimator.get_feature_names_out()))
+        if len(chosen) != 2:
+            raise ValueError(f"components must be two. Got {tuple(components)!r}.")
+        if X is not None:
+            step, X = decoding_step(estimator, X, kind, image_shape)
+            codes = np.asarray(step.transform(X))
+            center = np.median(codes, axis=0)
+            low, high = np.percentile(codes[:, chosen], [1, 99], axis=0)
+            first, second = np.linspace(low, high, n).T
+        elif hasattr(last, "posterior"):
+            step = decoding_step(estimator, None, kind, image_shape)[0]
+            center = np.zeros(last.n_components_)
+            first = second = norm.ppf((np.arange(n) + 0.5) / n)
+        else:
+            raise ValueError(
+                f"X is needed to draw the manifold of {type(last).__name__}: its code has"
+                " no prior, so that the range comes from the codes of X."
+            )
+        codes = np.tile(center, (n * n, 1))
+        upwards, right = np.meshgrid(second[::-1], first, indexing="ij")
+        codes[:, chosen] = np.column_stack([right.flat, upwards.flat])
+        rows = np.asarray(step.inverse_transform(codes))
+        view = View.of(rows, kind, image_shape, estimator)
+        grid = view.fold(rows).reshape(n, n, *view.shape)
+        names = component_names(chosen)
+        return cls(grid, first, second, kind=view.kind, names=names).plot(ax, **kwargs)
+
+
+def _are_values(y):
+    """Whether y has values, of which none need come twice, and not classes."""
+    if y.dtype.kind not in "iuf":
+        return False
+    found = np.unique(y)
+    return len(found) > MAX_CLASSES or bool((found % 1 != 0).any())
+
+
+def _projector(projection):
+    if isinstance(projection, str) and projection == "pca":
+        return "principal component", PCA(2)
+    if isinstance(projection, str) and projection == "tsne":
+        return "t-SNE", TSNE(random_state=0)
+    if hasattr(projection, "fit_transform"):
+        return type(projection).__name__, projection
+    raise ValueError(
+        "projection must be None, 'pca', 'tsne' or a transformer with fit_transform."
+        f" Got {projection!r}."
+    )

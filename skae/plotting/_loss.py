@@ -1,0 +1,147 @@
+"""LossCurveDisplay: the course of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skae.plotting._drawing import COLORS, into_last_step, last_step, put_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+#: The entries of `history_` that are losses, and how each is drawn.
+STYLES = {
+    "loss": {"color": COLORS[0]},
+    "val_loss": {"color": COLORS[1]},
+    "reconstruction": {"color": COLORS[6], "linestyle": "--"},
+    "kl": {"color": COLORS[7], "linestyle": "-."},
+}
+
+
+class LossCurveDisplay:
+    """Losses by epoch: training and validation; reconstruction and KL for a VAE.
+
+    Create it with :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    history : mapping of str to sequence of float
+        The losses after each epoch, by name.
+
+    pca_loss : float or None, default=None
+        PCA's loss, for a line across.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes with the curves.
+
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    lines_ : list of matplotlib Line2D
+        The curves; PCA's line is the last.
+
+    See Also
+    --------
+    ReconstructionDisplay : What the losses stand for.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.plotting import LossCurveDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = AutoencoderTransformer(8, max_iter=10, random_state=0).fit(X)
+    >>> display = LossCurveDisplay.from_estimator(autoencoder, X)
+    >>> [line.get_label() for line in display.lines_]
+    ['loss', 'val_loss', 'PCA']
+    >>> plt.show()
+    """
+
+    def __init__(
+        self, history: Mapping[str, Sequence[float]], pca_loss: float | None = None
+    ) -> None:
+        self.history = history
+        self.pca_loss = pca_loss
+
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> LossCurveDisplay:
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+        """
+        ax = put_axes(self, ax)
+        self.lines_ = []
+        for name, losses in self.history.items():
+            style = {"label": name, **STYLES.get(name, {}), **kwargs}
+            self.lines_ += ax.plot(np.arange(1, len(losses) + 1), losses, **style)
+        if self.pca_loss is not None:
+            style = {"color": "#777777", "linestyle": ":", "label": "PCA"}
+            self.lines_.append(ax.axhline(self.pca_loss, **style))
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set(xlabel="epoch", ylabel="loss")
+        if self.lines_:
+            ax.legend(frameon=False)
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike | None = None,
+        *,
+        names: Sequence[str] = tuple(STYLES),
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> LossCurveDisplay:
+        """Draw the losses of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : fitted estimator or Pipeline
+            With a `history_`, or a Pipeline that ends in one.
+
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...) or None, \
+                default=None
+            The training rows, for a line at the loss that PCA with as many components
+            has on them: the squared error; for :class:`~skae.DenoisingAutoencoder`, that
+            of what PCA makes of rows with noise; for :class:`~skae.VAETransformer`,
+            minus the log-likelihood of PCA, or of FactorAnalysis for "gaussian_diag".
+
+        names : sequence of str, default=("loss", "val_loss", "reconstruction", "kl")
+            Which entries of `history_` to draw; those that it lacks are left out.
+
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+
+        Raises
+        ------
+        ValueError
+            If X is given but the loss is not one that PCA has: a cross-entropy.
+        """
+        last = last_step(estimator)
+        history = {name: last.history_[name] for name in names if name in last.history_}
+        pca_loss = None if X is None else last._pca_loss(into_last_step(estimator, X))
+        return cls(history, pca_loss).plot(ax, **kwargs)

@@ -1,0 +1,313 @@
+"""ReconstructionDisplay: rows of X over what an autoencoder makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skae.plotting._drawing import (
+    COLORS,
+    Cells,
+    View,
+    decoding_step,
+    draw_images,
+    feature_names,
+    label_columns,
+    label_rows,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+#: How each kind of row is told apart where several share a cell.
+STYLES = {
+    "original": {"color": "#000000"},
+    "noisy": {"color": "#BBBBBB"},
+    "reconstructed": {"color": COLORS[1]},
+}
+
+
+class ReconstructionDisplay:
+    """Rows of X and their reconstructions, a column for each, with its squared error.
+
+    Images stand over each other. A series is a line, and a row of a table a bar for each
+    feature, with the original and the reconstruction in one cell.
+
+    Create it with :meth:`from_estimator` or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, height, width), (n_samples, height, width, 3), \
+            (n_samples, timesteps, n_features) or (n_samples, n_features)
+        The rows: images, series, or rows of a table.
+
+    X_reconstructed : ndarray of the shape of X
+        Their reconstructions.
+
+    X_noisy : ndarray of the shape of X or None, default=None
+        What was reconstructed, if not X as it is: drawn between the two.
+
+    kind : {"image", "series", "table"}, default="image"
+        What a row of X is.
+
+    feature_names : sequence of str or None, default=None
+        The names of the features of a table.
+
+    Attributes
+    ----------
+    errors : ndarray of shape (n_samples,)
+        The squared error of each reconstruction, summed over features, in squared
+        units of X.
+
+    ax_ : matplotlib Axes
+        The axes with all rows.
+
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    image_ : matplotlib AxesImage
+        All images side by side, where rows are images.
+
+    lines_ : list of matplotlib Line2D or BarContainer
+        The lines or bars, where rows are series or a table.
+
+    See Also
+    --------
+    CodeDisplay : The codes in between.
+    ComponentsDisplay : What each component does to a row.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.plotting import ReconstructionDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = AutoencoderTransformer(8, max_iter=10, random_state=0).fit(X)
+    >>> display = ReconstructionDisplay.from_estimator(autoencoder, X)
+    >>> display.errors.shape
+    (10,)
+    >>> plt.show()
+    """
+
+    def __init__(
+        self,
+        X: np.ndarray,
+        X_reconstructed: np.ndarray,
+        *,
+        X_noisy: np.ndarray | None = None,
+        kind: str = "image",
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        self.X = X
+        self.X_reconstructed = X_reconstructed
+        self.X_noisy = X_noisy
+        self.kind = kind
+        self.feature_names = feature_names
+
+    @property
+    def errors(self) -> np.ndarray:
+        difference = np.subtract(self.X, self.X_reconstructed, dtype=np.float64)
+        return np.nansum(difference.reshape(len(difference), -1) ** 2, axis=1)
+
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> ReconstructionDisplay:
+        """Draw the rows.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+        """
+        rows = {
+            "original": self.X,
+            "noisy": self.X_noisy,
+            "reconstructed": self.X_reconstructed,
+        }
+        rows = {name: values for name, values in rows.items() if values is not None}
+        if self.kind == "image":
+            kwargs = {"vmin": np.min(self.X), "vmax": np.max(self.X), **kwargs}
+            draw_images(self, ax, np.stack(list(rows.values())), **kwargs)
+            label_rows(self.ax_, list(rows))
+        else:
+            self._draw_over_each_other(rows, ax, **kwargs)
+        errors = [f"{error:.3g}" for error in self.errors]
+        label_columns(self.ax_, errors, title="squared error")
+        return self
+
+    def _draw_over_each_other(self, rows, ax, **kwargs):
+        values = np.stack(list(rows.values()))
+        n_columns = len(self.X)
+        height = 1.5 if self.kind == "series" else max(1.0, 0.2 * values.shape[2])
+        figsize = (min(12.0, 1.2 * n_columns + 1.5), min(12.0, height + 0.8))
+        cells = Cells(self, ax, (1, n_columns), values, figsize)
+        self.lines_, handles = [], []
+        for i, (name, row) in enumerate(zip(rows, values, strict=True)):
+            style = {**STYLES[name], **kwargs}
+            if self.kind == "series":
+                drawn = cells.lines(row[None], **style)
+            else:
+                height = 0.8 / len(rows)
+                shift = height * (i - (len(rows) - 1) / 2)
+                drawn = cells.bars(row[None], height, shift, **style)
+            self.lines_ += drawn
+            handles.append(drawn[0])
+        if self.kind == "table" and self.feature_names is not None:
+            cells.name_bars(self.feature_names)
+        self.ax_.legend(
+            handles,
+            list(rows),
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1),
+            ncols=len(rows),
+            frameon=False,
+        )
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        *,
+        X_noisy: ArrayLike | None = None,
+        n_samples: int = 10,
+        kind: str = "auto",
+        image_shape: tuple[int, ...] | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> ReconstructionDisplay:
+        """Reconstruct the first rows of X, and draw both.
+
+        Parameters
+        ----------
+        estimator : fitted transformer or Pipeline
+            Anything with `transform` and `inverse_transform`, :class:`~sklearn.\
+decomposition.PCA` too. Images and series are drawn as they are in X; rows of a table, and
+            all rows where a step of a Pipeline has no inverse, as its last step is given
+            them.
+
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            The rows.
+
+        X_noisy : array-like of the shape of X or None, default=None
+            What to reconstruct in place of X, drawn between the two.
+
+        n_samples : int, default=10
+            The number of rows of X to draw.
+
+        kind : {"auto", "image", "series", "table"}, default="auto"
+            What a row of X is. "auto" goes by `image_shape`, then by the `input_shape` of
+            the estimator's network, then by the shape of the rows of X: a number of
+            features that is the square of at least 5 is an image, any other a row of a
+            table.
+
+        image_shape : tuple of int or None, default=None
+            ``(height, width)`` or ``(height, width, 3)``. None takes the `input_shape`
+            of the estimator's network, then the shape of the rows of X, then a square.
+
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+        """
+        X = X[:n_samples]
+        step, rows = decoding_step(estimator, X, kind, image_shape)
+        if X_noisy is not None:
+            X_noisy = X_noisy[:n_samples]
+            X_noisy = decoding_step(estimator, X_noisy, kind, image_shape)[1]
+        codes = step.transform(rows if X_noisy is None else X_noisy)
+        back = step.inverse_transform(codes)
+        names = feature_names(estimator, step, rows)
+        display = cls._of(
+            rows, back, X_noisy, n_samples, kind, image_shape, names, estimator
+        )
+        return display.plot(ax, **kwargs)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        X: ArrayLike,
+        X_reconstructed: ArrayLike,
+        *,
+        X_noisy: ArrayLike | None = None,
+        n_samples: int = 10,
+        kind: str = "auto",
+        image_shape: tuple[int, ...] | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> ReconstructionDisplay:
+        """Draw rows and reconstructions that are there already.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            The rows.
+
+        X_reconstructed : array-like of the shape of X
+            Their reconstructions.
+
+        X_noisy : array-like of the shape of X or None, default=None
+            What was reconstructed, if not X, drawn between the two.
+
+        n_samples : int, default=10
+            The number of rows of X to draw.
+
+        kind : {"auto", "image", "series", "table"}, default="auto"
+            What a row of X is. "auto" goes by `image_shape`, then by the shape of the
+            rows of X: a number of features that is the square of at least 5 is an image,
+            any other a row of a table.
+
+        image_shape : tuple of int or None, default=None
+            ``(height, width)`` or ``(height, width, 3)``. None takes the shape of the
+            rows of X, or a square.
+
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+        """
+        names = feature_names(None, None, X)
+        display = cls._of(
+            X, X_reconstructed, X_noisy, n_samples, kind, image_shape, names
+        )
+        return display.plot(ax, **kwargs)
+
+    @classmethod
+    def _of(
+        cls,
+        X,
+        X_reconstructed,
+        X_noisy,
+        n_samples,
+        kind,
+        image_shape,
+        names,
+        estimator=None,
+    ):
+        view = View.of(np.asarray(X), kind, image_shape, estimator)
+        X, X_reconstructed, X_noisy = (
+            None if rows is None else view.fold(rows[:n_samples])
+            for rows in (X, X_reconstructed, X_noisy)
+        )
+        return cls(
+            X, X_reconstructed, X_noisy=X_noisy, kind=view.kind, feature_names=names
+        )
