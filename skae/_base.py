@@ -1,6 +1,7 @@
 """BaseAutoencoder: the bookkeeping that all estimators share."""
 
 import contextlib
+import html
 import math
 from dataclasses import replace
 from functools import cached_property
@@ -29,6 +30,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skae._keras import import_keras
 from skae._linear import fit_pca
 from skae._model import Architecture, build
+from skae._version import DOCUMENTATION
 from skae.networks import DenseNetwork, Network
 
 try:  # scikit-learn 1.9 and later
@@ -227,6 +229,8 @@ class BaseAutoencoder(
             monitor = Monitor(
                 self,
                 X if sparse.issparse(X) else X.reshape(-1, *self._row_shape),
+                rows,
+                validation,
                 max_iter=1 if incremental else self.max_iter,
                 fitted=lambda weights: {
                     "_architecture": architecture,
@@ -672,6 +676,35 @@ class BaseAutoencoder(
             built["models"] = build(self._architecture, self.mean_.dtype.name)
             built["models"].assign(self._weights)
         return built["models"]
+
+    # -- in a notebook
+
+    _doc_link_module = "skae"
+    _doc_link_template = (
+        f"{DOCUMENTATION}/generated/{{estimator_module}}.{{estimator_name}}.html"
+    )
+
+    def _repr_html_inner(self):
+        return super()._repr_html_inner() + self._summary_html()
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:
+            bundle["text/html"] += self._summary_html()
+        return bundle
+
+    def _summary_html(self):
+        """Keras' summary of the encoder and decoder, folded away; none before `fit`."""
+        if not hasattr(self, "_weights"):
+            return ""
+        lines = []
+        for model in (self.encoder_, self.decoder_):
+            model.summary(print_fn=lines.append, line_length=72, expand_nested=True)
+        text = html.escape("\n".join(lines))
+        return (
+            "<details><summary>Network</summary>"
+            f'<pre style="line-height: 1.2">{text}</pre></details>'
+        )
 
     # -- the course of training
 

@@ -73,6 +73,9 @@ class Monitor:
     X : ndarray
         The rows that it is fitted to.
 
+    rows, validation : Rows, Rows or None
+        Which of them it is trained on, and validated on.
+
     max_iter : int
         The number of epochs.
 
@@ -80,8 +83,9 @@ class Monitor:
         From weights to the attributes that an estimator fitted so far would have.
     """
 
-    def __init__(self, estimator, X, *, max_iter, fitted):
+    def __init__(self, estimator, X, rows, validation, *, max_iter, fitted):
         self.estimator, self.fitted = estimator, fitted
+        self.rows, self.validation = rows, validation
         self.task = {"estimator": estimator, "X": X, "y": X}  # its target is its input
         self.max_iter = max_iter
         self.callbacks = check_callbacks(estimator.callbacks)
@@ -97,12 +101,18 @@ class Monitor:
         model = self.models.autoencoder
         model.optimizer, model.stop_training = program.make_optimizer(), False
         self.rate = float(model.optimizer.learning_rate)
+        validates = self.validation is not None
+        rows = self.validation if validates else self.rows
         self.callbacks = keras.callbacks.CallbackList(
             self.callbacks,
             model=model,
             verbose=0,
             epochs=self.max_iter,
             steps=1,
+            # For callbacks that are skae's own
+            estimator=self.estimator,
+            validates=validates,
+            rows=lambda n: rows.first(n).reshape(-1, *model.input_shape[1:]),
         )
 
     def begin(self):

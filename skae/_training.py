@@ -104,6 +104,11 @@ class Rows:
     def __len__(self):
         return len(self.index)
 
+    def first(self, n):
+        """A copy of the first n of them."""
+        rows = self.arrays[0][self.index[:n]]
+        return rows.toarray() if sparse.issparse(rows) else rows
+
     def chunks(self, order, batch_size, buffers):
         """Fill the buffers with the rows in `order`, and yield the batches in them."""
         capacity = buffers[0].shape[0] * batch_size

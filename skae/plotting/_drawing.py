@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,8 @@ class View:
         """Choose by what is given, by the network's `input_shape`, by the rows."""
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}. Got {kind!r}.")
-        network = getattr(last_step(estimator), "network_", None)
+        last = last_step(estimator)
+        network = getattr(last, "network_", getattr(last, "network", None))
         folded = getattr(network, "input_shape", None)
         shape = rows.shape[1:]
         if folded is not None and math.prod(folded) == math.prod(shape):
@@ -338,15 +340,32 @@ def put_axes(
 ) -> Axes:
     """The axes to draw on, kept as `ax_` with `figure_`; None makes a new figure."""
     if ax is None:
-        try:
+        with _needing_matplotlib(display):
             import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                f"{type(display).__name__} needs matplotlib: pip install 'skae[plot]'."
-            ) from error
         ax = plt.subplots(figsize=figsize, layout="constrained")[1]
     display.ax_, display.figure_ = ax, ax.figure
     return ax
+
+
+def new_figure(
+    display: Any, figsize: tuple[float, float] | None = None
+) -> tuple[Any, Any]:
+    """A figure and its canvas, apart from pyplot and from any backend."""
+    with _needing_matplotlib(display):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    figure = Figure(figsize, layout="constrained")
+    return figure, FigureCanvasAgg(figure)
+
+
+@contextlib.contextmanager
+def _needing_matplotlib(display: Any) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            f"{type(display).__name__} needs matplotlib: pip install 'skae[plot]'."
+        ) from error
 
 
 def label_rows(ax: Axes, names: Sequence[str]) -> None:

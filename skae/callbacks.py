@@ -1,0 +1,208 @@
+"""Keras callbacks for autoencoders; importing them imports Keras."""
+
+import contextlib
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+
+from skae._keras import import_keras
+from skae.plotting import LatentSpaceDisplay, ReconstructionDisplay
+from skae.plotting._drawing import View, new_figure
+
+keras = import_keras()
+
+__all__ = ["TensorBoard"]
+
+
+class TensorBoard(keras.callbacks.TensorBoard):
+    """TensorBoard's losses, pictures and codes, in a folder of its own for each fit.
+
+    Each fit makes the next of the folders "fit-1", "fit-2", ... in `log_dir`, so that the
+    folds of a grid search do not write over each other, in many processes at once
+    either. ``tensorboard --logdir`` and `log_dir` shows them side by side.
+
+    Pictures and codes are those of the validation rows; without early stopping, of the
+    training rows. Codes are as they are while the model trains; only the code of the
+    fitted model is rotated to components.
+
+    Parameters
+    ----------
+    log_dir : str or path-like, default="logs"
+        Where the folders are made.
+
+    pictures_freq : int, default=0
+        The number of epochs from one picture to the next: of reconstructions, and of the
+        first two components. 0 is never. Needs matplotlib.
+
+    codes_freq : int, default=0
+        The number of epochs from one set of codes for the embedding projector to the
+        next. 0 is never.
+
+    n_samples : int, default=10
+        The number of rows in the picture of reconstructions.
+
+    max_codes : int, default=1000
+        The largest number of rows for the projector.
+
+    kind : {"auto", "image", "series", "table"}, default="auto"
+        What a row of X is: see :class:`~skae.plotting.ReconstructionDisplay`.
+
+    image_shape : tuple of int or None, default=None
+        ``(height, width)`` or ``(height, width, 3)``, where a row of X is an image.
+
+    **kwargs : dict
+        Passed on to :class:`keras.callbacks.TensorBoard`.
+
+    Attributes
+    ----------
+    log_dir : str
+        The folder of the fit, in the copy of the callback that the fit has made.
+
+    See Also
+    --------
+    skae.plotting.ReconstructionDisplay : The picture of reconstructions.
+    skae.plotting.LatentSpaceDisplay : The picture of the first two components.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.callbacks import TensorBoard
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> with tempfile.TemporaryDirectory() as logs:
+    ...     callback = TensorBoard(logs, pictures_freq=5, codes_freq=5)
+    ...     autoencoder = AutoencoderTransformer(4, max_iter=10, callbacks=[callback])
+    ...     _ = autoencoder.fit(X).fit(X)
+    ...     print(sorted(os.listdir(logs)))
+    ['fit-1', 'fit-2']
+    """
+
+    def __init__(
+        self,
+        log_dir="logs",
+        *,
+        pictures_freq=0,
+        codes_freq=0,
+        n_samples=10,
+        max_codes=1000,
+        kind="auto",
+        image_shape=None,
+        **kwargs,
+    ):
+        super().__init__(log_dir, **kwargs)
+        self.parent_dir = self.log_dir
+        self.pictures_freq = pictures_freq
+        self.codes_freq = codes_freq
+        self.n_samples = n_samples
+        self.max_codes = max_codes
+        self.kind = kind
+        self.image_shape = image_shape
+        if pictures_freq:
+            new_figure(self)
+
+    def set_model(self, model):
+        self.log_dir = str(_new_folder(self.parent_dir))
+        self.written = []
+        super().set_model(model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        if self.pictures_freq and epoch % self.pictures_freq == 0:
+            self._write_pictures(epoch)
+        if self.codes_freq and epoch % self.codes_freq == 0:
+            self._write_codes(epoch)
+
+    def _rows(self, n):
+        if "rows" not in self.params:
+            raise ValueError(
+                "TensorBoard: pictures and codes need the rows of an skae estimator; with"
+                " Keras' own fit set pictures_freq=0 and codes_freq=0."
+            )
+        return self.params["rows"](n)
+
+    def _view(self, rows):
+        estimator = self.params["estimator"]
+        return View.of(rows, self.kind, self.image_shape, estimator)
+
+    def _writer_and_folder(self):
+        if self.params["validates"]:
+            return self._val_writer, Path(self._val_dir)
+        return self._train_writer, Path(self._train_dir)
+
+    def _write_pictures(self, epoch):
+        rows = self._rows(max(self.n_samples, self.max_codes))
+        codes = self.model.get_layer("encoder").predict_on_batch(rows)
+        some = slice(self.n_samples)
+        back = self.model.get_layer("decoder").predict_on_batch(codes[some])
+        view = self._view(rows)
+        display = ReconstructionDisplay(
+            view.fold(rows[some]), view.fold(back), kind=view.kind
+        )
+        figures = {"reconstructions": _figure(display, (1 + 0.9 * len(back), 3))}
+        if codes.shape[1] > 1:
+            figures["codes"] = _figure(LatentSpaceDisplay(codes[:, :2]), (5, 5))
+        writer, _ = self._writer_and_folder()
+        with writer.as_default():
+            for name, figure in figures.items():
+                self.summary.image(name, figure[None], step=epoch)
+
+    def _write_codes(self, epoch):
+        """The codes as the embedding projector reads them, and the rows as its sprites."""
+        from tensorboard.plugins import projector
+
+        rows = self._rows(self.max_codes)
+        codes = self.model.get_layer("encoder").predict_on_batch(rows)
+        _, folder = self._writer_and_folder()
+        folder.mkdir(exist_ok=True)
+        name = f"codes-{epoch}.tsv"
+        np.savetxt(folder / name, codes, delimiter="\t")
+        view = self._view(rows)
+        if view.kind == "image" and not self.written:
+            _write_sprites(folder / "rows.png", view.fold(rows))
+        self.written.append(name)
+        config = projector.ProjectorConfig()
+        for name in self.written:
+            embedding = config.embeddings.add()
+            embedding.tensor_name = name.removesuffix(".tsv")
+            embedding.tensor_path = name
+            if view.kind == "image":
+                embedding.sprite.image_path = "rows.png"
+                embedding.sprite.single_image_dim.extend(view.shape[1::-1])
+        projector.visualize_embeddings(str(folder), config)
+
+
+def _new_folder(parent):
+    """The first of "fit-1", "fit-2", ... that is not there; made in one step."""
+    parent = Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    number = itertools.count(1)
+    while True:
+        folder = parent / f"fit-{next(number)}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+
+
+def _figure(display, figsize):
+    """What a display draws, as pixels; pyplot is left alone."""
+    figure, canvas = new_figure(display, figsize)
+    display.plot(figure.subplots())
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
+
+
+def _write_sprites(path, images):
+    """All images as one, by rows, in a square that holds them: what TensorBoard reads."""
+    import tensorflow as tf
+
+    side = math.ceil(math.sqrt(len(images)))
+    low, high = np.nanmin(images), np.nanmax(images)
+    pixels = np.zeros((side * side, *images.shape[1:]), np.uint8)
+    pixels[: len(images)] = 255 * ((images - low) / (high - low or 1))
+    pixels = pixels.reshape(side, side, *images.shape[1:]).swapaxes(1, 2)
+    height, width = images.shape[1:3]
+    pixels = pixels.reshape(side * height, side * width, -1)
+    tf.io.write_file(str(path), tf.io.encode_png(pixels))
