@@ -4,7 +4,7 @@ Convolutional autoencoder
 =========================
 
 Convolutions and max-pooling on MNIST: the code is a stack of small feature maps. The
-losses go to TensorBoard, through the callback that Keras has for it.
+losses, pictures and codes go to TensorBoard while it trains.
 """
 
 # %%
@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 from sklearn.datasets import fetch_openml
 
 from skae import AutoencoderTransformer
+from skae.callbacks import TensorBoard
 from skae.networks import ConvNetwork
 from skae.plotting import CodeDisplay, LossCurveDisplay, ReconstructionDisplay
 
@@ -32,8 +33,6 @@ X_train, X_test = X[:3000], X[60000:60500]
 # Three layers of 16, 8 and 8 filters, each followed by max-pooling, make 4 x 4 x 8
 # numbers of 28 x 28 pixels. With ``n_components=None`` these are the code.
 
-import keras
-
 logs = TemporaryDirectory()
 autoencoder = AutoencoderTransformer(
     n_components=None,
@@ -42,7 +41,7 @@ autoencoder = AutoencoderTransformer(
     batch_size=64,
     learning_rate_init=3e-3,
     max_iter=8,
-    callbacks=[keras.callbacks.TensorBoard(logs.name)],
+    callbacks=[TensorBoard(logs.name, pictures_freq=4, codes_freq=4)],
     random_state=0,
 ).fit(X_train)
 
@@ -50,10 +49,11 @@ print("code:", autoencoder.transform(X_test).shape)
 print("held-out squared error:", round(-autoencoder.score(X_test), 1))
 
 # %%
-# To look at them while the model trains: ``tensorboard --logdir`` and the directory.
+# To look at them while the model trains: ``tensorboard --logdir`` and the directory. Each
+# fit has a folder of its own there.
 
-for path in sorted(Path(logs.name).rglob("*tfevents*")):
-    print(path.relative_to(logs.name).parent, path.stat().st_size, "bytes")
+for path in sorted(Path(logs.name).rglob("*.*")):
+    print(path.relative_to(logs.name).parent, path.suffix, path.stat().st_size, "bytes")
 logs.cleanup()
 
 # %%

@@ -23,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer
+from skae.plotting import ComponentsDisplay, ExplainedVarianceDisplay, LossCurveDisplay
 
 X, y = load_digits(return_X_y=True)
 pca = PCA(4).fit(X)
@@ -76,4 +77,23 @@ plt.xticks(positions + 0.2, list(errors))
 plt.ylabel("held-out mean squared error")
 plt.title("Four components, standardised features")
 plt.legend(frameon=False)
+
+# %%
+# The components
+# --------------
+# They are centred, uncorrelated and ordered by variance, as PCA's are, and
+# ``explained_variance_ratio_`` says what share of the variance each explains. Here for the
+# digits, next to PCA's.
+
+X, _ = load_digits(return_X_y=True)
+autoencoder = AutoencoderTransformer(8, random_state=0).fit(X)
+ExplainedVarianceDisplay.from_estimator(autoencoder, X)
+
+# %%
+# Training begins at PCA's error, the dotted line.
+LossCurveDisplay.from_estimator(autoencoder, X)
+
+# %%
+# What each component does to a digit that begins in the middle of them all:
+ComponentsDisplay.from_estimator(autoencoder, components=(0, 1, 2, 3))
 plt.show()

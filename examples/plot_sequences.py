@@ -19,6 +19,7 @@ from sklearn.model_selection import train_test_split
 
 from skae import AutoencoderTransformer
 from skae.networks import SequenceNetwork
+from skae.plotting import ComponentsDisplay
 
 rng = np.random.default_rng(0)
 n_series, n_steps = 2000, 40
@@ -66,4 +67,10 @@ for ax, x, x_pca, x_back in zip(axes.flat, X_test, X_pca, X_back, strict=False):
     ax.plot(x_pca, color="tab:orange", label="PCA")
     ax.plot(x_back, color="tab:blue", label="skae")
 axes[0, 0].legend(frameon=False, fontsize="small")
+
+# %%
+# What each component of the code does
+# ------------------------------------
+# The series that is decoded as one component goes from low, dark, to high.
+ComponentsDisplay.from_estimator(autoencoder, X_train)
 plt.show()

@@ -54,5 +54,5 @@ LatentManifoldDisplay.from_estimator(vae, n=15)
 # The course of training
 # ----------------------
 # The loss is the error of the reconstruction and the divergence from the prior together.
-LossCurveDisplay.from_estimator(vae, names=("loss", "reconstruction", "kl"))
+LossCurveDisplay.from_estimator(vae)
 plt.show()

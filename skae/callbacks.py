@@ -158,7 +158,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         _, folder = self._writer_and_folder()
         folder.mkdir(exist_ok=True)
         name = f"codes-{epoch}.tsv"
-        np.savetxt(folder / name, codes, delimiter="\t")
+        np.savetxt(folder / name, codes, fmt="%.6g", delimiter="\t")
         view = self._view(rows)
         if view.kind == "image" and not self.written:
             _write_sprites(folder / "rows.png", view.fold(rows))
