@@ -32,6 +32,7 @@ templates_path = ["_templates"]
 # -- reference: the page of every public name, with all of its methods
 
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 
@@ -78,6 +79,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "show_signature": False,
     "within_subsection_order": "FileNameSortKey",
+    "write_computation_times": False,  # its page loads scripts from elsewhere
 }
 
 # -- HTML

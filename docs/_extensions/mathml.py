@@ -22,7 +22,7 @@ def inline(translator, node):
 
 
 def block(translator, node):
-    translator.body.append(translator.starttag(node, "div", CLASS="math"))
+    translator.body.append(translator.starttag(node, "div", CLASS="equation"))
     translator.body.append(mathml(node, as_block=True))
     translator.body.append("</div>\n")
     raise nodes.SkipNode
