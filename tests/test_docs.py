@@ -1,9 +1,10 @@
 """The site builds without a warning, and has a page for every public name."""
 
-import importlib
 import shutil
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = [
     f"{module}.{name}"
     for module in ("skae", "skae.networks", "skae.plotting", "skae.callbacks")
-    if importlib.util.find_spec(module)
-    for name in importlib.import_module(module).__all__
+    if find_spec(module)
+    for name in import_module(module).__all__
     if not name.startswith("_")
 ]
 
