@@ -91,10 +91,8 @@ html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["skae.css"]
 html_show_sourcelink = False
-html_sidebars = {
-    page: []
-    for page in ("index", "getting_started", "how_it_works", "benchmarks", "changelog")
-}
+alone = "index getting_started how_it_works benchmarks tutorial changelog"
+html_sidebars = {page: [] for page in alone.split()}
 html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
