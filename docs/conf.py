@@ -56,6 +56,7 @@ def plain_roles(app, what, name, obj, options, lines):
     if not getattr(obj, "__module__", "").startswith("sklearn"):
         return
     for i, line in enumerate(lines):
+        line = re.sub(r":ref:`sphx_glr[^`]*`", "scikit-learn's gallery", line)
         line = re.sub(r":(?:ref|term):`([^`<]+?)(?:\s*<[^`>]*>)?`", r"\1", line)
         lines[i] = line
 
