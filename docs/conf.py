@@ -91,6 +91,7 @@ html_title = "skae"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["skae.css"]
+html_copy_source = False
 html_show_sourcelink = False
 alone = "index getting_started how_it_works benchmarks tutorial changelog"
 html_sidebars = {page: [] for page in alone.split()}
