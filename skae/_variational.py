@@ -226,7 +226,7 @@ class VAETransformer(BaseAutoencoder):
         size when added to the loss, as in
         :class:`~sklearn.neural_network.MLPRegressor`.
 
-    batch_size : int or "auto", default=32
+    batch_size : int or "auto", default="auto"
         The number of rows in a batch; "auto" is ``min(200, n_samples)``. The last batch
         of an epoch is filled up with rows of its beginning.
 
