@@ -1,23 +1,113 @@
-"""Sphinx: `python -m sphinx docs docs/_build`, with the extra `docs` installed."""
+"""Sphinx: docs/README.md has the command."""
+
+import re
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from jinja2 import Template
 
 import skae
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_extensions"))
 
 project = "skae"
 copyright = "2026, The skae developers"
 release = version = skae.__version__
 
 extensions = [
+    "mathml",
+    "myst_parser",
+    "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
-    "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
+exclude_patterns = ["README.md", "_build", "_templates"]
+templates_path = ["_templates"]
+
+# -- reference: the page of every public name, with all of its methods
+
+autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
+numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
+
+
+def write_api(public=("skae", "skae.networks", "skae.plotting", "skae.callbacks")):
+    """Write api.rst from the modules' `__all__`, if it is not there as it should be."""
+    names = {}
+    for module in public:
+        if find_spec(module):
+            exported = import_module(module).__all__
+            names[module] = [name for name in exported if not name.startswith("_")]
+    template = Template((HERE / "_templates" / "api.rst").read_text("utf-8"))
+    text, page = template.render(names=names), HERE / "api.rst"
+    if not page.exists() or page.read_text("utf-8") != text:
+        page.write_text(text, "utf-8")
+
+
+def plain_roles(app, what, name, obj, options, lines):
+    """Turn references to scikit-learn's own pages into text, where it wrote the docs."""
+    if not getattr(obj, "__module__", "").startswith("sklearn"):
+        return
+    for i, line in enumerate(lines):
+        line = re.sub(r":ref:`sphx_glr[^`]*`", "scikit-learn's gallery", line)
+        line = re.sub(r":(?:ref|term):`([^`<]+?)(?:\s*<[^`>]*>)?`", r"\1", line)
+        lines[i] = line
+
+
+def setup(app):
+    write_api()
+    # before numpydoc (500), whose sections are no longer docstrings' own
+    app.connect("autodoc-process-docstring", plain_roles, priority=400)
+
+
+# -- gallery
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": "/plot_",
+    "ignore_pattern": "quickstart",
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("skae",),
+    "capture_repr": (),
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "within_subsection_order": "FileNameSortKey",
+    "write_computation_times": False,  # its page loads scripts from elsewhere
 }
-html_theme = "alabaster"
-exclude_patterns = ["_build"]
+
+# -- HTML
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skae"
+html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["skae.css"]
+html_copy_source = False
+html_show_sourcelink = False
+alone = "index getting_started how_it_works benchmarks tutorial changelog"
+html_sidebars = {page: [] for page in alone.split()}
+html_theme_options = {
+    "navbar_align": "left",
+    "header_links_before_dropdown": 6,
+    "navigation_with_keys": False,
+    "show_prev_next": False,
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        "index": [],
+    },
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "tango",
+    "pygments_dark_style": "monokai",
+}
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True

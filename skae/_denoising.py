@@ -293,13 +293,13 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     mean_ : ndarray of shape (n_features,)
         The mean of X.
 
-    explained_variance_ : ndarray of shape (n_components_,)
+    explained_variance_ : ndarray of shape (`n_components_`,)
         The variance of each component over the rows of X, in squared units of X. A
         linear code is rotated and scaled after training, which leaves the model's
         function as it is: its components are centred, uncorrelated, ordered by variance,
         and their variances add up to the variance that the reconstruction explains.
 
-    explained_variance_ratio_ : ndarray of shape (n_components_,)
+    explained_variance_ratio_ : ndarray of shape (`n_components_`,)
         `explained_variance_` as shares of the variance of X.
 
     history_ : dict of str to list of float

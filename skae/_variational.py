@@ -227,7 +227,7 @@ class VAETransformer(BaseAutoencoder):
         size when added to the loss, as in
         :class:`~sklearn.neural_network.MLPRegressor`.
 
-    batch_size : int or "auto", default=32
+    batch_size : int or "auto", default="auto"
         The number of rows in a batch; "auto" is ``min(200, n_samples)``. The last batch
         of an epoch is filled up with rows of its beginning.
 
@@ -283,7 +283,7 @@ class VAETransformer(BaseAutoencoder):
     mean_ : ndarray of shape (n_features,)
         The mean of X.
 
-    kl_per_component_ : ndarray of shape (n_components_,)
+    kl_per_component_ : ndarray of shape (`n_components_`,)
         The Kullback-Leibler divergence of each component's posterior from the prior,
         averaged over the rows of X, in nats: how much the component says about a row.
         Components are ordered by it, in falling order, and have the signs that PCA
@@ -296,11 +296,11 @@ class VAETransformer(BaseAutoencoder):
         The learned variance around the decoder's mean, in squared units of X; None for
         "bernoulli".
 
-    explained_variance_ : ndarray of shape (n_components_,)
+    explained_variance_ : ndarray of shape (`n_components_`,)
         The variance of X that the linear regression of X on each component alone
         explains, in squared units of X.
 
-    explained_variance_ratio_ : ndarray of shape (n_components_,)
+    explained_variance_ratio_ : ndarray of shape (`n_components_`,)
         `explained_variance_` as shares of the variance of X.
 
     history_ : dict of str to list of float

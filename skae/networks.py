@@ -75,7 +75,7 @@ class Network(BaseEstimator):
 
         Returns
         -------
-        output : KerasTensor of shape (None, *shape) or (None, ...)
+        output : KerasTensor of shape (None, n_features) or (None, ...)
             The output before its activation or, in any other shape, features that the
             estimator makes the output of by a dense layer.
         """

@@ -1,0 +1,19 @@
+"""Only the pages are doctested: neither Sphinx' configuration nor what it writes."""
+
+import pytest
+from threadpoolctl import threadpool_limits
+
+collect_ignore = ["_extensions", "_build", "api.rst", "conf.py", "gallery", "generated"]
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    """Without XLA, which compiles for longer than such small models train.
+
+    And on one thread: t-SNE's threads wait for each other where others use the cores.
+    """
+    from skae.networks import Network
+
+    monkeypatch.setattr(Network, "jit_compile", False)
+    with threadpool_limits(1):
+        yield
