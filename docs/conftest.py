@@ -7,6 +7,16 @@ collect_ignore = ["_extensions", "_build", "api.rst", "conf.py", "gallery", "gen
 
 
 @pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    """What a page writes goes to a folder of its own, and its pictures nowhere."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    monkeypatch.chdir(tmp_path)
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(autouse=True)
 def quickly(monkeypatch):
     """Without XLA, which compiles for longer than such small models train.
 

@@ -71,7 +71,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     a linear path that starts at PCA, and the network's own contribution starts at zero,
     so that training begins with PCA's components and is kept only where it lowers the
     loss on held-out rows. ``init="random"`` leaves the linear path out: the classical
-    autoencoder.
+    autoencoder [1]_.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     .. [1] Hinton, G. E. and Salakhutdinov, R. R. (2006). Reducing the dimensionality of
        data with neural networks. Science 313, 504-507.
 
-    .. [2] Bohning, D. and Lindsay, B. G. (1988). Monotonicity of quadratic-approximation
+    .. [2] Böhning, D. and Lindsay, B. G. (1988). Monotonicity of quadratic-approximation
        algorithms. Annals of the Institute of Statistical Mathematics 40, 641-663.
 
     Examples

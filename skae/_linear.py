@@ -102,7 +102,7 @@ def logistic_start(start, X, target=None, ridge=1e-2):
     It is that of X on the codes of X, or of `target` where they are those of noisy rows.
 
     The intercepts and weights of all features are found together by the
-    quadratic bound of Bohning & Lindsay (1988): the logistic curvature is at most
+    quadratic bound of Böhning & Lindsay (1988): the logistic curvature is at most
     1/4, so that each step ``W += 4 (Z'Z + ridge)^-1 (Z' (X - P) - ridge W)`` lowers the
     loss, whatever the data.
     """
@@ -242,7 +242,7 @@ def bernoulli_start(pca, X, n_components, beta=1.0):
     """Logistic PCA with normal codes: each feature is Bernoulli, its logit linear.
 
     From the codes of probabilistic PCA on, two steps alternate, as in Tipping (1998).
-    The decoder climbs, by the quadratic bound of Bohning & Lindsay (1988), to the
+    The decoder climbs, by the quadratic bound of Böhning & Lindsay (1988), to the
     logistic regression of X on draws of the codes. The posterior becomes Laplace's,
     taken at the prior mean with the decoder's mean curvature, which makes it linear in
     X and its covariance the same for all rows; the code is rotated to make it diagonal.

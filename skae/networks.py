@@ -30,21 +30,29 @@ class Network(BaseEstimator):
     and the linear path, so that every network works under every estimator.
 
     A subclass takes its parameters in `__init__` as any scikit-learn estimator does,
-    and builds with Keras' functional API in `encode` and `decode`.
+    and builds with Keras' functional API in `encode` and `decode`. It may set these
+    attributes of the class.
+
+    Attributes
+    ----------
+    makes_output : bool, default=True
+        Whether what `decode` returns is the output wherever it has the output's shape.
+        With False it is always features, of which the estimator makes the output by a
+        dense layer.
+
+    jit_compile : bool, default=True
+        Whether XLA pays: it speeds up dense and recurrent layers, and slows
+        convolutions down on a CPU.
+
+    allows_missing : bool, default=False
+        Whether rows may end in steps of NaN, which `encode` then must not read.
     """
 
     _parameter_constraints: dict = {}
 
-    #: Whether XLA pays: it speeds up dense and recurrent layers, and slows
-    #: convolutions down on a CPU.
-    jit_compile = True
-
-    #: Whether rows may end in steps of NaN, which `encode` then must not read.
-    allows_missing = False
-
-    #: Whether what `decode` returns is the output wherever it has its shape; otherwise
-    #: it is always features.
     makes_output = True
+    jit_compile = True
+    allows_missing = False
 
     def encode(self, x):
         """Build the layers from the input to the features that the code is made of.
