@@ -170,7 +170,7 @@ class BaseAutoencoder(
         X = self._check_rows(X, reset=not going_on, network=network)
         import_keras()
         from skae._callbacks import Monitor
-        from skae._training import Optimizer, borrowed, is_better, train
+        from skae._training import Optimizer, borrowed, train
 
         optimizer = Optimizer.of(self.optimizer, self.learning_rate_init)
         objective = self._objective()
@@ -213,15 +213,10 @@ class BaseAutoencoder(
             hyperparameters = self._hyperparameters(X, moments, width, mean, float(scale))
             weights = models.with_named(weights, hyperparameters)
             begin, begin_width = weights, width
-            index = None
             if validation and architecture.linear and self.max_iter and not going_on:
-                index = self._start_rows(X, rows)
-            if index is not None:
-                part = X[index], None if target is None else target[index]
-                theirs = fit_pca(part[0], architecture.n_components, seed)
-                theirs = Moments(part[0], theirs)
-                named, begin_width = self._starting_weights(*part, theirs, architecture)
-                begin = models.with_named(weights, named)
+                begin, begin_width = self._training_start(
+                    X, target, rows, architecture, models, weights, width
+                )
 
             def report(losses, scale=float(begin[positions["scale"]])):
                 return objective.report(losses, scale, architecture.n_features)
@@ -260,17 +255,11 @@ class BaseAutoencoder(
                 report=report,
             )
             optimizer_state = program.optimizer_state() if incremental else None
-            stands = training.weights is begin or training.validation_losses is None
-            if begin is not weights and not stands:
-                # The start of all rows lies elsewhere: no worse than that, either
-                program.load(weights, optimizer.learning_rate)
-                of_all = report(
-                    {"val_loss": program.measure(validation)},
-                    float(weights[positions["scale"]]),
+            if begin is not weights and training.weights is not begin:
+                rate = optimizer.learning_rate
+                training = self._held_against(
+                    weights, training, begin, program, rate, validation, report
                 )
-                reached = report({"val_loss": training.validation_losses})
-                if is_better(reached["val_loss"], of_all["val_loss"]):
-                    training = replace(training, weights=begin)
         if training.weights is begin:
             training = replace(training, weights=weights)
         else:
@@ -293,6 +282,30 @@ class BaseAutoencoder(
             )
         vars(self).update(fitted)
         return self
+
+    def _training_start(self, X, target, rows, architecture, models, weights, width):
+        """Where training starts: the linear model of `_start_rows`, and its widths."""
+        index = self._start_rows(X, rows)
+        if index is None:
+            return weights, width
+        X, target = X[index], None if target is None else target[index]
+        moments = Moments(X, fit_pca(X, architecture.n_components, architecture.seed))
+        named, width = self._starting_weights(X, target, moments, architecture)
+        return models.with_named(weights, named), width
+
+    def _held_against(self, weights, training, begin, program, rate, validation, report):
+        """The training, or its own start where the start of all rows is better."""
+        if training.validation_losses is None:  # a callback has put weights in place
+            return training
+        from skae._training import is_better
+
+        program.load(weights, rate)
+        scale = float(weights[program.models.positions["scale"]])
+        of_all = report({"val_loss": program.measure(validation)}, scale)
+        reached = report({"val_loss": training.validation_losses})
+        if is_better(reached["val_loss"], of_all["val_loss"]):
+            return replace(training, weights=begin)
+        return training
 
     def _start_rows(self, X, rows):
         """The rows whose linear model training starts from; None: all given to `fit`.
