@@ -291,9 +291,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         start = pca_start(moments.pca, n_components)
         return logistic_start(start, X) if self._objective().unit_interval else start
 
-    def _hyperparameters(self, X, moments, width, mean, scale):
-        width = 1.0 if width is None else width
-        return {"activity_l1": self.activity_l1 * width / scale**2}
+    def _hyperparameters(self, X, moments, mean, scale):
+        unit = 1.0 if self.n_components is None else self._code_unit(scale)
+        return {"activity_l1": self.activity_l1 * unit / scale**2}
 
     def _pca_loss(self, X):
         """The loss that PCA of X has on X, in the units of `history_`."""

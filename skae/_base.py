@@ -205,17 +205,16 @@ class BaseAutoencoder(
         ) as program:
             models, positions = program.models, program.models.positions
             if going_on:
-                weights, width = list(self._weights), self._width
+                weights = list(self._weights)
             else:
-                named, width = self._starting_weights(X, target, moments, architecture)
+                named = self._starting_weights(X, target, moments, architecture)
                 weights = models.with_named(models.fresh(seed), named)
             mean, scale = weights[positions["mean"]], weights[positions["scale"]]
-            hyperparameters = self._hyperparameters(X, moments, width, mean, float(scale))
-            weights = models.with_named(weights, hyperparameters)
-            begin, begin_width = weights, width
+            hyperparameters = self._hyperparameters(X, moments, mean, float(scale))
+            begin = weights = models.with_named(weights, hyperparameters)
             if validation and architecture.linear and self.max_iter and not going_on:
-                begin, begin_width = self._training_start(
-                    X, target, rows, architecture, models, weights, width
+                begin = self._training_start(
+                    X, target, rows, architecture, models, weights
                 )
 
             def report(losses, scale=float(begin[positions["scale"]])):
@@ -230,7 +229,7 @@ class BaseAutoencoder(
                 fitted=lambda weights: {
                     "_architecture": architecture,
                     "_built": {},
-                    **self._fitted(X, moments, architecture, positions, weights, width),
+                    **self._fitted(X, moments, architecture, positions, weights),
                 },
             )
             monitor.attach(program, begin)
@@ -262,12 +261,9 @@ class BaseAutoencoder(
                 )
         if training.weights is begin:
             training = replace(training, weights=weights)
-        else:
-            width = begin_width
         fitted = {
             "_architecture": architecture,
             "_seed": seed,
-            "_width": width,
             "_optimizer_state": optimizer_state,
             "network_": network,
             "history_": self._course(training, going_on),
@@ -278,20 +274,20 @@ class BaseAutoencoder(
         if not going_on or not (incremental or unchanged):
             weights = training.weights
             fitted |= self._fitted(
-                X, moments, architecture, positions, weights, width, unchanged
+                X, moments, architecture, positions, weights, unchanged
             )
         vars(self).update(fitted)
         return self
 
-    def _training_start(self, X, target, rows, architecture, models, weights, width):
-        """Where training starts: the linear model of `_start_rows`, and its widths."""
+    def _training_start(self, X, target, rows, architecture, models, weights):
+        """Where training starts: the linear model of `_start_rows`."""
         index = self._start_rows(X, rows)
         if index is None:
-            return weights, width
+            return weights
         X, target = X[index], None if target is None else target[index]
         moments = Moments(X, fit_pca(X, architecture.n_components, architecture.seed))
-        named, width = self._starting_weights(X, target, moments, architecture)
-        return models.with_named(weights, named), width
+        named = self._starting_weights(X, target, moments, architecture)
+        return models.with_named(weights, named)
 
     def _held_against(self, weights, training, begin, program, rate, validation, report):
         """The training, or its own start where the start of all rows is better."""
@@ -314,11 +310,11 @@ class BaseAutoencoder(
         a start that has not seen them either.
         """
 
-    def _hyperparameters(self, X, moments, width, mean, scale):
+    def _hyperparameters(self, X, moments, mean, scale):
         """Values of variables that stand for parameters: set at each fit, by name."""
         return {}
 
-    def _named_weights(self, start, width, mean, scale):
+    def _named_weights(self, start, mean, scale):
         """Values of the objective's own variables at the start, by name."""
         return {}
 
@@ -355,11 +351,7 @@ class BaseAutoencoder(
         return self.n_components_ if pca is None else len(pca.components_)
 
     def _starting_weights(self, X, target, moments, architecture):
-        """The variables that have a name at their start, and the code's widths.
-
-        The network works on standardised rows and on a code of about unit variance;
-        the widths are what the code is multiplied by to be in the units of X.
-        """
+        """The variables that have a name, at their start: it works on standardised rows."""
         mean, total = moments.mean, moments.total_variance
         if not np.isfinite(total):
             raise ValueError(
@@ -369,31 +361,26 @@ class BaseAutoencoder(
         if architecture.objective.unit_interval:
             mean, scale = np.zeros_like(mean), 1.0
         named = {"mean": mean, "scale": scale, "output_mean": mean, "output_scale": scale}
-        start, width = None, None
-        if architecture.n_components is not None:
-            width = np.full(architecture.n_components, scale)
+        start, unit = None, self._code_unit(scale)
         if architecture.linear:
             start = self._linear_start(X, target, moments, architecture.n_components)
-            width = self._widths(start, scale)
-            named["encoder_kernel"] = scale * start.encoder / width
-            named["encoder_bias"] = (mean - start.mean) @ start.encoder / width
-            named["decoder_kernel"] = width[:, None] * start.decoder / scale
+            named["encoder_kernel"] = scale * start.encoder / unit
+            named["encoder_bias"] = (mean - start.mean) @ start.encoder / unit
+            named["decoder_kernel"] = unit * start.decoder / scale
             named["decoder_bias"] = (start.intercept - mean) / scale
-        if architecture.rotates and width is not None:
+        if architecture.rotates and architecture.n_components is not None:
+            identity = np.eye(architecture.n_components)
             named["rotation"], named["inverse_rotation"] = (
-                np.diag(width),
-                np.diag(1 / width),
+                identity * unit,
+                identity / unit,
             )
-        return named | self._named_weights(start, width, mean, scale), width
+        return named | self._named_weights(start, mean, scale)
 
-    def _widths(self, start, scale):
-        width = np.sqrt(start.explained_variance)
-        floor = 0.1 * width.max(initial=0.0)
-        return np.maximum(width, floor) if floor > 0 else np.full_like(width, scale)
+    def _code_unit(self, scale):
+        """What the code inside the model is multiplied by to be in the units of X."""
+        return scale
 
-    def _fitted(
-        self, X, moments, architecture, positions, weights, width, untrained=False
-    ):
+    def _fitted(self, X, moments, architecture, positions, weights, untrained=False):
         """The attributes that follow from the weights; the code rotated where it may be.
 
         Untrained components are PCA's as they are, where the start keeps them.
@@ -404,7 +391,7 @@ class BaseAutoencoder(
             variance = np.zeros(architecture.n_components)
             variance[: len(pca.components_)] = pca.explained_variance_
         else:
-            variance = self._orient(X, architecture, positions, weights, width, total)
+            variance = self._orient(X, architecture, positions, weights, total)
         share = variance / total if total > 0 else np.zeros_like(variance)
         return {
             "_weights": weights,
@@ -416,7 +403,7 @@ class BaseAutoencoder(
 
     _keeps_start = True
 
-    def _orient(self, X, architecture, positions, weights, width, total):
+    def _orient(self, X, architecture, positions, weights, total):
         """Rotate the code of X to centred, uncorrelated components, in falling order.
 
         Its overall scale is set so that the components' variances add up to the
@@ -431,15 +418,18 @@ class BaseAutoencoder(
         """
         from skae._inference import Fitted, inference
 
-        def rotate(axes, factor, center):
-            weights[positions["rotation"]] = width[:, None] * axes * factor
-            weights[positions["inverse_rotation"]] = axes.T / width / factor
-            weights[positions["offset"]] = center / width
-            weights[positions["inverse_offset"]] = center / width
+        unit = self._code_unit(float(weights[positions["scale"]]))
+        n_components = architecture.n_components
 
-        rotates = architecture.rotates and width is not None
+        def rotate(axes, factor, center):
+            weights[positions["rotation"]] = axes * (unit * factor)
+            weights[positions["inverse_rotation"]] = axes.T / (unit * factor)
+            weights[positions["offset"]] = center / unit
+            weights[positions["inverse_offset"]] = center / unit
+
+        rotates = architecture.rotates and n_components is not None
         if rotates:
-            rotate(np.eye(len(width)), 1.0, np.zeros(len(width)))
+            rotate(np.eye(n_components), 1.0, np.zeros(n_components))
         model = Fitted(inference(architecture, X.dtype), weights)
         if not rotates:
             codes = _scaler(X, lambda rows: model.encode(_dense(rows)), model.batch_rows)

@@ -630,8 +630,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         clips = self.noise_clip is not None
         return Noise(self.noise, float(self.noise_level), unit, low, high, clips)
 
-    def _hyperparameters(self, X, moments, width, mean, scale):
-        named = super()._hyperparameters(X, moments, width, mean, scale)
+    def _hyperparameters(self, X, moments, mean, scale):
+        named = super()._hyperparameters(X, moments, mean, scale)
         if self._paired:
             return named
         weights = self._noise(X, moments).weights(mean, scale)

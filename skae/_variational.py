@@ -478,10 +478,10 @@ class VAETransformer(BaseAutoencoder):
             return bernoulli_start(moments.pca, X, n_components, self.beta)
         return ppca_start(moments.pca, n_components, X.shape[0], self.beta)
 
-    def _widths(self, start, scale):
-        return np.ones(len(start.posterior_variance))
+    def _code_unit(self, scale):
+        return 1.0
 
-    def _named_weights(self, start, width, mean, scale):
+    def _named_weights(self, start, mean, scale):
         from skae._layers import MAX_LOG_VARIANCE, LogVariance
 
         if start is None:
@@ -513,9 +513,7 @@ class VAETransformer(BaseAutoencoder):
             )
         return self
 
-    def _fitted(
-        self, X, moments, architecture, positions, weights, width, untrained=False
-    ):
+    def _fitted(self, X, moments, architecture, positions, weights, untrained=False):
         """The attributes that follow from the weights; components in falling order."""
         from skae._inference import Fitted, inference
 
