@@ -210,7 +210,7 @@ def convolutional(benchmark):
             network=ConvNetwork(input_shape=(28, 28, 1), filters=(16, 8, 8)),
             code_activation="relu",
             loss="binary_crossentropy",
-            **benchmark.training(50, 128, 3e-3),
+            **benchmark.training(50, 128, 1.2e-2, warm_up=1),
         ),
     )
     report_reconstruction(
