@@ -702,7 +702,7 @@ class BaseAutoencoder(
             return ""
         lines = []
         for model in (self.encoder_, self.decoder_):
-            model.summary(print_fn=lines.append, line_length=72, expand_nested=True)
+            model.summary(print_fn=lines.append, line_length=88, expand_nested=True)
         text = html.escape("\n".join(lines))
         return (
             "<details><summary>Network</summary>"
