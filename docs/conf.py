@@ -3,7 +3,6 @@
 import re
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from jinja2 import Template
@@ -42,9 +41,8 @@ def write_api(public=("skae", "skae.networks", "skae.plotting", "skae.callbacks"
     """Write api.rst from the modules' `__all__`, if it is not there as it should be."""
     names = {}
     for module in public:
-        if find_spec(module):
-            exported = import_module(module).__all__
-            names[module] = [name for name in exported if not name.startswith("_")]
+        exported = import_module(module).__all__
+        names[module] = [name for name in exported if not name.startswith("_")]
     template = Template((HERE / "_templates" / "api.rst").read_text("utf-8"))
     text, page = template.render(names=names), HERE / "api.rst"
     if not page.exists() or page.read_text("utf-8") != text:

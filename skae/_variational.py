@@ -7,14 +7,14 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.special import logsumexp
-from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skae._base import BaseAutoencoder, _dense
-from skae._linear import bernoulli_start, factor_start, ppca_start
+from skae._linear import bernoulli_start, factor_start, fit_pca, ppca_start
 from skae._losses import LIKELIHOODS
 
 #: Nats of divergence from the prior above which a component is active.
@@ -716,5 +716,8 @@ class VAETransformer(BaseAutoencoder):
                 "PCA's log-likelihood is that of normal noise, which does not compare with"
                 " likelihood='bernoulli': leave X out."
             )
-        linear = FactorAnalysis if self.likelihood == "gaussian_diag" else PCA
-        return -float(linear(self.n_components_).fit(X).score(X))
+        if self.likelihood == "gaussian_diag":
+            linear = FactorAnalysis(self.n_components_).fit(X)
+        else:
+            linear = fit_pca(X, self.n_components_, 0)
+        return -float(linear.score(X))

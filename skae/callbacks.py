@@ -9,7 +9,7 @@ import numpy as np
 
 from skae._keras import import_keras
 from skae.plotting import LatentSpaceDisplay, ReconstructionDisplay
-from skae.plotting._drawing import View, new_figure
+from skae.plotting._drawing import View, mosaic, new_figure
 
 keras = import_keras()
 
@@ -110,18 +110,25 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
-        if self.pictures_freq and epoch % self.pictures_freq == 0:
-            self._write_pictures(epoch)
-        if self.codes_freq and epoch % self.codes_freq == 0:
-            self._write_codes(epoch)
+        pictures = self.pictures_freq and epoch % self.pictures_freq == 0
+        projected = self.codes_freq and epoch % self.codes_freq == 0
+        if not pictures and not projected:
+            return
+        rows = self._rows()
+        codes = self.model.get_layer("encoder").predict_on_batch(rows)
+        if pictures:
+            self._write_pictures(epoch, rows, codes)
+        if projected:
+            some = slice(self.max_codes)
+            self._write_codes(epoch, rows[some], codes[some])
 
-    def _rows(self, n):
+    def _rows(self):
         if "rows" not in self.params:
             raise ValueError(
                 "TensorBoard: pictures and codes need the rows of an skae estimator; with"
                 " Keras' own fit set pictures_freq=0 and codes_freq=0."
             )
-        return self.params["rows"](n)
+        return self.params["rows"](max(self.n_samples, self.max_codes))
 
     def _view(self, rows):
         estimator = self.params["estimator"]
@@ -132,9 +139,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
             return self._val_writer, Path(self._val_dir)
         return self._train_writer, Path(self._train_dir)
 
-    def _write_pictures(self, epoch):
-        rows = self._rows(max(self.n_samples, self.max_codes))
-        codes = self.model.get_layer("encoder").predict_on_batch(rows)
+    def _write_pictures(self, epoch, rows, codes):
         some = slice(self.n_samples)
         back = self.model.get_layer("decoder").predict_on_batch(codes[some])
         view = self._view(rows)
@@ -149,12 +154,10 @@ class TensorBoard(keras.callbacks.TensorBoard):
             for name, figure in figures.items():
                 self.summary.image(name, figure[None], step=epoch)
 
-    def _write_codes(self, epoch):
+    def _write_codes(self, epoch, rows, codes):
         """The codes as the embedding projector reads them, and the rows as its sprites."""
         from tensorboard.plugins import projector
 
-        rows = self._rows(self.max_codes)
-        codes = self.model.get_layer("encoder").predict_on_batch(rows)
         _, folder = self._writer_and_folder()
         folder.mkdir(exist_ok=True)
         name = f"codes-{epoch}.tsv"
@@ -202,7 +205,6 @@ def _write_sprites(path, images):
     low, high = np.nanmin(images), np.nanmax(images)
     pixels = np.zeros((side * side, *images.shape[1:]), np.uint8)
     pixels[: len(images)] = 255 * ((images - low) / (high - low or 1))
-    pixels = pixels.reshape(side, side, *images.shape[1:]).swapaxes(1, 2)
-    height, width = images.shape[1:3]
-    pixels = pixels.reshape(side * height, side * width, -1)
+    pixels = mosaic(pixels.reshape(side, side, *images.shape[1:]), gap=0)
+    pixels = pixels.reshape(*pixels.shape[:2], -1).astype(np.uint8)
     tf.io.write_file(str(path), tf.io.encode_png(pixels))

@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = [
     f"{module}.{name}"
     for module in ("skae", "skae.networks", "skae.plotting", "skae.callbacks")
-    if find_spec(module)
     for name in import_module(module).__all__
     if not name.startswith("_")
 ]

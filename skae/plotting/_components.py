@@ -22,6 +22,7 @@ from skae.plotting._drawing import (
     label_columns,
     label_rows,
     last_step,
+    legend_above,
     put_axes,
 )
 
@@ -145,16 +146,13 @@ class ComponentsDisplay:
         if not series and self.feature_names is not None:
             cells.name_bars(self.feature_names)
         label_columns(self.ax_, names)
-        self.ax_.legend(
+        legend_above(
+            self.ax_,
             handles,
             steps,
             title="standard deviations",
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1),
-            ncols=n_steps,
             columnspacing=1.0,
             handlelength=1.0,
-            frameon=False,
         )
         return self
 

@@ -177,7 +177,7 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, ...]:
     return shape
 
 
-def _mosaic(grid: np.ndarray, gap: int) -> np.ndarray:
+def mosaic(grid: np.ndarray, gap: int) -> np.ndarray:
     """Images of shape (rows, columns, height, width, ...) as one, NaN in the gaps."""
     pad = [(0, 0), (0, 0), (0, gap), (0, gap), *[(0, 0)] * (grid.ndim - 4)]
     grid = np.pad(np.asarray(grid, np.float64), pad, constant_values=np.nan)
@@ -195,7 +195,7 @@ def draw_images(
     **kwargs: Any,
 ) -> None:
     """Draw a grid of images of shape (rows, columns, height, width, ...) as `image_`."""
-    pixels = _mosaic(grid, gap)
+    pixels = mosaic(grid, gap)
     if figsize is None:
         width = min(11.0, 0.9 * grid.shape[1])
         height = min(11.0, width * pixels.shape[0] / pixels.shape[1])
@@ -401,6 +401,21 @@ def label_columns(ax: Axes, names: Sequence[str], title: str = "") -> None:
         ha="right",
         va="top",
         fontsize="small",
+    )
+
+
+def legend_above(
+    ax: Axes, handles: Sequence, names: Sequence[str], **kwargs: Any
+) -> None:
+    """A legend in one line above the axes."""
+    ax.legend(
+        handles,
+        names,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        ncols=len(names),
+        frameon=False,
+        **kwargs,
     )
 
 

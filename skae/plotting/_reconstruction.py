@@ -16,6 +16,7 @@ from skae.plotting._drawing import (
     feature_names,
     label_columns,
     label_rows,
+    legend_above,
 )
 
 if TYPE_CHECKING:
@@ -163,14 +164,7 @@ class ReconstructionDisplay:
             handles.append(drawn[0])
         if self.kind == "table" and self.feature_names is not None:
             cells.name_bars(self.feature_names)
-        self.ax_.legend(
-            handles,
-            list(rows),
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1),
-            ncols=len(rows),
-            frameon=False,
-        )
+        legend_above(self.ax_, handles, list(rows))
 
     @classmethod
     def from_estimator(
@@ -232,9 +226,7 @@ decomposition.PCA` too. Images and series are drawn as they are in X; rows of a 
         codes = step.transform(rows if X_noisy is None else X_noisy)
         back = step.inverse_transform(codes)
         names = feature_names(estimator, step, rows)
-        display = cls._of(
-            rows, back, X_noisy, n_samples, kind, image_shape, names, estimator
-        )
+        display = cls._of(rows, back, X_noisy, kind, image_shape, names, estimator)
         return display.plot(ax, **kwargs)
 
     @classmethod
@@ -286,26 +278,18 @@ decomposition.PCA` too. Images and series are drawn as they are in X; rows of a 
         display : ReconstructionDisplay
         """
         names = feature_names(None, None, X)
-        display = cls._of(
-            X, X_reconstructed, X_noisy, n_samples, kind, image_shape, names
+        X, X_reconstructed, X_noisy = (
+            None if rows is None else rows[:n_samples]
+            for rows in (X, X_reconstructed, X_noisy)
         )
+        display = cls._of(X, X_reconstructed, X_noisy, kind, image_shape, names)
         return display.plot(ax, **kwargs)
 
     @classmethod
-    def _of(
-        cls,
-        X,
-        X_reconstructed,
-        X_noisy,
-        n_samples,
-        kind,
-        image_shape,
-        names,
-        estimator=None,
-    ):
+    def _of(cls, X, X_reconstructed, X_noisy, kind, image_shape, names, estimator=None):
         view = View.of(np.asarray(X), kind, image_shape, estimator)
         X, X_reconstructed, X_noisy = (
-            None if rows is None else view.fold(rows[:n_samples])
+            None if rows is None else view.fold(rows)
             for rows in (X, X_reconstructed, X_noisy)
         )
         return cls(
