@@ -203,13 +203,13 @@ class BaseAutoencoder(
             X.dtype,
             paired=target is not None,
         ) as program:
-            models, positions = program.models, program.models.positions
+            models, paths = program.models, program.models.paths
             if going_on:
-                weights = list(self._weights)
+                weights = self._weights
             else:
                 named = self._starting_weights(X, target, moments, architecture)
                 weights = models.with_named(models.fresh(seed), named)
-            mean, scale = weights[positions["mean"]], weights[positions["scale"]]
+            mean, scale = weights[paths["mean"]], weights[paths["scale"]]
             hyperparameters = self._hyperparameters(X, moments, mean, float(scale))
             begin = weights = models.with_named(weights, hyperparameters)
             if validation and architecture.linear and self.max_iter and not going_on:
@@ -217,7 +217,7 @@ class BaseAutoencoder(
                     X, target, rows, architecture, models, weights
                 )
 
-            def report(losses, scale=float(begin[positions["scale"]])):
+            def report(losses, scale=float(begin[paths["scale"]])):
                 return objective.report(losses, scale, architecture.n_features)
 
             monitor = Monitor(
@@ -229,7 +229,7 @@ class BaseAutoencoder(
                 fitted=lambda weights: {
                     "_architecture": architecture,
                     "_built": {},
-                    **self._fitted(X, moments, architecture, positions, weights),
+                    **self._fitted(X, moments, architecture, paths, weights),
                 },
             )
             monitor.attach(program, begin)
@@ -273,9 +273,7 @@ class BaseAutoencoder(
         unchanged = training.weights is weights
         if not going_on or not (incremental or unchanged):
             weights = training.weights
-            fitted |= self._fitted(
-                X, moments, architecture, positions, weights, unchanged
-            )
+            fitted |= self._fitted(X, moments, architecture, paths, weights, unchanged)
         vars(self).update(fitted)
         return self
 
@@ -296,7 +294,7 @@ class BaseAutoencoder(
         from skae._training import is_better
 
         program.load(weights, rate)
-        scale = float(weights[program.models.positions["scale"]])
+        scale = float(weights[program.models.paths["scale"]])
         of_all = report({"val_loss": program.measure(validation)}, scale)
         reached = report({"val_loss": training.validation_losses})
         if is_better(reached["val_loss"], of_all["val_loss"]):
@@ -380,18 +378,18 @@ class BaseAutoencoder(
         """What the code inside the model is multiplied by to be in the units of X."""
         return scale
 
-    def _fitted(self, X, moments, architecture, positions, weights, untrained=False):
+    def _fitted(self, X, moments, architecture, paths, weights, untrained=False):
         """The attributes that follow from the weights; the code rotated where it may be.
 
         Untrained components are PCA's as they are, where the start keeps them.
         """
-        weights = list(weights)
+        weights = dict(weights)
         mean, total, pca = moments.mean, moments.total_variance, moments.pca
         if untrained and pca is not None and architecture.linear and self._keeps_start:
             variance = np.zeros(architecture.n_components)
             variance[: len(pca.components_)] = pca.explained_variance_
         else:
-            variance = self._orient(X, architecture, positions, weights, total)
+            variance = self._orient(X, architecture, paths, weights, total)
         share = variance / total if total > 0 else np.zeros_like(variance)
         return {
             "_weights": weights,
@@ -403,7 +401,7 @@ class BaseAutoencoder(
 
     _keeps_start = True
 
-    def _orient(self, X, architecture, positions, weights, total):
+    def _orient(self, X, architecture, paths, weights, total):
         """Rotate the code of X to centred, uncorrelated components, in falling order.
 
         Its overall scale is set so that the components' variances add up to the
@@ -418,14 +416,14 @@ class BaseAutoencoder(
         """
         from skae._inference import Fitted, inference
 
-        unit = self._code_unit(float(weights[positions["scale"]]))
+        unit = self._code_unit(float(weights[paths["scale"]]))
         n_components = architecture.n_components
 
         def rotate(axes, factor, center):
-            weights[positions["rotation"]] = axes * (unit * factor)
-            weights[positions["inverse_rotation"]] = axes.T / (unit * factor)
-            weights[positions["offset"]] = center / unit
-            weights[positions["inverse_offset"]] = center / unit
+            weights[paths["rotation"]] = axes * (unit * factor)
+            weights[paths["inverse_rotation"]] = axes.T / (unit * factor)
+            weights[paths["offset"]] = center / unit
+            weights[paths["inverse_offset"]] = center / unit
 
         rotates = architecture.rotates and n_components is not None
         if rotates:

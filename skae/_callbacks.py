@@ -164,9 +164,12 @@ class Monitor:
         replaced = None
         if self.models:
             self.callbacks.on_train_end()
-            now = [np.array(variable.numpy()) for variable in self.models.variables]
-            before = (np.asarray(w, v.dtype) for w, v in zip(self.told, now, strict=True))
-            if not all(map(np.array_equal, now, before)):
+            variables = self.models.variables
+            now = {path: np.array(v.numpy()) for path, v in variables.items()}
+            if not all(
+                np.array_equal(value, np.asarray(self.told[path], value.dtype))
+                for path, value in now.items()
+            ):
                 replaced = now
         if self.context is not None:
             self.context.call_on_fit_task_end(

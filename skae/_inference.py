@@ -49,7 +49,7 @@ class Inference:
 
     def __init__(self, architecture, dtype):
         models = build(architecture, dtype)
-        self.positions = models.positions
+        self.paths = models.paths
         self.functions = {
             name: self._compile(models, function, variables, shapes, dtype)
             for name, (function, variables, shapes) in _functions(models).items()
@@ -76,7 +76,7 @@ class Inference:
             *(tf.TensorSpec(shape, dtype) for shape in shapes),
             *(tf.TensorSpec(v.shape, v.dtype) for v in variables),
         )
-        return concrete, [(models.order[id(v)], v.dtype) for v in variables]
+        return concrete, [(models.path_of[id(v)], v.dtype) for v in variables]
 
 
 def _functions(models):
@@ -96,7 +96,7 @@ def _functions(models):
     }
     more = models.architecture.objective.functions(models)
     return functions | {
-        name: (function, models.variables, shapes)
+        name: (function, [*models.variables.values()], shapes)
         for name, (function, shapes) in more.items()
     }
 
@@ -114,15 +114,15 @@ class Fitted:
 
     def __init__(self, inference, weights):
         self.batch_rows = inference.batch_rows
-        self.named = {name: weights[i] for name, i in inference.positions.items()}
+        self.named = {name: weights[path] for name, path in inference.paths.items()}
         tensors = {
-            i: tf.constant(weights[i], dtype=dtype)
-            for i, dtype in {
-                i for _, chosen in inference.functions.values() for i in chosen
+            path: tf.constant(weights[path], dtype=dtype)
+            for path, dtype in {
+                each for _, chosen in inference.functions.values() for each in chosen
             }
         }
         self.functions = {
-            name: self._bind(concrete, [tensors[i] for i, _ in chosen])
+            name: self._bind(concrete, [tensors[path] for path, _ in chosen])
             for name, (concrete, chosen) in inference.functions.items()
         }
 

@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import tempfile
+from collections import defaultdict
 
 
 def import_keras():
@@ -85,9 +86,14 @@ def building(dtype, seed):
 
     Keras draws the seed of a layer that was given none from Python's global
     generator, which is why that one is set, and put back, here. The dtype policy is
-    put back too.
+    put back too, and so is the count of names: layers without a name are numbered as
+    in a fresh process, whatever was built before.
     """
     keras = import_keras()
+    from keras.src.backend.common import global_state
+
+    names = global_state.get_global_attribute("object_name_uids")
+    global_state.set_global_attribute("object_name_uids", defaultdict(int))
     policy = keras.config.dtype_policy()
     state = random.getstate()
     random.seed(seed)
@@ -97,3 +103,4 @@ def building(dtype, seed):
     finally:
         keras.config.set_dtype_policy(policy)
         random.setstate(state)
+        global_state.set_global_attribute("object_name_uids", names)

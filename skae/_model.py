@@ -1,6 +1,8 @@
 """From an architecture, plain and hashable, to Keras models and their variables."""
 
+import itertools
 import math
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -71,30 +73,43 @@ class Models:
 
     @cached_property
     def variables(self):
-        """Every variable of the models once: what a fitted estimator stores."""
-        found = {}
-        for model in (self.trainer, self.encoder, self.decoder):
-            found.update((id(variable), variable) for variable in model.variables)
-        return list(found.values())
+        """Every variable once, by its path: what a fitted estimator stores.
+
+        The path is Keras' own, behind the side that it is on: "encoder/code/kernel".
+        """
+        sides = (
+            ("encoder/", self.encoder_core),
+            ("decoder/", self.decoder_core),
+            ("", self.trainer),
+            ("", self.encoder),
+            ("", self.decoder),
+        )
+        found, seen = {}, set()
+        for side, model in sides:
+            for variable in model.variables:
+                if id(variable) not in seen:
+                    seen.add(id(variable))
+                    found[_new_name(side + variable.path, found)] = variable
+        return found
 
     @cached_property
-    def order(self):
-        """Where each variable stands in `variables`, by its id."""
-        return {id(variable): i for i, variable in enumerate(self.variables)}
+    def path_of(self):
+        """The path of each variable, by its id."""
+        return {id(variable): path for path, variable in self.variables.items()}
 
     @cached_property
-    def positions(self):
-        """Where in `variables` the variables stand that the estimator sets by name."""
-        return {name: self.order[id(variable)] for name, variable in self.named.items()}
+    def paths(self):
+        """The paths of the variables that the estimator sets by a name of its own."""
+        return {name: self.path_of[id(variable)] for name, variable in self.named.items()}
 
     @cached_property
     def initial(self):
         """The values that the variables had when they were made."""
-        return [np.array(variable.numpy()) for variable in self.variables]
+        return {path: np.array(v.numpy()) for path, v in self.variables.items()}
 
     @cached_property
     def random(self):
-        """Initialisers of the variables that start at random, by position."""
+        """Initialisers of the variables that start at random, by path."""
         found = {}
         for model in (self.trainer, self.encoder, self.decoder):
             for layer in model._flatten_layers():
@@ -102,37 +117,52 @@ class Models:
                     name = variable.name.removesuffix("_kernel")
                     initializer = getattr(layer, f"{name}_initializer", None)
                     if hasattr(initializer, "seed"):  # Keras' random initialisers
-                        found[self.order[id(variable)]] = initializer
+                        found[self.path_of[id(variable)]] = initializer
         return found
 
     def fresh(self, seed):
-        """New starting values of the variables, drawn from `seed`."""
-        values = list(self.initial)
-        rng = np.random.default_rng(seed)
-        for i, variable in enumerate(self.variables):
+        """New starting values of the variables, drawn from `seed` and their paths."""
+        values = dict(self.initial)
+        for path, variable in self.variables.items():
+            rng = np.random.default_rng((seed, zlib.crc32(path.encode())))
             draw = int(rng.integers(2**31 - 1))
-            if i in self.random:
-                initializer = self.random[i]
+            if path in self.random:
+                initializer = self.random[path]
                 config = {**initializer.get_config(), "seed": draw}
                 initializer = type(initializer).from_config(config)
-                values[i] = np.array(
+                values[path] = np.array(
                     initializer(variable.shape, dtype=variable.dtype).numpy()
                 )
             elif variable.name == "seed_generator_state":
-                values[i] = np.array([draw, 0], dtype=values[i].dtype)
+                values[path] = np.array([draw, 0], dtype=values[path].dtype)
         return values
 
     def with_named(self, values, named):
         """A copy of the variables' values, with those replaced that have a name here."""
-        values = list(values)
-        for name in self.positions.keys() & named.keys():
-            i = self.positions[name]
-            values[i] = np.full(values[i].shape, named[name], np.float64)
+        values = dict(values)
+        for name in self.paths.keys() & named.keys():
+            path = self.paths[name]
+            values[path] = np.full(values[path].shape, named[name], np.float64)
         return values
 
     def assign(self, values):
-        for variable, value in zip(self.variables, values, strict=True):
-            variable.assign(value)
+        """Give every variable its value.
+
+        Raises
+        ------
+        KeyError
+            If a value is missing, or has a path that no variable has.
+        """
+        if strangers := values.keys() - self.variables.keys():
+            raise KeyError(f"no variable has the path {min(strangers)!r}")
+        for path, variable in self.variables.items():
+            variable.assign(values[path])
+
+
+def _new_name(path, taken):
+    """The path or, where layers of one name hide in two models, the path and a number."""
+    names = itertools.chain([path], (f"{path}#{n}" for n in itertools.count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def build(architecture, dtype):

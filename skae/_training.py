@@ -150,11 +150,9 @@ class Program:
             len(v.shape) > 1 and id(v) not in linear for v in self.trainable
         ]
         trained = {id(variable) for variable in self.models.trainer.variables}
-        self.trained = sorted(self.models.order[i] for i in trained)
         fixed = {id(v) for v in self.models.named.values() if not v.trainable}
-        self.changed = [
-            i for i in self.trained if id(self.models.variables[i]) not in fixed
-        ]
+        self.trained = [self.models.path_of[i] for i in trained]
+        self.changed = [self.models.path_of[i] for i in trained - fixed]
         self.make_optimizer = optimizer.make
         with building("float32", 0):
             self.optimizer = optimizer.make()
@@ -280,8 +278,8 @@ class Program:
 
     def load(self, weights, learning_rate, optimizer_state=None):
         self.loaded = weights
-        for i in self.trained:
-            self.models.variables[i].assign(weights[i])
+        for path in self.trained:
+            self.models.variables[path].assign(weights[path])
         if self.flat is not None:
             parts = [variable.numpy().ravel() for variable in self.trainable]
             self.flat.assign(np.concatenate(parts))
@@ -290,10 +288,9 @@ class Program:
             variable.assign(value)
         if learning_rate is not None:
             self.optimizer.learning_rate = learning_rate
-        named = self.models.positions
-        dtype = self.buffers[0].dtype
-        self.mean = weights[named["mean"]].astype(dtype)
-        self.scale = weights[named["scale"]].astype(dtype)
+        paths, dtype = self.models.paths, self.buffers[0].dtype
+        self.mean = weights[paths["mean"]].astype(dtype)
+        self.scale = weights[paths["scale"]].astype(dtype)
 
     def set(self, values):
         for name, value in values.items():
@@ -302,10 +299,8 @@ class Program:
 
     def weights(self):
         """The weights as they are now; those that training leaves alone as given."""
-        weights = list(self.loaded)
-        for i in self.changed:
-            weights[i] = np.array(self.models.variables[i].numpy())
-        return weights
+        now = {path: self.models.variables[path].numpy() for path in self.changed}
+        return self.loaded | {path: np.array(value) for path, value in now.items()}
 
     def optimizer_state(self):
         return [np.array(variable.numpy()) for variable in self.optimizer.variables]
@@ -357,7 +352,7 @@ class Training:
     such rows, and where a callback has put other weights in place.
     """
 
-    weights: list
+    weights: dict
     history: dict
     validation_losses: np.ndarray | None = None
 
@@ -393,7 +388,7 @@ def train(
     program : Program
         Loaded with the weights.
 
-    weights : list of ndarray
+    weights : dict of str to ndarray
         The start.
 
     rows, validation : Rows, Rows or None
@@ -419,7 +414,7 @@ def train(
     Returns
     -------
     training : Training
-        Its `weights` are the very list given where the start was best.
+        Its `weights` are the very dict given where the start was best.
     """
     best, history = weights, {}
     scheduled = program.set(schedule(first_epoch))
@@ -449,7 +444,7 @@ def train(
                 break
             if validation is None:
                 latest = program.weights()
-                if not all(np.isfinite(values).all() for values in latest):
+                if not all(np.isfinite(values).all() for values in latest.values()):
                     _warn_diverged(epoch)
                     break
                 best = latest

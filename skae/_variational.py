@@ -513,11 +513,11 @@ class VAETransformer(BaseAutoencoder):
             )
         return self
 
-    def _fitted(self, X, moments, architecture, positions, weights, untrained=False):
+    def _fitted(self, X, moments, architecture, paths, weights, untrained=False):
         """The attributes that follow from the weights; components in falling order."""
         from skae._inference import Fitted, inference
 
-        weights = list(weights)
+        weights = dict(weights)
         mean, total = moments.mean, moments.total_variance
         model = Fitted(inference(architecture, X.dtype), weights)
         moment, loadings, kl, square = 0.0, 0.0, 0.0, 0.0
@@ -541,10 +541,10 @@ class VAETransformer(BaseAutoencoder):
         order = np.argsort(-kl, kind="stable")
         largest = loadings[np.arange(len(kl)), np.abs(loadings).argmax(axis=1)]
         matrix = np.eye(len(kl))[:, order] * np.where(largest < 0, -1.0, 1.0)[order]
-        weights[positions["rotation"]] = matrix
-        weights[positions["inverse_rotation"]] = matrix.T
+        weights[paths["rotation"]] = matrix
+        weights[paths["inverse_rotation"]] = matrix.T
         for name in ("offset", "inverse_offset"):
-            weights[positions[name]] = np.zeros(len(kl))
+            weights[paths[name]] = np.zeros(len(kl))
 
         explained = np.zeros(len(kl))
         np.divide((loadings**2).sum(axis=1), variance, out=explained, where=variance > 0)

@@ -1,9 +1,9 @@
 """Networks: the bodies on each side of the code, with parameters to tune."""
 
-import itertools
 import json
 import math
 import sys
+import weakref
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -632,22 +632,26 @@ def _applied(body, name, x):
 def _called(function, name, x):
     """What the function makes of x, by layers that it makes itself."""
     keras = import_keras()
-    scope = f"skae_{name}_{next(_counter)}"
+    scope = f"{name}_function"
     with keras.name_scope(scope):
         y = function(x)
     if not isinstance(y, keras.KerasTensor):
         raise TypeError(f"{name} must return a KerasTensor. Got {type(y).__name__}.")
-    for variable in keras.Model(x, y).variables:
-        if not variable.path.startswith(scope):
-            raise ValueError(
-                f"{name} must make its layers each time that it is called, so that"
-                f" every fit has its own. It uses {variable.path!r}, made before; pass"
-                " a Keras model as it is to have it copied."
-            )
+    layers = [layer for layer in keras.Model(x, y)._flatten_layers() if layer.variables]
+    for layer in layers:
+        for variable in layer.variables:
+            if layer in _made or not variable.path.startswith(scope):
+                raise ValueError(
+                    f"{name} must make its layers each time that it is called, so that"
+                    f" every fit has its own. It uses {variable.path!r}, made before;"
+                    " pass a Keras model as it is to have it copied."
+                )
+    _made.update(layers)
     return y
 
 
-_counter = itertools.count()
+#: The layers that functions have made: none may be used twice.
+_made = weakref.WeakSet()
 
 
 def _renewed(config, policy):

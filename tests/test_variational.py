@@ -168,7 +168,7 @@ def test_the_importance_weighted_bound_is_near_the_likelihood_behind_a_wrong_enc
     exact = pca.score_samples(X)
     _, std = vae.posterior(X)
     shift = 0.5
-    encoder_bias = vae._keras_models().positions["encoder_bias"]
+    encoder_bias = vae._keras_models().paths["encoder_bias"]
     vae._weights[encoder_bias] = vae._weights[encoder_bias] + shift * std[0, 0]
     vae._built = {}
     vae.n_importance_samples = 5000
