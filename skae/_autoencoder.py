@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skae._base import BaseAutoencoder
-from skae._linear import fit_pca, logistic_start, pca_start
 from skae._losses import LOSSES
+from skae._starts import fit_pca, logistic_start, pca_start
 
 
 @dataclass(frozen=True)
@@ -305,6 +305,6 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "PCA's loss is a squared error, which does not compare with"
                 f" loss={self.loss!r}: leave X out."
             )
-        pca = fit_pca(X, self.n_components_, 0)
+        pca = fit_pca(X, self.n_components_)
         X_pca = pca.inverse_transform(pca.transform(X_noisy))
         return float(np.square(X - X_pca, dtype=np.float64).sum(axis=1).mean())

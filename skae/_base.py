@@ -28,8 +28,8 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skae._keras import import_keras
-from skae._linear import fit_pca
 from skae._model import Architecture, build
+from skae._starts import fit_pca
 from skae._version import DOCUMENTATION
 from skae.networks import DenseNetwork, Network
 
@@ -179,7 +179,7 @@ class BaseAutoencoder(
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         if going_on:
             seed = self._seed
-        moments = Moments(X, None if going_on else self._fit_pca(X, seed))
+        moments = Moments(X, None if going_on else self._fit_pca(X))
         architecture = Architecture(
             network=network,
             objective=objective,
@@ -283,7 +283,7 @@ class BaseAutoencoder(
         if index is None:
             return weights
         X, target = X[index], None if target is None else target[index]
-        moments = Moments(X, fit_pca(X, architecture.n_components, architecture.seed))
+        moments = Moments(X, fit_pca(X, architecture.n_components))
         named = self._starting_weights(X, target, moments, architecture)
         return models.with_named(weights, named)
 
@@ -331,10 +331,10 @@ class BaseAutoencoder(
             )
         return obstacle is None and self.init != "random"
 
-    def _fit_pca(self, X, seed):
+    def _fit_pca(self, X):
         """PCA of X, where the start or the number of components needs it."""
         if self._starts_linear() or isinstance(self.n_components, float):
-            return fit_pca(X, self.n_components, seed)
+            return fit_pca(X, self.n_components)
         return None
 
     def _allows_missing(self):

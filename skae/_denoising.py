@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae._autoencoder import AutoencoderTransformer, Reconstruction
 from skae._base import Moments, _dense, with_callbacks
 from skae._keras import building
-from skae._linear import (
+from skae._starts import (
     COVARIANCE_FEATURES,
     denoiser_start,
     logistic_start,

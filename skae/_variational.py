@@ -14,8 +14,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skae._base import BaseAutoencoder, _dense
-from skae._linear import bernoulli_start, factor_start, fit_pca, ppca_start
 from skae._losses import LIKELIHOODS
+from skae._starts import bernoulli_start, factor_start, fit_pca, ppca_start
 
 #: Nats of divergence from the prior above which a component is active.
 ACTIVE = 0.01
@@ -719,5 +719,5 @@ class VAETransformer(BaseAutoencoder):
         if self.likelihood == "gaussian_diag":
             linear = FactorAnalysis(self.n_components_).fit(X)
         else:
-            linear = fit_pca(X, self.n_components_, 0)
+            linear = fit_pca(X, self.n_components_)
         return -float(linear.score(X))

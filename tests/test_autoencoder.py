@@ -39,7 +39,7 @@ def mean_squared_error(X, X_reconstructed):
 @pytest.mark.parametrize("offset", [0, 1e6])
 def test_without_training_it_is_pca(digits, n_components, factor, offset):
     X = digits * factor + offset
-    pca = PCA(n_components).fit(X)
+    pca = PCA(n_components, svd_solver="full").fit(X)
     skae = AutoencoderTransformer(n_components, max_iter=0, random_state=0).fit(X)
     codes = pca.transform(X)
     tolerance = 1e-7 * np.abs(codes).max()

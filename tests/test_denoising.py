@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skae import AutoencoderTransformer, DenoisingAutoencoder
 from skae._base import Moments
 from skae._denoising import Noise, _moments
-from skae._linear import denoiser_start, fit_pca, shrunken_start
+from skae._starts import denoiser_start, fit_pca, shrunken_start
 from skae.networks import CustomNetwork, DenseNetwork
 
 SMALL = DenseNetwork(hidden_layer_sizes=(8,))
@@ -127,7 +127,7 @@ def test_without_noise_it_starts_at_pca(kind):
 
 def test_pca_shrunken_is_the_wiener_filter_of_gaussian_noise():
     X = correlated()
-    pca = fit_pca(X, 3, 0)
+    pca = fit_pca(X, 3)
     closed = shrunken_start(pca, 3, 0.7 * len(X) / (len(X) - 1))
     found = denoiser_start([(X, X, 0.7)], 3)
     assert_allclose(closed.encoder, found.encoder, atol=1e-10)
@@ -140,7 +140,7 @@ def test_pca_shrunken_is_the_wiener_filter_of_gaussian_noise():
 def test_denoiser_of_some_axes_sees_nothing_else():
     X, n = correlated(), 500
     noise = Noise("masking", 0.4, 1.0, 0.0, 0.0, False)
-    axes = fit_pca(X, 2, 0).components_.T
+    axes = fit_pca(X, 2).components_.T
     moments = list(_moments(X, None, noise, X.mean(axis=0)))
     narrow, wide = denoiser_start(moments, 2, axes), denoiser_start(moments, 2)
     away = np.eye(6) - axes @ axes.T

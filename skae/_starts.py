@@ -1,0 +1,664 @@
+"""The closed-form starts: the best linear model of each kind."""
+
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+from scipy import linalg, sparse
+from scipy.sparse.linalg import eigsh
+from scipy.special import expit, logit
+from sklearn.decomposition import PCA
+from sklearn.decomposition._pca import _infer_dimension
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils.extmath import randomized_svd
+from sklearn.utils.sparsefuncs import min_max_axis
+
+
+@dataclass(frozen=True)
+class LinearStart:
+    """A linear encoder and decoder, in the units of X.
+
+    ``code = (x - mean) @ encoder`` and ``output = code @ decoder + intercept``; the
+    code has mean zero and the variances `explained_variance`.
+    """
+
+    mean: np.ndarray
+    encoder: np.ndarray
+    decoder: np.ndarray
+    intercept: np.ndarray
+    explained_variance: np.ndarray
+
+
+#: Values of X that are in float64 at one time.
+VALUES_AT_ONCE = 2**22
+
+#: Rows or features, whichever are fewer, up to which their Gram matrix is computed, and
+#: up to which LAPACK finds all of its eigenvectors. In between Lanczos' method finds
+#: those asked for, as exactly, where they are fewer than a share of all.
+GRAM_SIDE, EIGH_SIDE, FEW = 4096, 1024, 1 / 8
+
+
+def fit_pca(X, n_components):
+    """scikit-learn's PCA of X, exactly, whatever X's dtype, offset and shape.
+
+    Of rows and features the fewer decide: the eigenvectors of the scatter matrix of the
+    features, or of the Gram matrix of the rows, which is accumulated in float64 over
+    chunks of X. Both have singular values that are right to 1e-7 of the first. With
+    more than `GRAM_SIDE` of both, Lanczos' method works on centred rows in X's own
+    dtype, so that float32 rows are right to float32's precision. Nothing is random.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        NaN counts as the feature's mean. Sparse rows stay sparse.
+
+    n_components : int, float in (0, 1) or "mle"
+        As for PCA; of an int there are at most as many as X has rows and features.
+
+    Returns
+    -------
+    pca : PCA
+        With its fitted attributes in float64. Components without variance are zero.
+    """
+    n_samples, n_features = X.shape
+    if n_components == "mle" and n_samples < n_features:
+        raise ValueError(
+            "n_components='mle' needs at least as many samples as features."
+            f" Got {n_samples} samples of {n_features} features."
+        )
+    side = min(X.shape)
+    n_found = side if isinstance(n_components, float | str) else min(n_components, side)
+    mean, width = _centre(X)
+    scale = float(width.max())
+    weight = (width > 0) / (scale or 1.0)
+    if side > GRAM_SIDE and n_found < FEW * side and scale > 0:
+        variance, axes, total = _lanczos(X, mean, weight, n_found)
+    else:
+        tall = n_features <= n_samples
+        gram = (_scatter if tall else _gram)(X, mean, weight)
+        total = np.trace(gram)
+        variance, vectors = _eigenvectors(gram, n_found, _offset(X, mean, weight))
+        n_found = _n_components(n_components, variance, n_samples, n_found)
+        variance, axes = variance[:n_found], vectors[:, :n_found].T
+        if not tall:
+            axes = _orthonormal(_project(axes, X, mean, weight))
+
+    axes = axes * _signs(axes)
+    left = total - variance.sum()
+    if n_found == side or variance[-1] == 0 or left <= _rounding(side) * total:
+        left = 0.0
+    unit = scale / np.sqrt(max(n_samples - 1, 1))  # squared it may be infinite
+    pca = PCA(int(n_found))
+    pca.n_components_, pca.n_samples_, pca.n_features_in_ = (
+        len(axes),
+        n_samples,
+        len(mean),
+    )
+    pca.mean_, pca.components_ = mean, axes
+    pca.explained_variance_ = np.array([v * unit * unit for v in variance.tolist()])
+    pca.explained_variance_ratio_ = variance / (total or 1.0)
+    pca.singular_values_ = np.sqrt(variance) * scale
+    pca.noise_variance_ = float(left) / max(side - len(axes), 1) * unit * unit
+    return pca
+
+
+def _n_components(n_components, variance, n_samples, n_found):
+    """The number that a share of the variance or Minka's "mle" comes to."""
+    total = variance.sum() or 1.0
+    if n_components == "mle":  # its formula needs a spectrum that is not near zero
+        return int(_infer_dimension(variance / total, n_samples)) or 1
+    if isinstance(n_components, float):
+        share = np.cumsum(variance / total)
+        return min(int(np.searchsorted(share, n_components, side="right")) + 1, n_found)
+    return n_found
+
+
+def _centre(X):
+    """The means of the features, those of constants exact, and half of their ranges."""
+    low, high = _range(X)
+    middle, width = low / 2 + high / 2, high / 2 - low / 2
+    if sparse.issparse(X):
+        total = (X / X.shape[0]).sum(axis=0, dtype=np.float64)
+        return np.where(width > 0, np.asarray(total).ravel(), low), width
+    rest, missing = 0.0, 0.0
+    for batch in _row_batches(X):
+        rest = rest + _centred(X[batch], middle, 1 / len(X)).sum(axis=0)
+        missing = missing + np.isnan(X[batch]).sum(axis=0) / len(X)
+    return middle + rest / np.where(missing < 1, 1 - missing, 1.0), width
+
+
+def _range(X):
+    """The least and the greatest value of each feature, zero where there are none."""
+    if sparse.issparse(X):
+        sides = min_max_axis(X, axis=0)
+    else:
+        sides = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
+    return (np.nan_to_num(np.asarray(side, np.float64)) for side in sides)
+
+
+def _row_batches(X):
+    return gen_batches(X.shape[0], max(1, VALUES_AT_ONCE // X.shape[1]))
+
+
+def _column_batches(X):
+    return gen_batches(X.shape[1], max(1, VALUES_AT_ONCE // X.shape[0]))
+
+
+def _centred(X, mean, weight):
+    """``(X - mean) * weight`` in float64, zero in place of NaN."""
+    X = np.subtract(X, mean, dtype=np.float64)
+    X[np.isnan(X)] = 0
+    X *= weight
+    return X
+
+
+def _offset(X, mean, weight):
+    """The part of the second moments that is subtracted from those of sparse rows."""
+    return X.shape[0] * np.sum((mean * weight) ** 2) if sparse.issparse(X) else 0.0
+
+
+def _scatter(X, mean, weight):
+    """``Z' Z`` of the rows ``Z = (X - mean) * weight``."""
+    if sparse.issparse(X):
+        X, mean = X.multiply(weight).tocsr(), mean * weight
+        return (X.T @ X).toarray() - X.shape[0] * np.outer(mean, mean)
+    total = 0.0
+    for batch in _row_batches(X):
+        rows = _centred(X[batch], mean, weight)
+        total = total + rows.T @ rows
+    return total
+
+
+def _gram(X, mean, weight):
+    """``Z Z'`` of the rows ``Z = (X - mean) * weight``."""
+    if sparse.issparse(X):
+        X, mean = X.multiply(weight).tocsr(), mean * weight
+        along = X @ mean
+        return (X @ X.T).toarray() - along - along[:, None] + mean @ mean
+    total = 0.0
+    for batch in _column_batches(X):
+        columns = _centred(X[:, batch], mean[batch], weight[batch])
+        total = total + columns @ columns.T
+    return total
+
+
+def _project(turn, X, mean, weight):
+    """``turn Z`` of the rows ``Z = (X - mean) * weight``."""
+    if sparse.issparse(X):
+        return ((X.T @ turn.T).T - np.outer(turn.sum(axis=1), mean)) * weight
+    batches = _column_batches(X)
+    return np.hstack(
+        [turn @ _centred(X[:, some], mean[some], weight[some]) for some in batches]
+    )
+
+
+def _rounding(side):
+    """The share of the greatest eigenvalue up to which another one is rounding error."""
+    return 10 * side * np.finfo(float).eps
+
+
+def _eigenvectors(gram, n_wanted, offset=0.0):
+    """The greatest eigenvalues and their vectors, zero where it is rounding error."""
+    side = len(gram)
+    if side <= EIGH_SIDE or n_wanted >= FEW * side or not gram.any():
+        values, vectors = linalg.eigh(gram)
+    else:
+        first = check_random_state(0).uniform(-1, 1, side)
+        values, vectors = eigsh(gram, n_wanted, v0=first)
+    values, vectors = values[: -n_wanted - 1 : -1], vectors[:, : -n_wanted - 1 : -1]
+    real = values > _rounding(side) * max(values[0], offset)
+    return np.where(real, values, 0.0), np.where(real, vectors, 0.0)
+
+
+def _lanczos(X, mean, weight, n_wanted):
+    """The greatest eigenvalues of the scatter, their vectors in rows, and the trace."""
+    if sparse.issparse(X):
+        rows = X.multiply(weight).tocsr()
+    else:
+        rows = np.empty_like(X)
+        for batch in _row_batches(X):
+            rows[batch] = _centred(X[batch], mean, weight)
+    pca = PCA(n_wanted, svd_solver="arpack", random_state=0, copy=False).fit(rows)
+    variance = pca.explained_variance_.astype(np.float64) * (X.shape[0] - 1)
+    total = variance[0] / float(pca.explained_variance_ratio_[0])
+    real = variance > np.finfo(X.dtype).eps ** 2 * max(X.shape) * variance[0]
+    axes = np.where(real[:, None], pca.components_.astype(np.float64), 0.0)
+    return np.where(real, variance, 0.0), axes, total
+
+
+def _orthonormal(axes):
+    """Rows made orthonormal from the first on; those that are zero, which are last, stay."""
+    rank = np.count_nonzero(axes.any(axis=1))
+    axes[:rank] = linalg.qr(axes[:rank].T, mode="economic")[0].T
+    return axes
+
+
+def _signs(axes):
+    """The signs of the greatest entries, of the first of them where some tie."""
+    size = np.abs(axes)
+    greatest = np.argmax(size >= (1 - 1e-9) * size.max(axis=1, keepdims=True), axis=1)
+    return np.sign(axes[np.arange(len(axes)), greatest])[:, None]
+
+
+def _filled(X):
+    """X with means in place of NaN, where series have ended."""
+    return np.where(np.isnan(X), _centre(X)[0], X) if np.isnan(X).any() else X
+
+
+def pca_start(pca, n_components):
+    """PCA as encoder and decoder; components that it can't have are zero."""
+    found = len(pca.components_)
+    components = np.zeros((n_components, pca.components_.shape[1]))
+    components[:found] = pca.components_
+    variance = np.zeros(n_components)
+    variance[:found] = pca.explained_variance_
+    mean = np.asarray(pca.mean_, dtype=np.float64)
+    return LinearStart(mean, components.T, components, mean, variance)
+
+
+#: Rows that the logistic decoder is fitted to at most, and its iterations.
+LOGISTIC_ROWS, LOGISTIC_STEPS = 10_000, 50
+
+
+def spread_rows(n_samples):
+    """Rows spread over all, about `LOGISTIC_ROWS` of them."""
+    return slice(None, None, max(1, n_samples // LOGISTIC_ROWS))
+
+
+def _some_rows(X):
+    rows = X[spread_rows(X.shape[0])]
+    return _filled(np.asarray(_dense(rows), np.float64))
+
+
+def _dense(X):
+    return X.toarray() if sparse.issparse(X) else X
+
+
+def logistic_start(start, X, target=None, ridge=1e-2):
+    """The same encoder, with the logistic regression on its codes for a decoder.
+
+    It is that of X on the codes of X, or of `target` where they are those of noisy rows.
+
+    The intercepts and weights of all features are found together by the
+    quadratic bound of Böhning & Lindsay (1988): the logistic curvature is at most
+    1/4, so that each step ``W += 4 (Z'Z + ridge)^-1 (Z' (X - P) - ridge W)`` lowers the
+    loss, whatever the data.
+    """
+    X = _some_rows(X)
+    codes = (X - start.mean) @ start.encoder
+    X = X if target is None else _some_rows(target)
+    width = np.sqrt(np.mean(codes**2, axis=0))
+    width = np.where(width > _rounding(len(width)) * width.max(), width, np.inf)
+    design = np.column_stack([codes / width, np.ones(len(X))])
+    gram = design.T @ design / 4
+    penalty = ridge * len(X) / 4 * np.eye(len(gram))
+    factor = linalg.cho_factor(gram + penalty)
+    weights = np.zeros((design.shape[1], X.shape[1]))
+    base = logit(np.clip(X.mean(axis=0), 1e-3, 1 - 1e-3))
+    for _ in range(LOGISTIC_STEPS):
+        errors = X - expit(design @ weights + base)
+        weights += linalg.cho_solve(factor, design.T @ errors - penalty @ weights)
+    return replace(
+        start, decoder=weights[:-1] / width[:, None], intercept=weights[-1] + base
+    )
+
+
+@dataclass(frozen=True)
+class ProbabilisticStart(LinearStart):
+    """A linear model with normal codes, in the units of X.
+
+    The prior of a code is standard normal, its posterior has the mean ``(x - mean) @
+    encoder`` and the variances `posterior_variance`, and the noise around the output
+    has the variance `noise_variance`, which the Bernoulli likelihood does without.
+    Of features that are `constant` it only keeps the density finite.
+    """
+
+    posterior_variance: np.ndarray
+    noise_variance: np.ndarray | None
+    constant: np.ndarray | bool = False
+
+
+#: Noise variances below this share of the mean variance of a feature are rounding
+#: errors, and what takes their place.
+NO_NOISE, LEAST_NOISE = 1e-12, 1e-6
+
+
+def _probabilistic_start(mean, axes, variance, discarded, unit, beta, n_components):
+    """The linear model with the highest evidence bound at this weight of the divergence.
+
+    For the weight 1 it is probabilistic PCA (Tipping & Bishop 1999, equations 7 and 8)
+    of rows divided by `unit`. Another weight is a noise variance `beta` times as large
+    in all but the density of the noise (Lucas et al. 2019), and components that do not
+    rise above it are given up.
+
+    Parameters
+    ----------
+    axes : ndarray of shape (n_found, n_features)
+    variance : ndarray of shape (n_found,)
+        Orthonormal principal axes of ``(x - mean) / unit`` and the variances on them.
+
+    discarded : list of float
+        The variances that are left, or their mean repeated.
+
+    unit : float or ndarray of shape (n_features,)
+    """
+    variance = np.maximum(variance, 0)
+    spectrum = np.concatenate([variance, discarded])
+    typical = spectrum.sum() / axes.shape[1]
+    kept = len(variance)
+    while kept:
+        room = len(spectrum) / beta - kept
+        if kept == len(spectrum) and room == 0:  # any noise has the same density
+            threshold = variance[-1] / 2
+            break
+        threshold = spectrum[kept:].sum() / room if room > 0 else np.inf
+        if threshold <= variance[kept - 1]:
+            break
+        kept -= 1
+    else:
+        threshold = spectrum.sum() * beta / len(spectrum)
+    if threshold <= NO_NOISE * typical:
+        threshold = LEAST_NOISE * typical
+    threshold = threshold if threshold > 0 else 1.0
+
+    n_found, n_features = axes.shape
+    signal = np.where(np.arange(n_found) < kept, np.maximum(variance - threshold, 0), 0)
+    total = np.where(signal > 0, variance, 1.0)
+    encoder, decoder = np.zeros((2, n_components, n_features))
+    encoder[:n_found] = axes / unit * (np.sqrt(signal) / total)[:, None]
+    decoder[:n_found] = axes * unit * np.sqrt(signal)[:, None]
+    posterior = np.ones(n_components)
+    posterior[:n_found] = np.where(signal > 0, threshold / total, 1.0)
+    noise = np.square(unit) * threshold / beta
+    return ProbabilisticStart(
+        mean, encoder.T, decoder, mean, np.ones(n_components), posterior, noise
+    )
+
+
+def ppca_start(pca, n_components, n_samples, beta=1.0):
+    """Probabilistic PCA, with scikit-learn's noise variance, for this weight of the KL.
+
+    Where nothing is discarded, half the least variance that PCA kept is the noise's:
+    that leaves the density as it is.
+    """
+    axes = np.asarray(pca.components_, np.float64)
+    variance = np.asarray(pca.explained_variance_, np.float64)
+    n_left = min(n_samples, axes.shape[1]) - len(axes)
+    discarded = np.full(n_left, pca.noise_variance_, np.float64)
+    mean = np.asarray(pca.mean_, np.float64)
+    return _probabilistic_start(mean, axes, variance, discarded, 1.0, beta, n_components)
+
+
+#: Rounds of factor analysis, what they gain in nats when they end, and the least noise
+#: variance, also as a share of the feature's: scikit-learn's.
+FACTOR_ROUNDS, FACTOR_GAIN, LEAST_UNIQUENESS = 1000, 1e-2, 1e-12
+
+
+def factor_start(X, n_components, beta=1.0):
+    """Factor analysis, its factors rotated so that the posterior is diagonal.
+
+    In features divided by the standard deviation of their noise, it is probabilistic
+    PCA with a noise variance of one.
+    """
+    low, high = _range(X)
+    mean, variance, axes, noise = _factors(X, n_components)
+    discarded = np.ones(X.shape[1] - len(axes))
+    start = _probabilistic_start(
+        mean, axes * _signs(axes), variance, discarded, np.sqrt(noise), beta, n_components
+    )
+    return replace(start, constant=low == high)
+
+
+def _factors(X, n_components):
+    """Factor analysis by maximum likelihood (Barber 2012, algorithm 21.1).
+
+    Given the noise, the factors are the principal axes of features divided by its
+    standard deviation; given those, the noise of a feature is the variance that they
+    leave. The rounds are those of scikit-learn's FactorAnalysis, its axes included
+    (Halko et al. 2011, from a fixed seed), unless there are fewer rows than features:
+    then the axes are exact, from the Gram matrix of the rows.
+
+    Returns
+    -------
+    mean : ndarray of shape (n_features,)
+    variance : ndarray of shape (n_found,)
+    axes : ndarray of shape (n_found, n_features)
+        The principal axes of ``(x - mean) / sqrt(noise)`` and the variances on them,
+        one where it is not above that of the noise.
+
+    noise : ndarray of shape (n_features,)
+    """
+    n_samples, n_features = X.shape
+    n_found = min(n_components, *X.shape)
+    mean, _ = _centre(X)
+    rows = _centred(_dense(X), mean, 1 / np.sqrt(n_samples))
+    spread = np.einsum("ij,ij->j", rows, rows)
+    least = LEAST_UNIQUENESS * np.where(spread > 0, spread, 1.0)
+    noise, before, rng = np.ones(n_features), -np.inf, check_random_state(0)
+    for _ in range(FACTOR_ROUNDS):
+        scaled = rows / np.sqrt(noise)
+        if n_samples < n_features:
+            variance, turn = _eigenvectors(scaled @ scaled.T, n_found)
+            axes = _orthonormal(turn.T @ scaled)
+        else:
+            _, strength, axes = randomized_svd(
+                scaled, n_found, n_iter=3, random_state=rng
+            )
+            real = strength > _rounding(n_features) * strength[0]
+            variance, axes = np.where(real, strength**2, 0), axes * real[:, None]
+        found = np.where(variance > 0, variance, 1.0)
+        left = np.sum(spread / noise) - variance.sum()
+        gain = -n_samples / 2 * (np.log(found).sum() + left + np.log(noise).sum())
+        if gain - before < FACTOR_GAIN:
+            break
+        before, used = gain, noise
+        explained = np.maximum(variance - 1, 0) @ axes**2 * noise
+        noise = np.maximum(spread - explained, least)
+    else:
+        noise = used
+    real = variance > 0
+    return mean, np.maximum(variance[real], 1.0), axes[real], noise
+
+
+#: Rounds of posterior and decoder, and steps of the decoder in each.
+BERNOULLI_ROUNDS, BERNOULLI_STEPS = 6, 6
+
+
+def bernoulli_start(pca, X, n_components, beta=1.0):
+    """Logistic PCA with normal codes: each feature is Bernoulli, its logit linear.
+
+    From the codes of probabilistic PCA on, two steps alternate, as in Tipping (1998).
+    The decoder climbs, by the quadratic bound of Böhning & Lindsay (1988), to the
+    logistic regression of X on draws of the codes. The posterior becomes Laplace's,
+    taken at the prior mean with the decoder's mean curvature, which makes it linear in
+    X and its covariance the same for all rows; the code is rotated to make it diagonal.
+    """
+    first = ppca_start(pca, n_components, X.shape[0])
+    active = first.posterior_variance < 1
+    mean, encoder = first.mean, first.encoder[:, active]
+    posterior, n_active = first.posterior_variance[active], np.count_nonzero(active)
+    X = _some_rows(X)
+    noise = np.random.default_rng(LOGISTIC_ROWS).standard_normal((len(X), n_active))
+    decoder = np.zeros((n_active + 1, X.shape[1]))
+    decoder[-1] = logit(np.clip(X.mean(axis=0), 1e-3, 1 - 1e-3))
+    ridge = 1e-3 * len(X) * np.eye(len(decoder))
+    ridge[-1, -1] = 0
+    for _ in range(BERNOULLI_ROUNDS):
+        codes = (X - mean) @ encoder + np.sqrt(posterior) * noise
+        codes = np.column_stack([codes, np.ones(len(X))])
+        factor = linalg.cho_factor(codes.T @ codes / 4 + ridge)
+        for _ in range(BERNOULLI_STEPS):
+            p = expit(codes @ decoder)
+            slope = codes.T @ (X - p) - ridge @ decoder
+            decoder += linalg.cho_solve(factor, slope)
+        curvature = (p * (1 - p)).mean(axis=0)
+        if not n_active:
+            continue
+        strength, axes = _eigenvectors(
+            (decoder[:-1] * curvature) @ decoder[:-1].T, n_active
+        )
+        decoder[:-1] = axes.T @ decoder[:-1]
+        decoder[:-1] *= _signs(decoder[:-1])  # the draws of the codes have signs too
+        posterior = 1 / (1 + strength / beta)
+        encoder = decoder[:-1].T * posterior / beta
+    rest = n_components - n_active
+    return ProbabilisticStart(
+        mean,
+        np.pad(encoder, ((0, 0), (0, rest))),
+        np.pad(decoder[:-1], ((0, rest), (0, 0))),
+        decoder[-1],
+        np.ones(n_components),
+        np.pad(posterior, (0, rest), constant_values=1.0),
+        None,
+    )
+
+
+#: Features up to which the covariance of all of them is computed.
+COVARIANCE_FEATURES = GRAM_SIDE
+
+#: Noise below this share of the variance of a feature's expectation is none.
+NO_CORRUPTION = 1e-9
+
+
+def shrunken_start(pca, n_components, noise_variance):
+    """The best linear denoiser for noise of one variance: PCA, its codes shrunken.
+
+    `denoiser_start` in closed form: noise of the covariance ``noise_variance * I``
+    leaves the axes as they are, and each code is multiplied by the share of the clean
+    variance in its own.
+    """
+    start = pca_start(pca, n_components)
+    noisy = start.explained_variance + noise_variance
+    share = start.explained_variance / np.where(noisy > 0, noisy, 1.0)
+    share = share if noise_variance > 0 else np.ones_like(share)
+    return replace(
+        start,
+        encoder=start.encoder * share,
+        explained_variance=start.explained_variance * share,
+    )
+
+
+def denoiser_start(moments, n_components, axes=None):
+    """The best linear denoiser of rank `n_components`: the reduced-rank Wiener filter.
+
+    Of the maps of rank k from noisy rows y to clean rows x, ``U U' G S^-1`` has the
+    least expected squared error, where ``S = cov(y)``, ``G = cov(x, y)`` and U are the
+    first k eigenvectors of ``G S^-1 G'`` (Izenman 1975, theorem 1; Brillinger 1981,
+    theorem 10.2.1). Directions without noisy variance are left out of ``S^-1``.
+
+    Parameters
+    ----------
+    moments : iterable of (clean, noisy, variance)
+        By chunks of rows: what they were, the expectation over the noise of what they
+        become, and its variance, which is independent between features.
+
+    axes : ndarray of shape (n_features, n_axes) or None, default=None
+        Where to look at noisy rows alone; None is everywhere. Fewer rows than features,
+        up to `GRAM_SIDE`, are looked at everywhere.
+
+    Returns
+    -------
+    start : LinearStart
+        Of noisy rows the codes are uncorrelated, and have the variances
+        `explained_variance`.
+    """
+    few, n_samples, moments = [], 0, iter(moments)
+    for chunk in moments:
+        few.append(chunk)
+        n_samples += len(chunk[0])
+        if n_samples >= min(chunk[0].shape[1], GRAM_SIDE + 1):
+            means, *filters = _filters(chain(few, moments), n_components, axes)
+            break
+    else:
+        means, *filters = _filters_of_few_rows(few, n_components)
+    return _denoiser(means, *filters, n_components)
+
+
+def _denoiser(means, encoder, axes_out, variance, n_components):
+    """The start of this encoder of ``G S^-1``'s axes, in rows, some of them zero."""
+    signs = _signs(axes_out)
+    missing = ((0, n_components - len(variance)), (0, 0))
+    return LinearStart(
+        mean=means[1],
+        encoder=np.pad(signs * encoder, missing).T,
+        decoder=np.pad(signs * axes_out, missing),
+        intercept=means[0],
+        explained_variance=np.pad(variance, missing[0]),
+    )
+
+
+def _filters(moments, n_components, axes):
+    """`denoiser_start` by the covariance of all features or axes."""
+    n_samples, origin = 0, None
+    for clean, noisy, variance in moments:
+        if origin is None:  # near both means, for the sake of precision
+            origin = _means(clean), _means(noisy)
+            x_sum, y_sum, spread, cross, square = (0.0,) * 5
+        x, y = clean - origin[0], noisy - origin[1]
+        seen = y if axes is None else y @ axes
+        n_samples += len(x)
+        x_sum, y_sum = x_sum + x.sum(axis=0), y_sum + y.sum(axis=0)
+        spread = spread + np.broadcast_to(variance, x.shape).sum(axis=0)
+        cross, square = cross + x.T @ seen, square + seen.T @ seen
+    x_mean, y_mean, spread = x_sum / n_samples, y_sum / n_samples, spread / n_samples
+    seen = y_mean if axes is None else y_mean @ axes
+    noise = np.diag(spread) if axes is None else axes.T @ (spread[:, None] * axes)
+    cross = cross / n_samples - np.outer(x_mean, seen)
+    total = square / n_samples - np.outer(seen, seen) + noise
+    variance, basis = _eigenvectors(total, len(total))
+    whiten = basis / np.sqrt(np.where(variance > 0, variance, np.inf))
+    loadings = cross @ whiten
+    variance, turn = _eigenvectors(
+        loadings.T @ loadings, min(n_components, *loadings.shape)
+    )
+    axes_out = _orthonormal((loadings @ turn).T)
+    encoder = axes_out @ loadings @ whiten.T
+    encoder = encoder if axes is None else encoder @ axes.T
+    return (origin[0] + x_mean, origin[1] + y_mean), encoder, axes_out, variance
+
+
+def _filters_of_few_rows(moments, n_components):
+    """`denoiser_start` where rows are fewer than features, by matrices of their size.
+
+    With the centred rows X, their expectations Y, both divided by the root of their
+    number, and the noise variances D, it is ``S = Y' Y + D`` and ``G = X' Y``. By
+    Woodbury's identity ``Y S^-1 = E Y D^-1`` and ``Y S^-1 Y' = I - E``, where ``E = (I +
+    Y D^-1 Y')^-1``. Features without noise are a limit: E becomes zero on the span of
+    their columns, and what ``Y S^-1`` is for them follows from ``Y S^-1 Y' = I - E``.
+    """
+    clean, y = (np.concatenate(rows) for rows in list(zip(*moments, strict=True))[:2])
+    n_samples = len(y)
+    spread = sum(
+        np.broadcast_to(variance, rows.shape).sum(axis=0) / n_samples
+        for rows, _, variance in moments
+    )
+    means = _means(clean), _means(y)
+    x, y = (
+        (rows - mean) / np.sqrt(n_samples)
+        for rows, mean in zip((clean, y), means, strict=True)
+    )
+    exact = spread <= NO_CORRUPTION * np.einsum("ij,ij->j", y, y)
+    sure, whitened = y[:, exact], y[:, ~exact] / spread[~exact]
+    inner = whitened @ y[:, ~exact].T
+
+    strength, basis = linalg.eigh(sure @ sure.T)
+    known = strength > _rounding(n_samples) * strength[-1]
+    rest, basis, strength = basis[:, ~known], basis[:, known], strength[known]
+    signal, turn = linalg.eigh(rest.T @ inner @ rest)
+    signal, rest = np.maximum(signal, 0), rest @ turn
+    unsure = (rest / (1 + signal)) @ rest.T
+    inverse = np.empty_like(y)  # Y S^-1
+    inverse[:, ~exact] = unsure @ whitened
+    left = basis - unsure @ (basis + inner @ basis)
+    inverse[:, exact] = left / strength @ (basis.T @ sure)
+
+    factor = np.hstack([basis, rest * np.sqrt(signal / (1 + signal))])  # of I - E
+    seen = factor.T @ x
+    variance, turn = _eigenvectors(seen @ seen.T, min(n_components, n_samples))
+    axes_out = _orthonormal(turn.T @ seen)
+    return means, axes_out @ x.T @ inverse, axes_out, variance
+
+
+def _means(rows):
+    """The means of the features, those of constants exact."""
+    return rows[0] + (rows - rows[0]).mean(axis=0)
