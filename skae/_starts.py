@@ -1,5 +1,7 @@
 """The closed-form starts: the best linear model of each kind."""
 
+import math
+import sys
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -69,9 +71,9 @@ def fit_pca(X, n_components):
     side = min(X.shape)
     n_found = side if isinstance(n_components, float | str) else min(n_components, side)
     mean, width = _centre(X)
-    scale = float(width.max())
-    weight = (width > 0) / (scale or 1.0)
-    if side > GRAM_SIDE and n_found < FEW * side and scale > 0:
+    scale = max(float(width.max()), sys.float_info.min)
+    weight = (width > 0) / scale
+    if side > GRAM_SIDE and n_found < FEW * side and weight.any():
         variance, axes, total = _lanczos(X, mean, weight, n_found)
     else:
         tall = n_features <= n_samples
@@ -82,23 +84,25 @@ def fit_pca(X, n_components):
         variance, axes = variance[:n_found], vectors[:, :n_found].T
         if not tall:
             axes = _orthonormal(_project(axes, X, mean, weight))
+    return _as_pca(mean, axes * _signs(axes), variance, total, scale, X.shape)
 
-    axes = axes * _signs(axes)
+
+def _as_pca(mean, axes, variance, total, scale, shape):
+    """PCA with these axes, and these sums of squares of centred rows over `scale`."""
+    (n_samples, n_features), side = shape, min(shape)
     left = total - variance.sum()
-    if n_found == side or variance[-1] == 0 or left <= _rounding(side) * total:
+    if len(axes) == side or variance[-1] == 0 or left <= _rounding(side) * total:
         left = 0.0
-    unit = scale / np.sqrt(max(n_samples - 1, 1))  # squared it may be infinite
-    pca = PCA(int(n_found))
-    pca.n_components_, pca.n_samples_, pca.n_features_in_ = (
-        len(axes),
-        n_samples,
-        len(mean),
-    )
+    unit = scale / math.sqrt(max(n_samples - 1, 1))
+    pca = PCA(len(axes))
     pca.mean_, pca.components_ = mean, axes
+    # of Python's numbers, which become infinite in silence
     pca.explained_variance_ = np.array([v * unit * unit for v in variance.tolist()])
+    pca.singular_values_ = np.array([math.sqrt(v) * scale for v in variance.tolist()])
     pca.explained_variance_ratio_ = variance / (total or 1.0)
-    pca.singular_values_ = np.sqrt(variance) * scale
     pca.noise_variance_ = float(left) / max(side - len(axes), 1) * unit * unit
+    pca.n_components_, pca.n_samples_ = len(axes), n_samples
+    pca.n_features_in_ = n_features
     return pca
 
 
