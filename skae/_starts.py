@@ -39,6 +39,9 @@ VALUES_AT_ONCE = 2**22
 #: those asked for, as exactly, where they are fewer than a share of all.
 GRAM_SIDE, EIGH_SIDE, FEW = 4096, 1024, 1 / 8
 
+#: Shares of the greatest up to which eigenvalues or entries of an axis tie.
+SAME = 1e-9
+
 
 def fit_pca(X, n_components):
     """scikit-learn's PCA of X, exactly, whatever X's dtype, offset and shape.
@@ -202,13 +205,18 @@ def _rounding(side):
 
 
 def _eigenvectors(gram, n_wanted, offset=0.0):
-    """The greatest eigenvalues and their vectors, zero where it is rounding error."""
-    side = len(gram)
-    if side <= EIGH_SIDE or n_wanted >= FEW * side or not gram.any():
-        values, vectors = linalg.eigh(gram)
-    else:
+    """The greatest eigenvalues and their vectors, zero where it is rounding error.
+
+    Of eigenvalues that tie Lanczos' method would draw the vectors: they are LAPACK's.
+    """
+    side, few = len(gram), None
+    if side > EIGH_SIDE and n_wanted < FEW * side and gram.any():
         first = check_random_state(0).uniform(-1, 1, side)
-        values, vectors = eigsh(gram, n_wanted, v0=first)
+        few = eigsh(gram, n_wanted + 1, v0=first)
+        steps, least = np.diff(few[0]), _rounding(side) * max(few[0][-1], offset)
+        if np.any((steps <= SAME * few[0][-1]) & (few[0][1:] > least)):
+            few = None
+    values, vectors = linalg.eigh(gram) if few is None else few
     values, vectors = values[: -n_wanted - 1 : -1], vectors[:, : -n_wanted - 1 : -1]
     real = values > _rounding(side) * max(values[0], offset)
     return np.where(real, values, 0.0), np.where(real, vectors, 0.0)
@@ -225,7 +233,8 @@ def _lanczos(X, mean, weight, n_wanted):
     pca = PCA(n_wanted, svd_solver="arpack", random_state=0, copy=False).fit(rows)
     variance = pca.explained_variance_.astype(np.float64) * (X.shape[0] - 1)
     total = variance[0] / float(pca.explained_variance_ratio_[0])
-    real = variance > np.finfo(X.dtype).eps ** 2 * max(X.shape) * variance[0]
+    size = max(variance[0], _offset(X, mean, weight))
+    real = variance > np.finfo(X.dtype).eps ** 2 * max(X.shape) * size
     axes = np.where(real[:, None], pca.components_.astype(np.float64), 0.0)
     return np.where(real, variance, 0.0), axes, total
 
@@ -240,7 +249,7 @@ def _orthonormal(axes):
 def _signs(axes):
     """The signs of the greatest entries, of the first of them where some tie."""
     size = np.abs(axes)
-    greatest = np.argmax(size >= (1 - 1e-9) * size.max(axis=1, keepdims=True), axis=1)
+    greatest = np.argmax(size >= (1 - SAME) * size.max(axis=1, keepdims=True), axis=1)
     return np.sign(axes[np.arange(len(axes)), greatest])[:, None]
 
 

@@ -255,14 +255,22 @@ def test_lanczos_finds_the_same(shape, dtype, sparsely, limits, monkeypatch):
 
 @pytest.mark.parametrize("limits", [{"EIGH_SIDE": 20}, {"GRAM_SIDE": 20}], ids=str)
 @pytest.mark.parametrize("spans", [0, 2])
-def test_lanczos_leaves_at_rest_what_is_not_there(limits, spans, monkeypatch):
+@pytest.mark.parametrize("sparsely", [False, True])
+def test_lanczos_leaves_at_rest_what_is_not_there(limits, spans, sparsely, monkeypatch):
     for name, value in limits.items():
         monkeypatch.setattr(_starts, name, value)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, spans)) @ rng.normal(size=(spans, 60))
-    pca = fit_pca(X, 5)
+    pca = fit_pca(sparse.csr_array(X + 1) if sparsely else X, 5)
     assert np.count_nonzero(pca.explained_variance_) == spans
     assert_array_equal(pca.components_.any(axis=1), np.arange(5) < spans)
+
+
+def test_axes_that_tie_are_the_same_in_each_fit(monkeypatch):
+    monkeypatch.setattr(_starts, "EIGH_SIDE", 20)
+    X = sparse.csr_array(np.eye(60))
+    first, second = fit_pca(X, 3), fit_pca(X, 3)
+    assert_array_equal(first.components_, second.components_)
 
 
 # -- factor analysis
