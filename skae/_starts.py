@@ -468,7 +468,7 @@ def _factors(X, n_components):
         explained = np.maximum(variance - 1, 0) @ axes**2 * noise
         noise = np.maximum(spread - explained, least)
     else:
-        noise = used
+        noise = used  # that of the axes
     real = variance > 0
     return mean, np.maximum(variance[real], 1.0), axes[real], noise
 
@@ -580,11 +580,11 @@ def denoiser_start(moments, n_components, axes=None):
         few.append(chunk)
         n_samples += len(chunk[0])
         if n_samples >= min(chunk[0].shape[1], GRAM_SIDE + 1):
-            means, *filters = _filters(chain(few, moments), n_components, axes)
+            found = _filters(chain(few, moments), n_components, axes)
             break
     else:
-        means, *filters = _filters_of_few_rows(few, n_components)
-    return _denoiser(means, *filters, n_components)
+        found = _filters_of_few_rows(few, n_components)
+    return _denoiser(*found, n_components)
 
 
 def _denoiser(means, encoder, axes_out, variance, n_components):
@@ -618,6 +618,9 @@ def _filters(moments, n_components, axes):
     noise = np.diag(spread) if axes is None else axes.T @ (spread[:, None] * axes)
     cross = cross / n_samples - np.outer(x_mean, seen)
     total = square / n_samples - np.outer(seen, seen) + noise
+    size = origin[1] if axes is None else np.abs(origin[1]) @ np.abs(axes)
+    unseen = _is_rounding(np.diag(total), size)
+    total[unseen], total[:, unseen] = 0, 0
     variance, basis = _eigenvectors(total, len(total))
     whiten = basis / np.sqrt(np.where(variance > 0, variance, np.inf))
     loadings = cross @ whiten
@@ -650,7 +653,9 @@ def _filters_of_few_rows(moments, n_components):
         (rows - mean) / np.sqrt(n_samples)
         for rows, mean in zip((clean, y), means, strict=True)
     )
-    exact = spread <= NO_CORRUPTION * np.einsum("ij,ij->j", y, y)
+    power = np.einsum("ij,ij->j", y, y)
+    y[:, _is_rounding(power, means[1])] = 0
+    exact = spread <= NO_CORRUPTION * power
     sure, whitened = y[:, exact], y[:, ~exact] / spread[~exact]
     inner = whitened @ y[:, ~exact].T
 
@@ -670,6 +675,11 @@ def _filters_of_few_rows(moments, n_components):
     variance, turn = _eigenvectors(seen @ seen.T, min(n_components, n_samples))
     axes_out = _orthonormal(turn.T @ seen)
     return means, axes_out @ x.T @ inverse, axes_out, variance
+
+
+def _is_rounding(variance, mean):
+    """Whether the values of a feature differ by no more than rounding errors."""
+    return variance <= (10 * np.finfo(float).eps * mean) ** 2
 
 
 def _means(rows):

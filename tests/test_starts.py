@@ -353,6 +353,13 @@ def test_few_rows_are_looked_at_everywhere():
     assert_array_equal(start.encoder, narrow.encoder)
 
 
+@pytest.mark.parametrize("n_features", [4, 40])
+def test_expectations_that_are_one_but_for_rounding_say_nothing(n_features):
+    X = np.random.default_rng(0).normal(size=(8, n_features))
+    start = denoiser_start([(X, 1 + 2e-16 * np.sign(X), 0.0)], 2)
+    assert np.abs(start.encoder @ start.decoder).max() == 0
+
+
 @pytest.mark.parametrize("level", [1e-12, 1e-9, 1e-6])
 def test_little_noise_is_next_to_none(level):
     X = DIGITS[:20]
