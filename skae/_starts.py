@@ -9,6 +9,7 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.linalg import eigsh
 from scipy.special import expit, logit
+from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.decomposition._pca import _infer_dimension
 from sklearn.utils import check_random_state, gen_batches
@@ -113,7 +114,8 @@ def _n_components(n_components, variance, n_samples, n_found):
     """The number that a share of the variance or Minka's "mle" comes to."""
     total = variance.sum() or 1.0
     if n_components == "mle":  # its formula needs a spectrum that is not near zero
-        return int(_infer_dimension(variance / total, n_samples)) or 1
+        with config_context(array_api_dispatch=False):
+            return int(_infer_dimension(variance / total, n_samples)) or 1
     if isinstance(n_components, float):
         share = np.cumsum(variance / total)
         return min(int(np.searchsorted(share, n_components, side="right")) + 1, n_found)
@@ -222,6 +224,7 @@ def _eigenvectors(gram, n_wanted, offset=0.0):
     return np.where(real, values, 0.0), np.where(real, vectors, 0.0)
 
 
+@config_context(array_api_dispatch=False)  # X is NumPy's or SciPy's
 def _lanczos(X, mean, weight, n_wanted):
     """The greatest eigenvalues of the scatter, their vectors in rows, and the trace."""
     if sparse.issparse(X):
@@ -422,6 +425,7 @@ def factor_start(X, n_components, beta=1.0):
     return replace(start, constant=low == high)
 
 
+@config_context(array_api_dispatch=False)
 def _factors(X, n_components):
     """Factor analysis by maximum likelihood (Barber 2012, algorithm 21.1).
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA, FactorAnalysis
 
@@ -366,6 +367,14 @@ def test_little_noise_is_next_to_none(level):
     without, little = denoiser_start(masked(X, 0), 4), denoiser_start(masked(X, level), 4)
     at = [(X - start.mean) @ start.encoder @ start.decoder for start in (without, little)]
     assert_allclose(at[0], at[1], atol=1e-3)
+
+
+def test_scikit_learns_array_api_does_not_matter(monkeypatch):
+    monkeypatch.setattr(_starts, "GRAM_SIDE", 20)
+    with config_context(array_api_dispatch=True):
+        fit_pca(DIGITS[:100, 5:], 2)
+        fit_pca(WINE, "mle")
+        factor_start(WINE, 2)
 
 
 def test_nothing_is_warned_of():
