@@ -27,6 +27,7 @@ from sklearn.utils._testing import ignore_warnings
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
+from skae.noise import GaussianNoise
 
 
 def seconds(function, *arguments, **keywords):
@@ -456,9 +457,7 @@ def denoising(repeats):
     skae = DenoisingAutoencoder(
         None,
         network=ConvNetwork(input_shape=(28, 28, 1), filters=(32, 32)),
-        noise_level=0.5,
-        noise_scale="absolute",
-        noise_clip=(0, 1),
+        noise=GaussianNoise(0.5, relative=False, clip=(0, 1)),
         **CLASSICAL | {"code_activation": "linear"},
     )
     X = X.reshape(-1, 28, 28, 1)

@@ -29,6 +29,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae.networks import ConvNetwork, DenseNetwork
+from skae.noise import GaussianNoise
 from skae.plotting import (
     CodeDisplay,
     LatentManifoldDisplay,
@@ -229,9 +230,7 @@ def denoising(benchmark):
             None,
             network=ConvNetwork(input_shape=(28, 28, 1), filters=(32, 32)),
             code_activation="relu",
-            noise_level=0.5,
-            noise_scale="absolute",
-            noise_clip=(0, 1),
+            noise=GaussianNoise(0.5, relative=False, clip=(0, 1)),
             loss="binary_crossentropy",
             **benchmark.training(100, 128, 2e-3),
         ),

@@ -37,7 +37,16 @@ numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 
 
-def write_api(public=("skae", "skae.networks", "skae.plotting", "skae.callbacks")):
+def write_api(
+    public=(
+        "skae",
+        "skae.networks",
+        "skae.noise",
+        "skae.likelihoods",
+        "skae.plotting",
+        "skae.callbacks",
+    ),
+):
     """Write api.rst from the modules' `__all__`, if it is not there as it should be."""
     names = {}
     for module in public:

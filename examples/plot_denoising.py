@@ -11,8 +11,8 @@ goes on from there.
 # %%
 # Noisy digits
 # ------------
-# The noise has half the range of the pixels for its standard deviation: the number of
-# `noise_level`, taken as it is with ``noise_scale="absolute"``.
+# The noise has half the range of the pixels for its standard deviation: the `level` of
+# the noise, taken as it is with ``relative=False``.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,6 +22,7 @@ from sklearn.model_selection import train_test_split
 
 from skae import DenoisingAutoencoder
 from skae.networks import DenseNetwork
+from skae.noise import GaussianNoise
 from skae.plotting import ReconstructionDisplay
 
 X, _ = load_digits(return_X_y=True)
@@ -39,9 +40,7 @@ def denoiser(**params):
     return DenoisingAutoencoder(
         16,
         network=DenseNetwork(hidden_layer_sizes=(256, 128)),
-        noise_level=0.5,
-        noise_scale="absolute",
-        noise_clip=(0, 1),
+        noise=GaussianNoise(0.5, relative=False, clip=(0, 1)),
         random_state=0,
         **params,
     )

@@ -1,67 +1,13 @@
 """AutoencoderTransformer: the classical autoencoder, which starts as PCA."""
 
-from dataclasses import dataclass
 from numbers import Real
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skae._base import BaseAutoencoder
-from skae._losses import LOSSES
-from skae._starts import fit_pca, logistic_start, pca_start
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """The objective of an autoencoder: the loss of the output against the input."""
-
-    loss: object
-
-    rotates = True
-
-    @property
-    def output_activation(self):
-        return self.loss.output_activation
-
-    @property
-    def unit_interval(self):
-        return self.loss.unit_interval
-
-    def code(self, z, features, named):
-        return z
-
-    def code_shape(self, z):
-        return z.shape[1:]
-
-    def point(self, z):
-        return z
-
-    def output(self, y, named):
-        return y
-
-    def connect(self, x, encoder, decoder, named):
-        from skae._layers import ActivityPenalty
-
-        penalty = ActivityPenalty(name="activity_penalty")
-        z = penalty(encoder(x))
-        named["activity_l1"] = penalty.l1
-        return decoder(z)
-
-    def per_sample(self, x, output):
-        return self.loss.per_sample(x, output)
-
-    def validate(self, models, x, target, i):
-        return self.loss.per_sample(target, models.trainer(x, training=False))
-
-    def functions(self, models):
-        return {}
-
-    def schedule(self, epoch):
-        return {}
-
-    def report(self, losses, scale, n_features):
-        names = ("loss", "val_loss")
-        return {name: losses[name] * scale**2 for name in names if name in losses}
+from skae._objectives import Reconstruction
+from skae._tunable import made
+from skae.likelihoods import LOSSES, Likelihood
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -96,8 +42,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         The loss, summed over features and averaged over samples. For
         "binary_crossentropy" the output is a sigmoid, and X must be in [0, 1].
 
-    init : {"auto", "pca", "random"}, default="auto"
-        Where training starts. "pca": at PCA, computed on all rows given to `fit`,
+    init : {"auto", "linear", "random"}, default="auto"
+        Where training starts. "linear": at PCA, computed on all rows given to `fit`,
         which needs a dense and linear code. "random": at random layers, without a
         linear path. "auto": at PCA wherever it can.
 
@@ -235,7 +181,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
-        "loss": [StrOptions(set(LOSSES))],
+        "loss": [StrOptions(set(LOSSES)), Likelihood],
         "activity_l1": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -284,27 +230,5 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _objective(self):
-        return Reconstruction(LOSSES[self.loss](self._allows_missing()))
-
-    def _linear_start(self, X, target, moments, n_components):
-        start = pca_start(moments.pca, n_components)
-        return logistic_start(start, X) if self._objective().unit_interval else start
-
-    def _hyperparameters(self, X, moments, mean, scale):
-        unit = 1.0 if self.n_components is None else self._code_unit(scale)
-        return {"activity_l1": self.activity_l1 * unit / scale**2}
-
-    def _pca_loss(self, X):
-        """The loss that PCA of X has on X, in the units of `history_`."""
-        return self._squared_error_of_pca(X, X)
-
-    def _squared_error_of_pca(self, X, X_noisy):
-        if self.loss != "squared_error":
-            raise ValueError(
-                "PCA's loss is a squared error, which does not compare with"
-                f" loss={self.loss!r}: leave X out."
-            )
-        pca = fit_pca(X, self.n_components_)
-        X_pca = pca.inverse_transform(pca.transform(X_noisy))
-        return float(np.square(X - X_pca, dtype=np.float64).sum(axis=1).mean())
+    def _objective(self, missing, paired):
+        return Reconstruction(made(self.loss, LOSSES), missing, self.activity_l1)

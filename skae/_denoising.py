@@ -1,168 +1,17 @@
 """DenoisingAutoencoder: learns to undo noise, and starts as the best linear denoiser."""
 
-import math
-from dataclasses import dataclass, field
-from numbers import Real
-
 import numpy as np
-from scipy import sparse
-from scipy.special import ndtr
 from sklearn.base import _fit_context
-from sklearn.utils import check_array, gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.sparsefuncs import min_max_axis
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skae._autoencoder import AutoencoderTransformer, Reconstruction
-from skae._base import Moments, _dense, with_callbacks
-from skae._keras import building
-from skae._starts import (
-    COVARIANCE_FEATURES,
-    denoiser_start,
-    logistic_start,
-    shrunken_start,
-    spread_rows,
-)
-
-#: Rows whose moments are computed at a time.
-ROWS_AT_ONCE = 512
-
-#: Where validation begins to count its draws: training does not come so far.
-VALIDATION_DRAWS = 2**30
-
-#: The seed of the noise that the start is computed with where that takes a draw.
-DRAW_SEED = 20101
-
-
-@dataclass(frozen=True)
-class Denoising(Reconstruction):
-    """The objective of a denoising autoencoder: the clean rows, from noisy ones."""
-
-    noise: object
-    clips: bool
-    level: float = field(compare=False)
-
-    def connect(self, x, encoder, decoder, named):
-        from skae._layers import Corruption
-
-        corrupt = Corruption(self.noise, self.clips, name="corruption")
-        output = super().connect(corrupt(x), encoder, decoder, named)
-        for name in ("level", "unit", "low", "high", "mean", "scale"):
-            named[f"noise_{name}"] = getattr(corrupt, name)
-        return output
-
-    def validate(self, models, x, target, i):
-        """The loss on rows with the same noise at each epoch."""
-        import keras
-        from keras import ops
-
-        corrupt = models.trainer.get_layer("corruption")
-        state = corrupt.seed_generator.state
-        seed, draw = state.value[0], ops.cast(i + VALIDATION_DRAWS, state.dtype)
-        with keras.StatelessScope([(state, ops.stack([seed, draw]))]):
-            x = corrupt(x, training=True)
-        z = models.encoder_core(x, training=False)
-        return self.loss.per_sample(target, models.decoder_core(z, training=False))
-
-    def schedule(self, epoch):
-        return {"noise_level": self.level}
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The noise of one fit, in the units of X.
-
-    `unit` is what the level is multiplied by; `low` and `high` are the ends that values
-    are clipped to or replaced by.
-    """
-
-    kind: object
-    level: float
-    unit: float
-    low: object
-    high: object
-    clips: bool
-
-    def moments(self, x):
-        """Mean and variance, over the noise, of what each value becomes.
-
-        For clipped normal noise they are those of a rectified normal distribution.
-        """
-        std, p = self.level * self.unit, self.level
-        clean = np.clip(x, self.low, self.high) if self.clips else x
-        if self.kind == "gaussian":
-            if not self.clips or std == 0:
-                return clean, std**2
-            low, high = (self.low - x) / std, (self.high - x) / std
-            below, above = ndtr(low), ndtr(-high)
-            low_density, high_density = _normal_density(low), _normal_density(high)
-            mean = low * below + high * above + low_density - high_density
-            square = low**2 * below + high**2 * above + 1 - below - above
-            square += low * low_density - high * high_density
-            return x + std * mean, std**2 * np.maximum(square - mean**2, 0)
-        if self.kind == "masking":
-            put = np.clip(0.0, self.low, self.high) if self.clips else 0.0
-            spread = 0.0
-        else:
-            put, spread = (self.low + self.high) / 2, (self.high - self.low) / 2
-        mean = (1 - p) * clean + p * put
-        return mean, p * (1 - p) * (clean - put) ** 2 + p * spread**2
-
-    def drawn(self, n_features):
-        """A function that adds the noise to rows, drawn from a seed of its own."""
-        with building("float32", 0):
-            from skae._layers import Corruption
-
-            corrupt = Corruption(self.kind, self.clips, seed=DRAW_SEED)
-            corrupt.build((None, n_features))
-        for name, value in self.weights(0.0, 1.0).items():
-            weight = getattr(corrupt, name)
-            weight.assign(np.broadcast_to(value, weight.shape))
-        return lambda rows: np.asarray(corrupt(rows, training=True), np.float64)
-
-    def weights(self, mean, scale):
-        """The weights of `Corruption` on rows standardised by this mean and scale."""
-        return {
-            "level": self.level,
-            "unit": self.unit / scale,
-            "low": (self.low - mean) / scale,
-            "high": (self.high - mean) / scale,
-            "mean": mean,
-            "scale": scale,
-        }
-
-
-def _normal_density(x):
-    return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-
-
-def _range(X):
-    """The least and the greatest value of each feature."""
-    if sparse.issparse(X):
-        return min_max_axis(X, axis=0)
-    return np.nanmin(X, axis=0), np.nanmax(X, axis=0)
-
-
-def _filled(X, mean):
-    """Rows to compute with, the mean in place of the steps after a series has ended."""
-    rows = np.asarray(_dense(X), np.float64)
-    return np.where(np.isnan(rows), mean, rows)
-
-
-def _moments(X, target, noise, mean, draw=False):
-    """Clean rows, the mean of the noisy ones and its variance, as `denoiser_start` asks.
-
-    Those of pairs and of noise that is drawn are what they are, without variance.
-    """
-    corrupt = noise.drawn(X.shape[1]) if draw and target is None else None
-    for batch in gen_batches(X.shape[0], ROWS_AT_ONCE):
-        rows = _filled(X[batch], mean)
-        if target is not None:
-            yield _filled(target[batch], mean), rows, 0.0
-        elif draw:
-            yield rows, corrupt(rows), 0.0
-        else:
-            yield rows, *noise.moments(rows)
+from skae._autoencoder import AutoencoderTransformer
+from skae._base import with_callbacks
+from skae._objectives import Denoising, Pairs
+from skae._tunable import made
+from skae._validation import check_clean
+from skae.likelihoods import LOSSES
+from skae.noise import NOISES, FunctionNoise, Noise
 
 
 class DenoisingAutoencoder(AutoencoderTransformer):
@@ -189,26 +38,14 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     code_activation : str, default="linear"
         The name of the Keras activation of the code.
 
-    noise : {"gaussian", "masking", "salt_and_pepper"} or callable, default="gaussian"
-        What is done to the rows that the network sees while it is trained. "gaussian"
-        adds normal noise to each value. The other two change each value with the
-        probability `noise_level`: "masking" to zero, "salt_and_pepper" to the least or
-        the greatest value, which are those of `noise_clip` or else of the feature in X.
-        A function ``noise(x, seed)`` takes a Keras tensor of flat rows in the units of
-        X, of shape (n_rows, n_features), and returns noisy rows; `seed` is for the
-        functions of ``keras.random`` that it calls. It is compiled, so that it must be
-        made of ``keras.ops``, and `noise_level` and `noise_scale` play no part.
-
-    noise_level : float, default=0.5
-        The standard deviation of "gaussian" noise, or the probability that one of the
-        other two changes a value. Another level does not compile anything anew.
-
-    noise_scale : {"relative", "absolute"}, default="relative"
-        The unit of `noise_level` for "gaussian" noise: the overall standard deviation
-        of X, which is the root of the mean variance of its features, or the unit of X.
-
-    noise_clip : (low, high) or None, default=None
-        Clips noisy rows to these values, in the units of X.
+    noise : Noise, {"gaussian", "masking", "salt_and_pepper"} or callable, \
+            default="gaussian"
+        What is done to the rows that the network sees while it is trained: one of
+        :mod:`skae.noise`, with parameters of its own, or its name for the one with its
+        defaults. A function ``noise(x, seed)`` takes a Keras tensor of flat rows in the
+        units of X, of shape (n_rows, n_features), and returns noisy rows; `seed` is for
+        the functions of ``keras.random`` that it calls. It is compiled, so that it must
+        be made of ``keras.ops``.
 
     activity_l1 : float, default=0.0
         The penalty that makes the code sparse: `activity_l1` times the mean over
@@ -219,8 +56,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         The loss, summed over features and averaged over samples. For
         "binary_crossentropy" the output is a sigmoid, and X must be in [0, 1].
 
-    init : {"auto", "pca", "random"}, default="auto"
-        Where training starts. "pca": at the linear denoiser that PCA becomes for this
+    init : {"auto", "linear", "random"}, default="auto"
+        Where training starts. "linear": at the linear denoiser that PCA becomes for this
         noise, computed on all rows given to `fit`, which needs a dense and linear code.
         "random": at random layers, without a linear path. "auto": at the linear
         denoiser wherever it can.
@@ -333,8 +170,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     -----
     The linear denoiser of noisy rows y is ``U U' G S^-1 (y - mean(y)) + mean(x)``, where
     ``S = cov(y)``, ``G = cov(x, y)`` and U are the first eigenvectors of ``G S^-1 G'``.
-    For "gaussian" noise without clipping, these are PCA's components, with codes
-    shrunken by ``variance / (variance + noise variance)``; a `noise_level` of zero gives
+    For normal noise without clipping, these are PCA's components, with codes shrunken
+    by ``variance / (variance + noise variance)``; a level of zero gives
     PCA itself. For the other kinds, the expectation of G and S over the noise is known
     for each row. For a function, they are computed from one draw for each row, and for
     pairs from these. Above 4096 features it is the best denoiser that sees PCA's
@@ -357,11 +194,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.decomposition import PCA
     >>> from skae import DenoisingAutoencoder
+    >>> from skae.noise import GaussianNoise
     >>> X, _ = load_digits(return_X_y=True)
     >>> X_noisy = X + np.random.default_rng(0).normal(0, 4, X.shape)
-    >>> autoencoder = DenoisingAutoencoder(
-    ...     16, noise_level=4, noise_scale="absolute", max_iter=20, random_state=0
-    ... ).fit(X)
+    >>> noise = GaussianNoise(4, relative=False)
+    >>> autoencoder = DenoisingAutoencoder(16, noise=noise, max_iter=20, random_state=0)
+    >>> autoencoder = autoencoder.fit(X)
     >>> pca = PCA(16).fit(X)
     >>> X_pca = pca.inverse_transform(pca.transform(X_noisy))
     >>> X_denoised = autoencoder.denoise(X_noisy)
@@ -371,10 +209,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
     _parameter_constraints: dict = {
         **AutoencoderTransformer._parameter_constraints,
-        "noise": [StrOptions({"gaussian", "masking", "salt_and_pepper"}), callable],
-        "noise_level": [Interval(Real, 0, None, closed="left")],
-        "noise_scale": [StrOptions({"relative", "absolute"})],
-        "noise_clip": ["array-like", None],
+        "noise": [StrOptions(set(NOISES)), Noise, callable],
     }
 
     def __init__(
@@ -384,9 +219,6 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         network=None,
         code_activation="linear",
         noise="gaussian",
-        noise_level=0.5,
-        noise_scale="relative",
-        noise_clip=None,
         activity_l1=0.0,
         loss="squared_error",
         init="auto",
@@ -409,9 +241,6 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         self.network = network
         self.code_activation = code_activation
         self.noise = noise
-        self.noise_level = noise_level
-        self.noise_scale = noise_scale
-        self.noise_clip = noise_clip
         self.activity_l1 = activity_l1
         self.loss = loss
         self.init = init
@@ -460,7 +289,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             names it.
         """
         with self._all_or_nothing():
-            return self._fit(X, self._check_pairs(X, X_clean, self.warm_start))
+            return self._fit(X, X_clean)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, X_clean=None):
@@ -487,42 +316,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             The fitted estimator.
         """
         with self._all_or_nothing():
-            target = self._check_pairs(X, X_clean, True)
-            return self._fit(X, target, incremental=True)
-
-    def _check_pairs(self, X, X_clean, goes_on):
-        """X_clean as rows of X's dtype, or None; notes which of the two it is."""
-        paired = X_clean is not None
-        if goes_on and hasattr(self, "_weights") and paired != self._paired:
-            raise ValueError(
-                "X_clean must be given in every call that goes on from the last fit or in"
-                f" none. Got {'X_clean' if paired else 'no X_clean'}, unlike before."
-            )
-        self._paired = paired
-        if not paired:
-            return None
-        X_clean = self._check_clean(X, X_clean)
-        if self._objective().unit_interval:
-            self._check_unit_interval(X_clean, "X_clean")
-        return X_clean
-
-    def _check_clean(self, X, X_clean):
-        series = self._allows_missing() and np.ndim(X_clean) == 3
-        options = {
-            "accept_sparse": "csr",
-            "allow_nd": True,
-            "ensure_all_finite": "allow-nan" if series else True,
-            "estimator": self,
-        }
-        X = check_array(X, dtype=[np.float64, np.float32], input_name="X", **options)
-        X_clean = check_array(
-            X_clean, dtype=X.dtype, order="C", input_name="X_clean", **options
-        )
-        if X_clean.shape != X.shape:
-            raise ValueError(
-                f"X_clean must have the shape of X, {X.shape}. Got {X_clean.shape}."
-            )
-        return X_clean.reshape(X.shape[0], -1) if X.ndim > 2 else X_clean
+            return self._fit(X, X_clean, one_epoch=True)
 
     def denoise(self, X):
         """Reconstruct X without its noise: the same as `reconstruct`.
@@ -558,8 +352,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             The higher the better, in squared units of X; zero is perfect.
         """
         check_is_fitted(self)
-        target = None if X_clean is None else self._check_clean(X, X_clean)
-        X = self._check_rows(X, reset=False)
+        X, row_shape = self._check_rows(X)
+        target = check_clean(self, X_clean, X, row_shape, self.network_)
         return self._minus_squared_error(X, X if target is None else target)
 
     def score(self, X, y=None, X_clean=None):
@@ -584,83 +378,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         """
         return float(np.mean(self.score_samples(X, X_clean)))
 
-    # -- the objective and its start
-
-    _keeps_start = False
-
-    def _objective(self):
-        plain = super()._objective()
-        if self._paired:
-            return plain
-        self._check_noise()
-        return Denoising(
-            loss=plain.loss,
-            noise=self.noise,
-            clips=self.noise_clip is not None,
-            level=float(self.noise_level),
-        )
-
-    def _check_noise(self):
-        if self.noise in ("masking", "salt_and_pepper") and self.noise_level > 1:
-            raise ValueError(
-                f"noise_level must be a probability, in [0, 1], for noise={self.noise!r}."
-                f" Got {self.noise_level}."
-            )
-        if self.noise_clip is None:
-            return
-        try:
-            low, high = map(float, self.noise_clip)
-        except (TypeError, ValueError):
-            low = high = np.nan
-        if not -np.inf < low < high < np.inf:
-            raise ValueError(
-                "noise_clip must be None or two finite numbers (low, high), low < high."
-                f" Got {self.noise_clip!r}."
-            )
-
-    def _noise(self, X, moments):
-        """The noise that the parameters describe for these rows."""
-        unit, low, high = 1.0, 0.0, 0.0
-        if self.noise_scale == "relative" and self.noise == "gaussian":
-            unit = math.sqrt(moments.total_variance / X.shape[1])
-        if self.noise_clip is not None:
-            low, high = map(float, self.noise_clip)
-        elif self.noise == "salt_and_pepper":
-            low, high = _range(X)
-        clips = self.noise_clip is not None
-        return Noise(self.noise, float(self.noise_level), unit, low, high, clips)
-
-    def _hyperparameters(self, X, moments, mean, scale):
-        named = super()._hyperparameters(X, moments, mean, scale)
-        if self._paired:
-            return named
-        weights = self._noise(X, moments).weights(mean, scale)
-        return named | {f"noise_{name}": value for name, value in weights.items()}
-
-    def _linear_start(self, X, target, moments, n_components):
-        pca = moments.pca
-        noise = None if self._paired else self._noise(X, moments)
-        if noise is not None and noise.kind == "gaussian" and not noise.clips:
-            variance = (noise.level * noise.unit) ** 2
-            start = shrunken_start(pca, n_components, variance)
-        else:
-            axes = pca.components_.T if X.shape[1] > COVARIANCE_FEATURES else None
-            rows = _moments(X, target, noise, pca.mean_, draw=callable(self.noise))
-            start = denoiser_start(rows, n_components, axes)
-        if not self._objective().unit_interval:
-            return start
-        some = spread_rows(X.shape[0])
-        target = target[some] if self._paired else None
-        rows = _moments(X[some], target, noise, pca.mean_, draw=True)
-        clean, noisy = zip(*((clean, noisy) for clean, noisy, _ in rows), strict=True)
-        return logistic_start(start, np.concatenate(noisy), np.concatenate(clean))
-
-    def _pca_loss(self, X):
-        """The loss that PCA of X has on X with noise, in the units of `history_`."""
-        if self._paired:
-            raise ValueError(
-                "PCA's loss on noisy rows needs a noise to draw, but this estimator was"
-                " fitted to pairs: leave X out."
-            )
-        draw = self._noise(X, Moments(X)).drawn(X.shape[1])
-        return self._squared_error_of_pca(X, draw(X))
+    def _objective(self, missing, paired):
+        plain = (made(self.loss, LOSSES), missing, self.activity_l1)
+        if paired:
+            return Pairs(*plain)
+        noise = made(self.noise, NOISES)
+        noise = noise if isinstance(noise, Noise) else FunctionNoise(noise)
+        noise._validate_params()
+        return Denoising(*plain, noise)

@@ -1,169 +1,29 @@
 """VAETransformer: the variational autoencoder, which starts as probabilistic PCA."""
 
 import math
-import warnings
-from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 
 import numpy as np
 from scipy.special import logsumexp
-from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skae._base import BaseAutoencoder, _dense
-from skae._losses import LIKELIHOODS
-from skae._starts import bernoulli_start, factor_start, fit_pca, ppca_start
+from skae import _components
+from skae._base import BaseAutoencoder
+from skae._graph import LEAST_NOISE, NOISE
+from skae._objectives import Evidence
+from skae._rows import Rows
+from skae._tunable import made
+from skae._warnings import warn_user
+from skae.likelihoods import LIKELIHOODS, Likelihood, bounded
 
 #: Nats of divergence from the prior above which a component is active.
 ACTIVE = 0.01
 
-#: Draws from the posterior of each validation row.
-VALIDATION_DRAWS = 4
-
 #: The seed of the draws that bounds are computed with, and how many at a time.
 DRAWS_SEED, DRAWS_AT_ONCE = 20151, 64
-
-
-@dataclass(frozen=True)
-class EvidenceBound:
-    """The objective of a variational autoencoder: minus the evidence lower bound."""
-
-    likelihood: object
-    beta: float = field(compare=False)
-    kl_warmup: int = field(compare=False)
-
-    rotates = True
-
-    @property
-    def output_activation(self):
-        return self.likelihood.output_activation
-
-    @property
-    def unit_interval(self):
-        return self.likelihood.unit_interval
-
-    def code(self, z, features, named):
-        from keras import layers
-
-        from skae._layers import LogVariance
-
-        head = layers.Dense(
-            z.shape[-1], kernel_initializer="zeros", name="log_variance_head"
-        )
-        log_variance = LogVariance(name="log_variance")(head(features))
-        named["log_variance"] = head.bias
-        return [z, log_variance]
-
-    def code_shape(self, z):
-        return z[0].shape[1:]
-
-    def point(self, z):
-        return z[0]
-
-    def output(self, y, named):
-        """In units of the noise that training starts with, where there is one.
-
-        Steps of the optimizer are then as large beside the noise for every feature.
-        """
-        if not self.likelihood.has_noise:
-            return y
-        from skae._layers import Unit
-
-        unit = Unit(name="noise_unit")
-        y = unit(y)
-        named["noise_unit"] = unit.unit
-        return y
-
-    def connect(self, x, encoder, decoder, named):
-        from skae._layers import NoiseLogVariance, Sampling
-
-        sampling = Sampling(name="sampling")
-        output = decoder(sampling(encoder(x)))
-        named |= {"beta": sampling.beta, "warmup": sampling.warmup}
-        if not self.likelihood.has_noise:
-            return output
-        noise = NoiseLogVariance(self.likelihood.noise_per_feature, name="noise")
-        log_variance = noise(output)
-        named |= {"noise": noise.noise, "least_noise": noise.least}
-        return [output, log_variance]
-
-    def per_sample(self, x, outputs):
-        outputs = outputs if self.likelihood.has_noise else [outputs]
-        return self.likelihood.per_sample(x, *outputs)
-
-    def log_weights(self, models, x, noise):
-        """``log p(x | z)`` and ``log p(z) - log q(z | x)`` at draws z from ``q(z | x)``.
-
-        Parameters
-        ----------
-        x : tensor of shape (n_samples, n_features)
-            Standardised rows.
-
-        noise : tensor of shape (n_draws, 1 or n_samples, n_components)
-
-        Returns
-        -------
-        log_likelihood, log_ratio : tensors of shape (n_draws, n_samples)
-        """
-        from keras import ops
-
-        mean, log_variance = models.encoder_core(x, training=False)
-        z = mean + ops.exp(log_variance / 2) * noise
-        output = models.decoder_core(ops.reshape(z, (-1, z.shape[-1])), training=False)
-        outputs = [ops.reshape(output, (-1, ops.shape(x)[0], x.shape[-1]))]
-        if self.likelihood.has_noise:
-            outputs.append(models.trainer.get_layer("noise")(output))
-        log_likelihood = -self.likelihood.per_sample(x, *outputs)
-        square = ops.square(noise) - ops.square(z)
-        return log_likelihood, ops.sum(square + log_variance, axis=-1) / 2
-
-    def validate(self, models, x, target, i):
-        """Minus the bound at its full weight, with the same draws at each epoch.
-
-        All of it is estimated from draws, the divergence too: where the posterior is
-        exact, as at the start, each draw gives the same bound.
-        """
-        import tensorflow as tf
-
-        shape = (VALIDATION_DRAWS, x.shape[0], models.decoder_core.input_shape[-1])
-        algorithm = models.architecture.random_algorithm
-        noise = tf.random.stateless_normal(
-            shape, (i, DRAWS_SEED), dtype=x.dtype, alg=algorithm
-        )
-        log_likelihood, log_ratio = self.log_weights(models, x, noise)
-        beta = tf.convert_to_tensor(models.named["beta"])
-        return -tf.reduce_mean(log_likelihood + beta * log_ratio, axis=0)
-
-    def functions(self, models):
-        standardize = models.encoder.get_layer("standardize")
-        rows = (None, models.architecture.n_features)
-
-        def posterior(rows):
-            return models.encoder_core(standardize(rows), training=False)
-
-        def log_weights(rows, noise):
-            found = self.log_weights(models, standardize(rows), noise[:, None])
-            return found[0] + found[1]
-
-        return {
-            "posterior": (posterior, [rows]),
-            "log_weights": (log_weights, [rows, models.decoder_core.input_shape]),
-        }
-
-    def schedule(self, epoch):
-        warmup = min(1.0, (epoch + 1) / self.kl_warmup) if self.kl_warmup else 1.0
-        return {"beta": self.beta, "warmup": warmup}
-
-    def report(self, losses, scale, n_features):
-        shift = n_features * math.log(scale)
-        names = ("loss", "reconstruction", "val_loss")
-        found = {name: losses[name] + shift for name in names if name in losses}
-        if "added" in losses:
-            found["kl"] = losses["added"] / (losses["beta"] * losses["warmup"])
-        return found
 
 
 class VAETransformer(BaseAutoencoder):
@@ -201,16 +61,12 @@ class VAETransformer(BaseAutoencoder):
         The weight of the Kullback-Leibler divergence in the loss. Above 1 fewer
         components stay active. Scores do not depend on it.
 
-    kl_warmup : int, default=0
-        The number of epochs over which the weight of the divergence rises to `beta`.
-        Early stopping looks at the loss with all of it.
-
     n_importance_samples : int, default=64
         The number of draws from the posterior of a row that `score_samples` and `elbo`
         are computed from. The more, the closer is the score to the log-likelihood.
 
-    init : {"auto", "pca", "random"}, default="auto"
-        Where training starts. "pca": at the best linear model (see Notes), which needs a
+    init : {"auto", "linear", "random"}, default="auto"
+        Where training starts. "linear": at the best linear model (see Notes), which needs a
         dense code. "random": at random layers, without a linear path. "auto": at the
         linear model wherever it can.
 
@@ -397,9 +253,8 @@ class VAETransformer(BaseAutoencoder):
 
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
-        "likelihood": [StrOptions(set(LIKELIHOODS))],
+        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood],
         "beta": [Interval(Real, 0, None, closed="neither")],
-        "kl_warmup": [Interval(Integral, 0, None, closed="left")],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
     }
     _parameter_constraints.pop("code_activation")
@@ -413,7 +268,6 @@ class VAETransformer(BaseAutoencoder):
         network=None,
         likelihood="gaussian",
         beta=1.0,
-        kl_warmup=0,
         n_importance_samples=64,
         init="auto",
         optimizer="adam",
@@ -435,7 +289,6 @@ class VAETransformer(BaseAutoencoder):
         self.network = network
         self.likelihood = likelihood
         self.beta = beta
-        self.kl_warmup = kl_warmup
         self.n_importance_samples = n_importance_samples
         self.init = init
         self.optimizer = optimizer
@@ -453,111 +306,23 @@ class VAETransformer(BaseAutoencoder):
         self.verbose = verbose
         self.random_state = random_state
 
-    # -- what the base asks for
+    def _objective(self, missing, paired):
+        likelihood = made(self.likelihood, LIKELIHOODS)
+        return Evidence(likelihood, missing, beta=self.beta)
 
-    def _objective(self):
-        likelihood = replace(LIKELIHOODS[self.likelihood], missing=self._allows_missing())
-        return EvidenceBound(likelihood, self.beta, self.kl_warmup)
+    _components = staticmethod(_components.of_posterior)
 
-    def _unit_interval_reason(self):
-        return f"likelihood={self.likelihood!r}"
-
-    def _start_rows(self, X, rows):
-        index = np.sort(rows.index)
-        if self.likelihood == "gaussian_diag":
-            dense = _dense(X)
-            varies = (dense != dense[0]).any(axis=0)
-            if not (dense[index] != dense[index[0]]).any(axis=0)[varies].all():
-                return None  # a feature would be taken for a constant
-        return index
-
-    def _linear_start(self, X, target, moments, n_components):
-        if self.likelihood == "gaussian_diag":
-            return factor_start(X, n_components, self.beta)
-        if self.likelihood == "bernoulli":
-            return bernoulli_start(moments.pca, X, n_components, self.beta)
-        return ppca_start(moments.pca, n_components, X.shape[0], self.beta)
-
-    def _code_unit(self, scale):
-        return 1.0
-
-    def _named_weights(self, start, mean, scale):
-        from skae._layers import MAX_LOG_VARIANCE, LogVariance
-
-        if start is None:
-            return {}
-        inverse = LogVariance().inverse
-        named = {"log_variance": inverse(np.log(start.posterior_variance))}
-        if start.noise_variance is not None:
-            noise = start.noise_variance / scale**2
-            unit = np.sqrt(noise) * np.ones(len(mean))
-            # Of constant features below the least, which is theirs in full precision
-            named["noise"] = np.atleast_1d(inverse(np.log(noise) - start.constant))
-            named["decoder_kernel"] = start.decoder / scale / unit
-            named["decoder_bias"] = (start.intercept - mean) / scale / unit
-            named["noise_unit"] = unit * np.logical_not(start.constant)
-            least = np.where(start.constant, np.log(noise), -MAX_LOG_VARIANCE)
-            named["least_noise"] = np.atleast_1d(least)
-        return named
-
-    def _fit(self, X, target=None, incremental=False):
-        super()._fit(X, target, incremental)
+    def _fit(self, *args, **kwargs):
+        super()._fit(*args, **kwargs)
         if self.n_active_components_ == 0:
-            warnings.warn(
+            warn_user(
                 "No component is active: the posterior of each is within"
                 f" {ACTIVE} nat of the prior, and the code says nothing about X. Lower"
-                " beta, train longer (max_iter), raise kl_warmup, or check that the"
-                " features of X depend on each other.",
+                " beta, train longer (max_iter), or check that the features of X depend"
+                " on each other.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         return self
-
-    def _fitted(self, X, moments, architecture, paths, weights, untrained=False):
-        """The attributes that follow from the weights; components in falling order."""
-        from skae._inference import Fitted, inference
-
-        weights = dict(weights)
-        mean, total = moments.mean, moments.total_variance
-        model = Fitted(inference(architecture, X.dtype), weights)
-        moment, loadings, kl, square = 0.0, 0.0, 0.0, 0.0
-        for batch in gen_batches(X.shape[0], model.batch_rows):
-            rows = _dense(X[batch])
-            z, log_variance = (
-                output.astype(np.float64) for output in model.functions["posterior"](rows)
-            )
-            surplus = np.expm1(log_variance) - log_variance
-            kl = kl + (z**2 + surplus).sum(axis=0) / 2
-            moment, square = moment + z.sum(axis=0), square + (z**2).sum(axis=0)
-            centered = rows - mean.astype(rows.dtype)
-            if architecture.network.allows_missing:
-                centered = np.nan_to_num(centered)
-            loadings = loadings + z.astype(rows.dtype).T @ centered
-        n_samples = X.shape[0]
-        variance = (square - moment**2 / n_samples) / max(n_samples - 1, 1)
-        loadings /= max(n_samples - 1, 1)
-        kl = np.maximum(kl / n_samples, 0)
-
-        order = np.argsort(-kl, kind="stable")
-        largest = loadings[np.arange(len(kl)), np.abs(loadings).argmax(axis=1)]
-        matrix = np.eye(len(kl))[:, order] * np.where(largest < 0, -1.0, 1.0)[order]
-        weights[paths["rotation"]] = matrix
-        weights[paths["inverse_rotation"]] = matrix.T
-        for name in ("offset", "inverse_offset"):
-            weights[paths[name]] = np.zeros(len(kl))
-
-        explained = np.zeros(len(kl))
-        np.divide((loadings**2).sum(axis=1), variance, out=explained, where=variance > 0)
-        explained = explained[order]
-        share = explained / total if total > 0 else np.zeros_like(explained)
-        return {
-            "_weights": weights,
-            "mean_": mean.astype(X.dtype),
-            "explained_variance_": explained,
-            "explained_variance_ratio_": share,
-            "kl_per_component_": kl[order],
-            "n_components_": len(kl),
-        }
 
     # -- the density
 
@@ -576,14 +341,9 @@ class VAETransformer(BaseAutoencoder):
             The mean, which is what `transform` gives, and the standard deviation.
         """
         check_is_fitted(self)
-        X = self._check_rows(X, reset=False)
-        model = self._inference(X.dtype)
-        found = [
-            model.functions["posterior"](_dense(X[batch]))
-            for batch in gen_batches(X.shape[0], model.batch_rows)
-        ]
-        mean, log_variance = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        matrix = model.named["rotation"].astype(X.dtype)
+        X, _ = self._check_rows(X)
+        mean, log_variance = self._fitted(X.dtype).posterior(X)
+        matrix = self._state.coordinates.rotation.astype(X.dtype)
         return mean @ matrix, np.exp(log_variance / 2) @ np.abs(matrix)
 
     def elbo(self, X):
@@ -640,20 +400,22 @@ class VAETransformer(BaseAutoencoder):
         Every row is given the same draws, so that no row depends on another.
         """
         check_is_fitted(self)
-        X = self._check_rows(X, reset=False)
-        if self._objective().unit_interval:
-            self._check_unit_interval(X)
-        model = self._inference(X.dtype)
+        X, _ = self._check_rows(X)
+        rows, objective = Rows(X), self._state.specification.objective
+        objective.check(rows, self.likelihood)
+        model = self._fitted(X.dtype)
         rng = np.random.default_rng(DRAWS_SEED)
         noise = rng.standard_normal((self.n_importance_samples, self.n_components_))
         noise = noise.astype(X.dtype)
-        log_scale = math.log(model.named["scale"])
-        found = np.empty((len(noise), X.shape[0]))
-        for rows in gen_batches(X.shape[0], max(1, model.batch_rows // DRAWS_AT_ONCE)):
-            batch = _dense(X[rows])
+        found = np.empty((len(noise), len(rows)))
+        for batch in rows.batches(max(1, model.batch_rows // DRAWS_AT_ONCE)):
+            dense = rows.dense(batch)
             for draws in gen_batches(len(noise), DRAWS_AT_ONCE):
-                found[draws, rows] = model.functions["log_weights"](batch, noise[draws])
-            found[:, rows] -= log_scale * (~np.isnan(batch)).sum(axis=1)
+                found[draws, batch] = model.log_weights(dense, noise[draws])
+            n_present = (~np.isnan(dense)).sum(axis=1)
+            found[:, batch] = -objective.likelihood.in_units(
+                -found[:, batch], self._state.coordinates.scale, n_present
+            )
         return found
 
     # -- generation
@@ -684,40 +446,23 @@ class VAETransformer(BaseAutoencoder):
         X = self.inverse_transform(Z.astype(self.mean_.dtype))
         if not add_noise:
             return X
-        if self.likelihood == "bernoulli":
-            return rng.binomial(1, X).astype(X.dtype)
-        noise = rng.standard_normal((n_samples, math.prod(X.shape[1:])))
-        noise *= np.sqrt(self.noise_variance_)
-        return X + noise.reshape(X.shape).astype(X.dtype)
+        likelihood = self._state.specification.objective.likelihood
+        flat = X.reshape(n_samples, -1)
+        return likelihood.sample(flat, self.noise_variance_, rng).reshape(X.shape)
 
     @property
     def noise_variance_(self):
         """The variance of the noise around the decoder's mean, in squared units of X."""
         check_is_fitted(self)
-        from skae._layers import LogVariance
-
-        model = self._inference(self.mean_.dtype)
-        if "noise" not in model.named:
+        weights, scale = self._state.weights, self._state.coordinates.scale
+        if NOISE not in weights:
             return None
-        log_variance = LogVariance().call(np.asarray(model.named["noise"], np.float64))
-        log_variance = np.maximum(log_variance, model.named["least_noise"])
-        variance = np.exp(log_variance) * float(model.named["scale"]) ** 2
+        log_variance = bounded(np.asarray(weights[NOISE], np.float64))
+        log_variance = np.maximum(log_variance, weights[LEAST_NOISE])
+        variance = np.exp(log_variance) * scale**2
         return variance if len(variance) > 1 else float(variance[0])
 
     @property
     def n_active_components_(self):
         """The number of components whose `kl_per_component_` is above 0.01 nat."""
         return int(np.sum(self.kl_per_component_ > ACTIVE))
-
-    def _pca_loss(self, X):
-        """Minus the log-likelihood of the linear model of X on X, in nats."""
-        if self.likelihood == "bernoulli":
-            raise ValueError(
-                "PCA's log-likelihood is that of normal noise, which does not compare with"
-                " likelihood='bernoulli': leave X out."
-            )
-        if self.likelihood == "gaussian_diag":
-            linear = FactorAnalysis(self.n_components_).fit(X)
-        else:
-            linear = fit_pca(X, self.n_components_)
-        return -float(linear.score(X))

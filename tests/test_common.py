@@ -27,9 +27,10 @@ SMALL = DenseNetwork(hidden_layer_sizes=(8,))
 class Squashing:
     """Brings rows of any range to [0, 1]; a Pipeline's own checks expect failures."""
 
-    def _check_rows(self, X, **keywords):
-        X = super()._check_rows(X, **keywords)
-        return (1 + np.sin(X.toarray() if sparse.issparse(X) else X)) / 2
+    def _check_rows(self, *args, **keywords):
+        X, row_shape = super()._check_rows(*args, **keywords)
+        X = X.toarray() if sparse.issparse(X) else X
+        return (1 + np.sin(X)) / 2, row_shape
 
 
 class Squashed(Squashing, AutoencoderTransformer):

@@ -11,7 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PUBLIC = [
     f"{module}.{name}"
-    for module in ("skae", "skae.networks", "skae.plotting", "skae.callbacks")
+    for module in (
+        "skae",
+        "skae.networks",
+        "skae.noise",
+        "skae.likelihoods",
+        "skae.plotting",
+        "skae.callbacks",
+    )
     for name in import_module(module).__all__
     if not name.startswith("_")
 ]

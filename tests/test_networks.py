@@ -16,8 +16,9 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 
 from skae import AutoencoderTransformer
+from skae._components import Coordinates
+from skae._graph import Specification, build, raw
 from skae._keras import import_keras
-from skae._model import Architecture, build
 from skae.networks import (
     ConvNetwork,
     CustomNetwork,
@@ -42,16 +43,19 @@ def sines(n_samples, timesteps, seed, noise=0.1):
 
 def models(network, n_components, row_shape, dtype="float64", linear=None, seed=0):
     """The Keras models of a network that is not fitted."""
-    architecture = Architecture(
+    specification = Specification(
         network=network,
-        objective=AutoencoderTransformer()._objective(),
+        objective=AutoencoderTransformer()._objective(network.allows_missing, False),
         row_shape=row_shape,
         n_components=n_components,
         code_activation="linear",
         linear=n_components is not None if linear is None else linear,
         seed=seed,
     )
-    return build(architecture, dtype)
+    graph = build(specification, dtype)
+    size = graph.decoder.input_shape[-1]
+    zeros, ones = np.zeros(specification.n_features), np.ones(specification.n_features)
+    return raw(graph, Coordinates(zeros, 1.0, ones, np.eye(size), np.zeros(size)))
 
 
 def custom(x):
@@ -177,7 +181,7 @@ def test_needs_no_tensorflow_before_fit():
 def test_decoder_layer_as_wide_as_the_rows_is_not_the_output():
     network = DenseNetwork((64,), activation="relu")
     built = models(network, 2, (64,), linear=False)
-    assert built.decoder_core.layers[-1].name == "output"
+    assert built.decoder.get_layer("decoder_network").layers[-1].name == "output"
 
 
 # -- ConvNetwork
@@ -190,10 +194,13 @@ def test_decoder_layer_as_wide_as_the_rows_is_not_the_output():
 def test_feature_maps_are_the_tutorials(filters, maps, downsampling):
     network = ConvNetwork((28, 28, 1), filters=filters, downsampling=downsampling)
     built = models(network, None, (784,))
-    folded = built.encoder_core.get_layer("features").input
+    folded = built.encoder.get_layer("encoder_network").get_layer("features").input
     assert folded.shape[1:] == maps
     assert built.encoder.output_shape == (None, math.prod(maps))
-    assert not any(isinstance(layer, layers.Dense) for layer in built.decoder_core.layers)
+    assert not any(
+        isinstance(layer, layers.Dense)
+        for layer in built.decoder.get_layer("decoder_network").layers
+    )
 
 
 @pytest.mark.parametrize(
@@ -345,7 +352,8 @@ def test_models_are_copied_with_fresh_weights(body):
     network = CustomNetwork(body, custom)
     drawn = []
     for seed in (0, 0, 1):
-        encoder = models(network, 2, (64,), seed=seed).encoder_core
+        encoder = models(network, 2, (64,), seed=seed).encoder
+        encoder = encoder.get_layer("encoder_network")
         model = encoder.get_layer("encoder_model")
         assert {w.dtype for w in model.trainable_variables} == {"float64"}
         drawn.append(next(w for w in model.get_weights() if w.ndim > 1))
@@ -402,7 +410,7 @@ def test_normalisation_follows_the_data():
 def test_output_in_any_shape_is_the_output():
     image = lambda z: layers.Reshape((8, 8, 1))(layers.Dense(64)(z))  # noqa: E731
     built = models(CustomNetwork(custom, image), 2, (64,), linear=False)
-    assert built.decoder_core.layers[-1].name == "unfold"
+    assert built.decoder.get_layer("decoder_network").layers[-1].name == "unfold"
 
 
 def test_model_tells_the_shape_that_it_takes():

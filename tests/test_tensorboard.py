@@ -76,9 +76,14 @@ def test_projector_has_the_codes_of_the_epoch(tmp_path):
     """At a rate of almost zero, those of the start, of rows that the sprites show."""
     callback = TensorBoard(tmp_path, codes_freq=2, max_codes=20)
     autoencoder = AutoencoderTransformer(
-        3, network=NETWORK, max_iter=3, learning_rate_init=1e-12, callbacks=[callback]
+        3,
+        network=NETWORK,
+        max_iter=3,
+        learning_rate_init=1e-12,
+        early_stopping=False,
+        callbacks=[callback],
     ).fit(X)
-    folder = tmp_path / "fit-1" / "validation"
+    folder = tmp_path / "fit-1" / "train"
     config = projected(folder)
     names = [embedding.tensor_name for embedding in config.embeddings]
     assert names == ["codes-0", "codes-2"]

@@ -30,10 +30,10 @@ def small(**parameters):
 
 
 def test_nothing_is_compiled_again_for_other_rows_or_values(digits):
-    import skae._training as training
+    from skae._program import programs
 
     def traces():
-        return {key: kept.n_traces for key, kept in training._programs.items()}
+        return {key: program.n_traces for key, program in programs.things.items()}
 
     small(batch_size=32).fit(digits)
     before = traces()
@@ -53,23 +53,23 @@ def test_nothing_is_compiled_again_for_other_rows_or_values(digits):
 def test_transform_is_traced_once_for_any_number_of_rows(digits):
     skae = small().fit(digits)
     skae.transform(digits)
-    compiled = skae._inference(digits.dtype)
+    compiled = skae._fitted(digits.dtype)
     for n_samples in (1, 7, 500):
         skae.transform(digits[:n_samples])
-        assert skae._inference(digits.dtype) is compiled
-    import skae._inference as inference
+        assert skae._fitted(digits.dtype) is compiled
+    from skae._program import kept_inference
 
-    n_kept = len(inference._kept)
+    n_kept = len(kept_inference.things)
     small(random_state=1).fit(digits).transform(digits)
-    assert len(inference._kept) == n_kept
+    assert len(kept_inference.things) == n_kept
 
 
 def test_programs_kept_are_bounded(digits):
-    import skae._training as training
+    from skae._program import programs
 
-    for size in range(1, training.MAX_PROGRAMS + 3):
+    for size in range(1, programs.most + 3):
         small(network=DenseNetwork((size,)), max_iter=0).fit(digits[:20])
-    assert len(training._programs) <= training.MAX_PROGRAMS
+    assert len(programs.things) <= programs.most
 
 
 SCRIPT = """

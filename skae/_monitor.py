@@ -1,11 +1,12 @@
 """Who is told of each epoch: Keras callbacks, scikit-learn's, the progress bar."""
 
 import copy
+from dataclasses import replace
 
 import keras
 import numpy as np
 
-from skae._model import build
+from skae._graph import build, raw
 
 _BATCH_HOOKS = (
     "on_batch_begin",
@@ -73,107 +74,123 @@ class Monitor:
     X : ndarray
         The rows that it is fitted to.
 
-    rows, validation : Rows, Rows or None
-        Which of them it is trained on, and validated on.
-
     max_iter : int
         The number of epochs.
 
-    fitted : callable
-        From weights to the attributes that an estimator fitted so far would have.
+    so_far : callable
+        From a candidate to the attributes that an estimator fitted so far would have.
     """
 
-    def __init__(self, estimator, X, rows, validation, *, max_iter, fitted):
-        self.estimator, self.fitted = estimator, fitted
-        self.rows, self.validation = rows, validation
+    def __init__(self, estimator, X, *, max_iter, so_far):
+        self.estimator, self.so_far = estimator, so_far
         self.task = {"estimator": estimator, "X": X, "y": X}  # its target is its input
         self.max_iter = max_iter
         self.callbacks = check_callbacks(estimator.callbacks)
         self.context = estimator._init_callback_context(max_subtasks=max_iter)
-        self.bar = self.models = self.told = None
+        self.bar = self.model = self.shown = None
 
-    def attach(self, program, weights):
-        """Give Keras callbacks a model on raw rows, which holds the weights."""
+    def attach(self, specification, optimizer, begin, rows, held_out):
+        """Give Keras callbacks a model on raw rows, which holds the weights.
+
+        Parameters
+        ----------
+        specification : Specification
+        optimizer : Optimizer
+        begin : Candidate
+            Where training begins.
+
+        rows, held_out : Rows, Rows or None
+            What it is trained on, and validated on.
+        """
+        self.at, self.parts = begin, specification.objective.parts
         if not self.callbacks:
             return
-        self.models, self.told = build(program.models.architecture, "float32"), weights
-        self.models.assign(weights)
-        model = self.models.autoencoder
-        model.optimizer, model.stop_training = program.make_optimizer(), False
-        self.rate = float(model.optimizer.learning_rate)
-        validates = self.validation is not None
-        rows = self.validation if validates else self.rows
+        self.graph = build(specification, "float32")
+        self.graph.load(begin.weights)
+        self.model = raw(self.graph, begin.coordinates).autoencoder
+        self.model.optimizer, self.model.stop_training = optimizer.make(), False
+        if optimizer.learning_rate is not None:
+            self.model.optimizer.learning_rate = optimizer.learning_rate
+        self.rate = float(self.model.optimizer.learning_rate)
+        shown = rows if held_out is None else held_out
         self.callbacks = keras.callbacks.CallbackList(
             self.callbacks,
-            model=model,
+            model=self.model,
             verbose=0,
             epochs=self.max_iter,
             steps=1,
             # For callbacks that are skae's own
             estimator=self.estimator,
-            validates=validates,
-            rows=lambda n: rows.first(n).reshape(-1, *model.input_shape[1:]),
+            validates=held_out is not None,
+            rows=lambda n: shown.dense(n).reshape(-1, *self.model.input_shape[1:]),
         )
 
     def begin(self):
         if self.context is not None:
             self.context.call_on_fit_task_begin(**self.task)
         if self.estimator.verbose:
-            self.bar = keras.utils.Progbar(self.max_iter, unit_name="epoch")
-        if self.models:
+            self.bar = keras.utils.Progbar(
+                self.max_iter,
+                unit_name="epoch",
+                stateful_metrics=("loss", "val_loss", *self.parts),
+            )
+        if self.model:
             self.callbacks.on_train_begin()
 
     def epoch_begin(self, epoch, program):
         if self.context is not None:
             self.epoch = self.context.subcontext(task_name="epoch")
             self.epoch.call_on_fit_task_begin(**self.task)
-        if self.models:
+        if self.model:
             self.callbacks.on_epoch_begin(epoch)
             self._follow_learning_rate(program)
 
     def epoch_end(self, epoch, logs, program):
         stop = False
-        if self.models:
-            self.told = program.weights()
-            self.models.assign(self.told)
-            model = self.models.autoencoder
-            model.optimizer.iterations.assign(program.optimizer.iterations)
+        if self.model:
+            self.at = replace(self.at, weights=program.weights())
+            self.graph.load(self.at.weights)
+            self.model.optimizer.iterations.assign(program.optimizer.iterations)
             self.callbacks.on_epoch_end(epoch, dict(logs))
             self._follow_learning_rate(program)
-            stop = bool(model.stop_training)
+            stop = bool(self.model.stop_training)
         if self.context is not None:
             stop |= self.epoch.call_on_fit_task_end(
                 **self.task,
-                reconstruction_attributes=lambda: self.fitted(program.weights()),
+                reconstruction_attributes=lambda: self._attributes(program),
             )
         if self.bar is not None:
-            last = stop or epoch + 1 == self.max_iter
-            self.bar.update(epoch + 1, list(logs.items()), finalize=last)
+            self.shown = epoch + 1, list(logs.items())
+            self.bar.update(*self.shown, finalize=False)
         return stop
 
     def _follow_learning_rate(self, program):
         """Train at the rate that a callback has set; a schedule goes its own way."""
-        optimizer = self.models.autoencoder.optimizer
+        optimizer = self.model.optimizer
         if isinstance(optimizer._learning_rate, keras.Variable):
             rate = float(optimizer.learning_rate)
             if rate != self.rate:
                 self.rate = program.optimizer.learning_rate = rate
 
     def end(self, program):
-        """Close the callbacks; the weights that one has put back, if one has."""
-        replaced = None
-        if self.models:
+        """Close bar and callbacks; the weights that one has put back, if one has."""
+        replacement = None
+        if self.shown is not None:
+            self.bar.update(*self.shown, finalize=True)
+        if self.model:
             self.callbacks.on_train_end()
-            variables = self.models.variables
-            now = {path: np.array(v.numpy()) for path, v in variables.items()}
+            now, told = self.graph.read(), self.at.weights
             if not all(
-                np.array_equal(value, np.asarray(self.told[path], value.dtype))
+                np.array_equal(value, np.asarray(told[path], value.dtype))
                 for path, value in now.items()
             ):
-                replaced = now
+                replacement = now
         if self.context is not None:
             self.context.call_on_fit_task_end(
                 **self.task,
-                reconstruction_attributes=lambda: self.fitted(program.weights()),
+                reconstruction_attributes=lambda: self._attributes(program),
             )
-        return replaced
+        return replacement
+
+    def _attributes(self, program):
+        return self.so_far(replace(self.at, weights=program.weights(), variance=None))

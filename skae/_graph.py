@@ -1,0 +1,353 @@
+"""Graph: from a specification, plain and hashable, to Keras models and their weights."""
+
+import itertools
+import math
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from skae._keras import building
+from skae.likelihoods import MAX_LOG_VARIANCE, bounded
+
+#: Paths of the weights that a linear start sets.
+LINEAR_CODE, LINEAR_OUTPUT = "encoder/linear_code", "decoder/linear_output"
+LOG_VARIANCE = "encoder/log_variance_head/bias"
+NOISE, LEAST_NOISE = "noise", "least_noise"
+
+
+@dataclass(frozen=True, eq=False)
+class Specification:
+    """All that shapes the graph of one fit, and nothing else.
+
+    Equal specifications build the same graphs, so that what is compiled for one serves
+    the other.
+    """
+
+    network: object
+    objective: object
+    row_shape: tuple
+    n_components: int | None
+    code_activation: str
+    linear: bool
+    seed: int = 0
+
+    @cached_property
+    def key(self):
+        return (
+            self.network._key(),
+            self.network.jit_compile,
+            self.objective.key,
+            self.row_shape,
+            self.n_components,
+            self.code_activation,
+            self.linear,
+            self.network._seed_key(self.seed),
+        )
+
+    def __eq__(self, other):
+        return isinstance(other, Specification) and self.key == other.key
+
+    def __hash__(self):
+        return hash(self.key)
+
+    @property
+    def n_features(self):
+        return math.prod(self.row_shape)
+
+    @property
+    def rotates(self):
+        """Whether the code may be rotated without changing the function."""
+        dense = self.n_components is not None or self.objective.turns_features
+        return dense and self.code_activation == "linear"
+
+    def __getstate__(self):
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+class Graph:
+    """The Keras models of a specification, on standardised rows, and their variables.
+
+    Attributes
+    ----------
+    encoder, decoder : keras.Model
+        From standardised rows to what the objective calls its heads, and from a code to
+        the output before its activation.
+
+    variables : dict of str to keras.Variable
+        Every variable by its path: Keras' own, behind the side that it is on.
+    """
+
+    def __init__(self, specification, encoder, decoder, likelihood_variables):
+        self.specification, self.encoder, self.decoder = specification, encoder, decoder
+        self.variables = {}
+        for side, model in (("encoder/", encoder), ("decoder/", decoder)):
+            for variable in model.variables:
+                name = _new_name(side + variable.path, self.variables)
+                self.variables[name] = variable
+        self.variables |= likelihood_variables
+
+    @property
+    def trainable(self):
+        """The variables that training changes by their gradients, by path."""
+        return {path: v for path, v in self.variables.items() if v.trainable}
+
+    def log_noise(self):
+        """The log-variance of the noise, of shape (1, n); None where there is none."""
+        from keras import ops
+
+        if NOISE not in self.variables:
+            return None
+        noise, least = self.variables[NOISE], self.variables[LEAST_NOISE]
+        return ops.maximum(bounded(noise.value), least.value)[None]
+
+    @cached_property
+    def _random(self):
+        """Initialisers of the variables that start at random, by the variable's id."""
+        found = {}
+        for model in (self.encoder, self.decoder):
+            for layer in model._flatten_layers():
+                for variable in layer._trainable_variables:
+                    name = variable.name.removesuffix("_kernel")
+                    initializer = getattr(layer, f"{name}_initializer", None)
+                    if hasattr(initializer, "seed"):  # Keras' random initialisers
+                        found[id(variable)] = initializer
+        return found
+
+    @cached_property
+    def _built(self):
+        """The values that the variables had when they were made."""
+        return {path: np.array(v.numpy()) for path, v in self.variables.items()}
+
+    def initial(self, seed):
+        """New starting weights, each drawn from the seed and its path."""
+        weights = dict(self._built)
+        for path, variable in self.variables.items():
+            draw = stream(seed, path)
+            if id(variable) in self._random:
+                initializer = self._random[id(variable)]
+                config = {**initializer.get_config(), "seed": draw}
+                initializer = type(initializer).from_config(config)
+                weights[path] = np.array(
+                    initializer(variable.shape, dtype=variable.dtype).numpy()
+                )
+            elif variable.name == "seed_generator_state":
+                weights[path] = np.array([draw, 0], dtype=weights[path].dtype)
+        return weights
+
+    def load(self, weights):
+        """Give every variable its value.
+
+        Raises
+        ------
+        KeyError
+            If a value is missing, or has a path that no variable has.
+        """
+        if strangers := weights.keys() - self.variables.keys():
+            raise KeyError(f"no variable has the path {min(strangers)!r}")
+        for path, variable in self.variables.items():
+            variable.assign(weights[path])
+
+    def read(self):
+        """The weights as they are now."""
+        return {path: np.array(v.numpy()) for path, v in self.variables.items()}
+
+
+def stream(seed, name):
+    """A seed of its own for what has this name."""
+    rng = np.random.default_rng((seed, zlib.crc32(name.encode())))
+    return int(rng.integers(2**31 - 1))
+
+
+def _new_name(path, taken):
+    """The path or, where layers of one name hide in two models, the path and a number."""
+    names = itertools.chain([path], (f"{path}#{n}" for n in itertools.count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def replaced(weights, new):
+    """A copy of the weights, in float64 where they are new.
+
+    Raises
+    ------
+    KeyError
+        If one of the new has a path that the weights don't have.
+    """
+    new = {
+        path: np.full(weights[path].shape, value, np.float64)
+        for path, value in new.items()
+    }
+    return weights | new
+
+
+def linear_path(start, coordinates, code_unit, output_unit=1.0):
+    """The weights of the linear path that make it a linear start, by path.
+
+    Parameters
+    ----------
+    start : LinearStart
+    coordinates : Coordinates
+    code_unit, output_unit : float, float or ndarray of shape (n_features,)
+        What a code and an output of the graph are multiplied by to be the start's, and
+        standardised.
+    """
+    mean, scale = coordinates.mean, coordinates.scale
+    return {
+        f"{LINEAR_CODE}/kernel": scale * start.encoder / code_unit,
+        f"{LINEAR_CODE}/bias": (mean - start.mean) @ start.encoder / code_unit,
+        f"{LINEAR_OUTPUT}/kernel": code_unit * start.decoder / scale / output_unit,
+        f"{LINEAR_OUTPUT}/bias": (start.intercept - mean) / scale / output_unit,
+    }
+
+
+def build(specification, dtype):
+    """Build the graph of a specification.
+
+    Parameters
+    ----------
+    specification : Specification
+    dtype : {"float32", "float64"}
+
+    Returns
+    -------
+    graph : Graph
+    """
+    objective, n_features = specification.objective, specification.n_features
+    with building(dtype, specification.seed) as keras:
+        x = keras.Input((n_features,), dtype=dtype, name="standardized")
+        z, features = _code(x, specification)
+        encoder = keras.Model(x, objective.heads(z, features), name="encoder_network")
+        code = keras.Input(z.shape[1:], dtype=dtype, name="code_input")
+        decoder = keras.Model(code, _output(code, specification), name="decoder_network")
+        n_noise = objective.likelihood.n_noise(n_features)
+        noise = {}
+        if n_noise:
+            least = np.full(n_noise, -MAX_LOG_VARIANCE)
+            noise[NOISE] = keras.Variable(np.zeros(n_noise), dtype=dtype, name=NOISE)
+            noise[LEAST_NOISE] = keras.Variable(
+                least, dtype=dtype, trainable=False, name=LEAST_NOISE
+            )
+    return Graph(specification, encoder, decoder, noise)
+
+
+def _code(x, specification):
+    """The code, and the features that it is made of."""
+    from keras import layers, ops
+
+    linear, n_components = specification.linear, specification.n_components
+    features = specification.network.encode(x)
+    if len(features.shape) > 2:
+        features = layers.Flatten(name="features")(features)
+    if n_components is None:
+        activation = layers.Activation(specification.code_activation, name="code")
+        return activation(features), features
+    sums = []
+    if not linear or features is not x:  # else the linear path does it all
+        head = layers.Dense(
+            n_components, kernel_initializer=_first_kernel(linear), name="code"
+        )
+        sums.append(head(features))
+    if linear:
+        path = layers.Dense(n_components, name="linear_code")
+        numbers = x
+        if specification.network.allows_missing:
+            numbers = ops.nan_to_num(x)  # the mean, where a series has ended
+        sums.append(path(numbers))
+    z = layers.Add(name="code_sum")(sums) if len(sums) > 1 else sums[0]
+    if not linear:
+        z = layers.Activation(specification.code_activation, name="code_activation")(z)
+    return z, features
+
+
+def _output(code, specification):
+    """The output before its activation."""
+    from keras import layers
+
+    from skae._layers import Gate
+
+    linear, n_features = specification.linear, specification.n_features
+    network, shape = specification.network, (n_features,)
+    output = network.decode(code, shape)
+    sums = []
+    if linear and output is code:  # the linear path does it all
+        pass
+    elif not network.makes_output or tuple(output.shape[1:]) != shape:
+        if len(output.shape) > 2:
+            output = layers.Flatten(name="output_features")(output)
+        head = layers.Dense(
+            n_features, kernel_initializer=_first_kernel(linear), name="output"
+        )
+        sums.append(head(output))
+    else:
+        sums.append(Gate(name="output_gate")(output) if linear else output)
+    if linear:
+        path = layers.Dense(n_features, name="linear_output")
+        sums.append(path(code))
+    return layers.Add(name="output_sum")(sums) if len(sums) > 1 else sums[0]
+
+
+def _first_kernel(linear):
+    """Next to a linear path, the network's own contribution starts at zero."""
+    return "zeros" if linear else "glorot_uniform"
+
+
+@dataclass(frozen=True)
+class RawModels:
+    """Keras models on raw rows: scaling, and the code's rotation, inside."""
+
+    encoder: object
+    decoder: object
+    autoencoder: object
+
+
+def raw(graph, coordinates):
+    """The Keras models of a graph on raw rows, which share its variables.
+
+    Parameters
+    ----------
+    graph : Graph
+    coordinates : Coordinates
+
+    Returns
+    -------
+    models : RawModels
+    """
+    specification = graph.specification
+    objective, flat = specification.objective, (specification.n_features,)
+    dtype = graph.encoder.input.dtype
+    with building(dtype, 0) as keras:
+        from skae._layers import Rotate, Standardize
+
+        layers, folded = keras.layers, specification.row_shape != flat
+        rows = keras.Input(specification.row_shape, dtype=dtype, name="rows")
+        x = layers.Reshape(flat, name="flatten")(rows) if folded else rows
+        standardize = Standardize(name="standardize")
+        z = objective.point(graph.encoder(standardize(x)))
+        if specification.rotates:
+            rotate = Rotate(name="rotate")
+            z = rotate(z)
+        encoder = keras.Model(rows, z, name="encoder")
+
+        code = keras.Input(z.shape[1:], dtype=dtype, name="code")
+        y = code
+        if specification.rotates:
+            rotate_back = Rotate(inverse=True, name="rotate_back")
+            y = rotate_back(y)
+        activation = layers.Activation(
+            objective.likelihood.activation, name="output_activation"
+        )
+        unstandardize = Standardize(inverse=True, name="unstandardize")
+        y = unstandardize(activation(graph.decoder(y)))
+        if folded:
+            y = layers.Reshape(specification.row_shape, name="unflatten")(y)
+        decoder = keras.Model(code, y, name="decoder")
+        rows = keras.Input(specification.row_shape, dtype=dtype, name="rows")
+        autoencoder = keras.Model(rows, decoder(encoder(rows)), name="autoencoder")
+    one = np.ones(flat)
+    standardize.set_weights([coordinates.mean, coordinates.scale * one])
+    unstandardize.set_weights([coordinates.mean, coordinates.scale * coordinates.unit])
+    if specification.rotates:
+        rotate.set_weights([coordinates.rotation, coordinates.offset])
+        rotate_back.set_weights([coordinates.inverse, coordinates.offset])
+    return RawModels(encoder, decoder, autoencoder)

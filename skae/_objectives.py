@@ -1,0 +1,402 @@
+"""Objectives: the loss of a batch of rows, and the linear model that training starts at."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from skae._graph import LEAST_NOISE, LOG_VARIANCE, NOISE, linear_path
+from skae._starts import (
+    COVARIANCE_FEATURES,
+    LOGISTIC_ROWS,
+    denoiser_start,
+    fit_pca,
+    pca_start,
+    shrunken_start,
+)
+from skae.likelihoods import MAX_LOG_VARIANCE, Likelihood, bounded, unbounded
+from skae.noise import Noise
+
+#: Rows whose moments are computed at a time.
+ROWS_AT_ONCE = 512
+
+#: Draws from the posterior of each validation row.
+VALIDATION_DRAWS = 4
+
+#: How far out of its domain rounding may carry a scaled value.
+ROUNDING = 1e-6
+
+
+class Loss(NamedTuple):
+    """What a batch comes to: a loss for each row, a penalty, and the parts by name."""
+
+    per_sample: object
+    penalty: object
+    parts: dict
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The objective of an autoencoder: the loss of the output against the input.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    missing : bool
+        Whether rows may hold NaN, which are then left out of the loss.
+    activity_l1 : float
+        The strength of the penalty on the code.
+    """
+
+    likelihood: Likelihood
+    missing: bool = False
+    activity_l1: float = field(default=0.0, compare=False)
+
+    parameter = "loss"  # the estimator's, that names the likelihood
+    parts = ()  # of the loss, reported by these names
+    turns_features = False  # whether a code that the network gives is turned as well
+    starts_in_order = True  # whether the start's components are PCA's, in their order
+
+    @property
+    def key(self):
+        """What shapes a compiled program."""
+        return type(self), self.likelihood._key(), self.missing
+
+    def check(self, rows, given, name="X"):
+        """Refuse rows outside of the likelihood's domain.
+
+        Parameters
+        ----------
+        rows : Rows
+        given : object
+            The likelihood as the estimator's user gave it.
+
+        name : str, default="X"
+            What the rows are called.
+
+        Raises
+        ------
+        ValueError
+            If there are any; the message names the parameter and the rows.
+        """
+        least, greatest = self.likelihood.domain
+        low, high = float(np.min(rows.low)), float(np.max(rows.high))
+        if low < least - ROUNDING or high > greatest + ROUNDING:
+            raise ValueError(
+                f"{self.parameter}={given!r} needs {name} in [{least:g},"
+                f" {greatest:g}], but its minimum is {low:.6g} and its maximum"
+                f" {high:.6g}. Scale it, for example with MinMaxScaler(clip=True), or"
+                " choose another."
+            )
+
+    # -- the graph
+
+    def heads(self, z, features):
+        """What the encoder gives, from the code and the features it is made of."""
+        return z
+
+    def point(self, encoded):
+        """The code, from what the encoder gives."""
+        return encoded
+
+    def code_unit(self, scale):
+        """What the code inside the graph is multiplied by to be in the units of X."""
+        return scale
+
+    # -- the loss
+
+    def values(self, rows, coordinates):
+        """The arrays that `loss` is given: another value compiles nothing anew."""
+        unit, scale = self.code_unit(coordinates.scale), coordinates.scale
+        return {
+            "mean": coordinates.mean.astype(rows.dtype),
+            "scale": np.asarray(scale, rows.dtype),
+            "activity_l1": np.float32(self.activity_l1 * unit / scale**2),
+        }
+
+    def corrupted(self, x, values, seed):
+        """What the network sees of standardised rows while it is trained."""
+        return x
+
+    def loss(self, graph, x, target, values, seed, training):
+        """The loss of a batch: one forward pass, for training and for validation.
+
+        Parameters
+        ----------
+        graph : Graph
+        x, target : tensors of shape (n_samples, n_features)
+            Rows in the units of X, and what they are to become.
+        values : dict of str to tensor
+        seed : Seed
+        training : bool
+
+        Returns
+        -------
+        loss : Loss
+        """
+        from keras import ops
+
+        noisy = self.corrupted(_standardized(x, values), values, seed)
+        z = graph.encoder(ops.cast(noisy, "float32"), training=training)
+        output = graph.decoder(z, training=training)
+        target = ops.cast(_standardized(target, values), "float32")
+        present, target = self._present(target)
+        per_sample = self.likelihood.per_sample(target, output, None, present)
+        size = ops.reshape(ops.abs(z), (ops.shape(z)[0], -1))
+        penalty = values["activity_l1"] * ops.mean(ops.sum(size, axis=-1))
+        return Loss(per_sample, penalty, {})
+
+    def _present(self, x):
+        """1 where x is a number and 0 where it is NaN, and x with 0 in place of NaN."""
+        from keras import ops
+
+        if not self.missing:
+            return 1.0, x
+        missing = ops.isnan(x)
+        return ops.cast(~missing, x.dtype), ops.where(missing, 0.0, x)
+
+    def in_units(self, losses, coordinates):
+        """Losses of standardised rows in the units of X, by the history's names."""
+        scale, n_features = coordinates.scale, len(coordinates.mean)
+        return {
+            name: self.likelihood.in_units(value, scale, n_features)
+            for name, value in losses.items()
+        }
+
+    # -- the start
+
+    def start(self, rows, n_components):
+        """The best linear model of its kind in closed form, a `LinearStart`."""
+        start = pca_start(fit_pca(rows.complete, n_components), n_components)
+        some = rows.spread(LOGISTIC_ROWS)
+        return self.likelihood.decoder_start(start, lambda: 2 * (rows.filled(some),))
+
+    def of_pca(self, rows, n_components):
+        """The loss that the linear model with so many components has on the rows."""
+        return self.likelihood.of_pca(rows.array, rows.array, n_components)
+
+    def start_rows(self, some, rows):
+        """The rows to start training from: some of the rows or, if these won't do, all."""
+        return some if self.likelihood.knows_enough(some, rows) else rows
+
+    def weights(self, start, coordinates):
+        """The weights that a linear start sets, by path, and the unit of the output."""
+        return linear_path(start, coordinates, self.code_unit(coordinates.scale)), 1.0
+
+
+def _standardized(x, values):
+    return (x - values["mean"]) / values["scale"]
+
+
+@dataclass(frozen=True)
+class Denoising(Reconstruction):
+    """The objective of a denoising autoencoder: the clean rows, from noisy ones."""
+
+    noise: Noise = None
+
+    starts_in_order = False
+
+    @property
+    def key(self):
+        return *super().key, self.noise._key()
+
+    def values(self, rows, coordinates):
+        noise = self.noise.values(rows)
+        noise = {f"noise_{name}": np.asarray(v, rows.dtype) for name, v in noise.items()}
+        return super().values(rows, coordinates) | noise
+
+    def corrupted(self, x, values, seed):
+        noise = {
+            name.removeprefix("noise_"): value
+            for name, value in values.items()
+            if name.startswith("noise_")
+        }
+        # from standardised rows, not from x: XLA takes half the time for it
+        x = self.noise.corrupt(x * values["scale"] + values["mean"], noise, seed)
+        return _standardized(x, values)
+
+    def start(self, rows, n_components):
+        values = self.noise.values(rows)
+        white = self.noise.white_variance(values)
+        pca = fit_pca(rows.complete, n_components)
+        if white is not None:
+            start = shrunken_start(pca, n_components, white)
+        else:
+            moments = _noisy_moments(rows, self.noise, values)
+            start = denoiser_start(moments, n_components, _axes(pca))
+
+        def pairs():
+            clean = rows.filled(rows.spread(LOGISTIC_ROWS))
+            return self.noise.draw(clean, values), clean
+
+        return self.likelihood.decoder_start(start, pairs)
+
+    def of_pca(self, rows, n_components):
+        """The loss that PCA of the rows has on them with noise."""
+        X_noisy = self.noise.draw(rows.array, self.noise.values(rows))
+        return self.likelihood.of_pca(rows.array, X_noisy, n_components)
+
+
+@dataclass(frozen=True)
+class Pairs(Reconstruction):
+    """The objective of a denoising autoencoder that is shown noisy and clean rows."""
+
+    starts_in_order = False
+
+    def start(self, rows, n_components):
+        pca = fit_pca(rows.complete, n_components)
+        moments = (
+            (rows.target.filled(batch), rows.filled(batch), 0.0)
+            for batch in rows.batches(ROWS_AT_ONCE)
+        )
+        start = denoiser_start(moments, n_components, _axes(pca))
+        some = rows.spread(LOGISTIC_ROWS)
+        return self.likelihood.decoder_start(
+            start, lambda: (rows.filled(some), rows.target.filled(some))
+        )
+
+    def of_pca(self, rows, n_components):
+        raise ValueError(
+            "PCA's loss on noisy rows needs a noise to draw, but this estimator was"
+            " fitted to pairs: leave X out."
+        )
+
+
+def _axes(pca):
+    wide = pca.components_.shape[1] > COVARIANCE_FEATURES
+    return pca.components_.T if wide else None
+
+
+def _noisy_moments(rows, noise, values):
+    """Clean rows, the mean of the noisy ones and its variance, as `denoiser_start` asks.
+
+    Those of noise whose moments are unknown are drawn, and without variance.
+    """
+    for batch in rows.batches(ROWS_AT_ONCE):
+        clean = rows.filled(batch)
+        moments = noise.moments(clean, values)
+        yield clean, *(moments or (noise.draw(clean, values, batch.start), 0.0))
+
+
+@dataclass(frozen=True)
+class Evidence(Reconstruction):
+    """The objective of a variational autoencoder: minus the evidence lower bound.
+
+    Parameters
+    ----------
+    beta : float
+        The weight of the divergence from the prior.
+    """
+
+    beta: float = field(default=1.0, compare=False)
+
+    parameter = "likelihood"
+    parts = ("reconstruction", "kl")
+    turns_features = True
+
+    # -- the graph
+
+    def heads(self, z, features):
+        from keras import layers
+
+        head = layers.Dense(
+            z.shape[-1], kernel_initializer="zeros", name="log_variance_head"
+        )
+        return [z, head(features)]
+
+    def point(self, encoded):
+        return encoded[0]
+
+    def code_unit(self, scale):
+        return 1.0
+
+    # -- the loss
+
+    def values(self, rows, coordinates):
+        return {
+            "mean": coordinates.mean.astype(rows.dtype),
+            "scale": np.asarray(coordinates.scale, rows.dtype),
+            "unit": coordinates.unit.astype(np.float32),
+            "beta": np.float32(self.beta),
+        }
+
+    def loss(self, graph, x, target, values, seed, training):
+        """Minus the bound: its divergence in closed form for training, else from draws.
+
+        Where the posterior is exact, as at the start, each draw gives the same bound.
+        """
+        from keras import ops
+
+        x = ops.cast(_standardized(x, values), "float32")
+        n_draws = 1 if training else VALIDATION_DRAWS
+        noise = seed.normal((n_draws, ops.shape(x)[0], graph.decoder.input_shape[-1]))
+        mean, log_variance = self.posterior(graph, x, training)
+        log_likelihood, log_ratio = self._at_draws(
+            graph, x, mean, log_variance, noise, values["unit"], training
+        )
+        if training:
+            kl = ops.square(mean) + ops.exp(log_variance) - 1 - log_variance
+            kl = ops.sum(kl, axis=-1) / 2
+        else:
+            kl = -ops.mean(log_ratio, axis=0)
+        reconstruction = -ops.mean(log_likelihood, axis=0)
+        parts = {"reconstruction": ops.mean(reconstruction), "kl": ops.mean(kl)}
+        return Loss(reconstruction + values["beta"] * kl, 0.0, parts)
+
+    def posterior(self, graph, x, training=False):
+        """Mean and log-variance of the code, of standardised rows."""
+        mean, log_variance = graph.encoder(x, training=training)
+        return mean, bounded(log_variance)
+
+    def log_weights(self, graph, x, noise, unit):
+        """``log p(x, z) - log q(z | x)`` at draws z, of shape (n_draws, n_samples)."""
+        mean, log_variance = self.posterior(graph, x)
+        found = self._at_draws(graph, x, mean, log_variance, noise, unit, False)
+        return found[0] + found[1]
+
+    def _at_draws(self, graph, x, mean, log_variance, noise, unit, training):
+        """``log p(x | z)`` and ``log p(z) - log q(z | x)`` at draws z from ``q(z | x)``.
+
+        Parameters
+        ----------
+        x, mean, log_variance : tensors of shape (n_samples, ...)
+        noise : tensor of shape (n_draws, 1 or n_samples, n_components)
+
+        Returns
+        -------
+        log_likelihood, log_ratio : tensors of shape (n_draws, n_samples)
+        """
+        from keras import ops
+
+        z = mean + ops.exp(log_variance / 2) * noise
+        flat = ops.reshape(z, (-1, z.shape[-1]))
+        output = graph.decoder(flat, training=training) * unit
+        output = ops.reshape(output, (-1, ops.shape(x)[0], x.shape[-1]))
+        present, x = self._present(x)
+        losses = self.likelihood.per_sample(x, output, graph.log_noise(), present)
+        square = ops.square(noise) - ops.square(z)
+        return -losses, ops.sum(square + log_variance, axis=-1) / 2
+
+    def in_units(self, losses, coordinates):
+        kl = {name: losses[name] for name in ("kl",) if name in losses}
+        others = {name: losses[name] for name in losses if name not in kl}
+        return super().in_units(others, coordinates) | kl
+
+    # -- the start
+
+    def start(self, rows, n_components):
+        return self.likelihood.generative_start(rows, n_components, self.beta)
+
+    def weights(self, start, coordinates):
+        unit = 1.0
+        noise_weights = {LOG_VARIANCE: unbounded(np.log(start.posterior_variance))}
+        if start.noise_variance is not None and self.likelihood.n_noise(1):
+            noise = start.noise_variance / coordinates.scale**2
+            unit = np.sqrt(noise) * np.ones(len(coordinates.mean))
+            # Of constant features below the least, which is theirs in full precision
+            noise_weights[NOISE] = unbounded(np.log(noise) - start.constant)
+            noise_weights[LEAST_NOISE] = np.where(
+                start.constant, np.log(noise), -MAX_LOG_VARIANCE
+            )
+        path = linear_path(start, coordinates, 1.0, unit)
+        return path | noise_weights, unit * np.logical_not(start.constant)

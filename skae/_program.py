@@ -1,0 +1,521 @@
+"""Program: the one room of TensorFlow, where epochs, losses, codes and rows are computed."""
+
+import contextlib
+import math
+import threading
+from collections import OrderedDict
+from functools import cached_property
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy import sparse
+from sklearn.utils import gen_batches
+
+from skae._graph import LINEAR_CODE, LINEAR_OUTPUT, build
+from skae._keras import building
+from skae._optimizer import ELEMENTWISE
+from skae._random import Seed
+from skae._rows import VALUES_AT_ONCE
+
+#: Values in one chunk of rows, at least, and batches in it, at least and at most.
+CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**17, 16, 256
+
+#: Weights are updated as one vector where they are no more: copying many costs more time
+#: than compiling one update saves.
+FLAT_VALUES = 2**16
+
+#: Values in the widest layer's output that one call may hold.
+CALL_VALUES = 2**22
+
+
+class Kept:
+    """The last few things that were made, by key."""
+
+    def __init__(self, most):
+        self.things, self.most, self.lock = OrderedDict(), most, threading.Lock()
+
+    def take(self, key):
+        """What was put by this key, which is then gone; None if nothing was."""
+        with self.lock:
+            return self.things.pop(key, None)
+
+    def put(self, key, thing):
+        with self.lock:
+            self.things[key] = thing
+            while len(self.things) > self.most:
+                self.things.popitem(last=False)
+
+    def get(self, key, make):
+        """What was put by this key, or is made now."""
+        thing = self.take(key) or make()
+        self.put(key, thing)
+        return thing
+
+
+class FastSeed(Seed):
+    """A seed whose numbers XLA draws fast.
+
+    On a CPU XLA takes a hundred times as long for the numbers that TensorFlow selects
+    itself as for "threefry", which TensorFlow's own kernels do not know.
+    """
+
+    def uniform(self, shape, low=0.0):
+        return tf.random.stateless_uniform(
+            shape, self.next(), low, 1.0, tf.float32, alg="threefry"
+        )
+
+    def normal(self, shape):
+        return tf.random.stateless_normal(
+            shape, self.next(), dtype=tf.float32, alg="threefry"
+        )
+
+
+# -- training
+
+
+class Program:
+    """Training compiled for one specification, optimizer, batch size and dtype.
+
+    Attributes
+    ----------
+    graph : Graph
+        What the program trains, in float32.
+
+    n_traces : int
+        How often TensorFlow has compiled one of its functions.
+    """
+
+    def __init__(self, specification, optimizer, batch_size, dtype, paired):
+        self.graph = build(specification, "float32")
+        self.batch_size, self.n_traces = batch_size, 0
+        trainable = self.graph.trainable
+        self.trainable = [*trainable.values()]
+        self.penalized = [
+            len(variable.shape) > 1 and not path.startswith((LINEAR_CODE, LINEAR_OUTPUT))
+            for path, variable in trainable.items()
+        ]
+        with building("float32", 0):
+            self.optimizer = optimizer.make()
+            self.flat = None
+            self.sizes = [math.prod(v.shape) for v in self.trainable]
+            if (
+                type(self.optimizer) in ELEMENTWISE
+                and not self.optimizer.clipnorm
+                and sum(self.sizes) <= FLAT_VALUES
+            ):
+                self.flat = keras.Variable(np.zeros(sum(self.sizes), "float32"))
+            self.optimizer.build(self.trainable if self.flat is None else [self.flat])
+        self.optimizer_start = self.optimizer_state()
+        n_features = specification.n_features
+        n_batches = CHUNK_VALUES // (batch_size * n_features)
+        n_batches = int(np.clip(n_batches, MIN_BATCHES, MAX_BATCHES))
+        shape = (n_batches, batch_size, n_features)
+        self.buffers, self.chunks = zip(
+            *(shared_memory(shape, dtype) for _ in range(1 + paired)), strict=True
+        )
+        self.jit_compile = specification.network.jit_compile
+        self.seed_kind = FastSeed if self.jit_compile else Seed
+
+    @property
+    def objective(self):
+        return self.graph.specification.objective
+
+    # -- what is compiled, each at its first use
+
+    @cached_property
+    def _run(self):
+        return self._compiled(self._run_batches, tf.TensorSpec((), tf.float32))
+
+    @cached_property
+    def _measure(self):
+        return self._compiled(self._measure_batches)
+
+    def _compiled(self, function, *more):
+        """One concrete function of chunks: TensorFlow has nothing to trace again."""
+        concrete = tf.function(
+            function, jit_compile=self.jit_compile, autograph=False
+        ).get_concrete_function(
+            [tf.TensorSpec(buffer.shape, buffer.dtype) for buffer in self.buffers],
+            tf.TensorSpec((), tf.int32),
+            {name: tf.TensorSpec(v.shape, v.dtype) for name, v in self.values.items()},
+            tf.TensorSpec((2,), tf.int32),
+            *more,
+        )
+
+        def call(n_batches, seed, *more):
+            return concrete(
+                [*self.chunks],
+                tf.constant(n_batches, tf.int32),
+                self.values,
+                tf.constant(seed, tf.int32),
+                *map(tf.constant, more),
+            ).numpy()
+
+        return call
+
+    def _loss(self, chunks, i, values, seed, training):
+        rows = [chunk[i] for chunk in chunks]
+        seed = self.seed_kind(seed[0], seed[1] + i)
+        return self.objective.loss(self.graph, rows[0], rows[-1], values, seed, training)
+
+    def _run_batches(self, chunks, n_batches, values, seed, alpha):
+        self.n_traces += 1
+        weights = [variable.value for variable in self.trainable]
+        names = self.objective.parts
+
+        def batch(i, total):
+            with tf.GradientTape() as tape:
+                found = self._loss(chunks, i, values, seed, True)
+                loss = tf.reduce_mean(found.per_sample) + found.penalty
+                # what layers of one's own add to the loss
+                losses = [*self.graph.encoder.losses, *self.graph.decoder.losses]
+                loss = tf.add_n([loss, *losses]) if losses else loss
+            gradients = tape.gradient(loss, weights)
+            loss += self._update(gradients, alpha / self.batch_size)
+            parts = [found.parts[name] for name in names]
+            return i + 1, total + tf.stack([loss, *parts])
+
+        return tf.while_loop(
+            lambda i, total: i < n_batches,
+            batch,
+            (tf.constant(0), tf.zeros(1 + len(names))),
+        )[1]
+
+    def _update(self, gradients, alpha):
+        """Apply the optimizer, to all weights as one vector where that is the same.
+
+        The update is then compiled once, not once for each weight.
+
+        Returns
+        -------
+        penalty : Tensor of shape ()
+            The L2 penalty on the weights as they were.
+        """
+        gradients = [
+            tf.zeros(variable.shape) if gradient is None else gradient
+            for gradient, variable in zip(gradients, self.trainable, strict=True)
+        ]
+        weights, penalized = self.trainable, self.penalized
+        if self.flat is not None:
+            gradients = [tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)]
+            weights, penalized = [self.flat], [np.repeat(penalized, self.sizes)]
+        penalty = tf.zeros(())
+        for i, (weight, chosen) in enumerate(zip(weights, penalized, strict=True)):
+            decay = alpha * tf.cast(chosen, tf.float32) * weight.value
+            penalty += tf.reduce_sum(decay * weight.value) / 2
+            gradients[i] += decay
+        self.optimizer.apply(gradients, weights)
+        if self.flat is not None:
+            parts = tf.split(self.flat.value, self.sizes)
+            for variable, part in zip(self.trainable, parts, strict=True):
+                variable.assign(tf.reshape(part, variable.shape))
+        return penalty
+
+    def _measure_batches(self, chunks, n_batches, values, seed):
+        self.n_traces += 1
+
+        def batch(i, per_sample):
+            found = self._loss(chunks, i, values, seed, False)
+            return i + 1, per_sample.write(i, found.per_sample)
+
+        per_sample = tf.TensorArray(
+            tf.float32,
+            chunks[0].shape[0],
+            element_shape=(self.batch_size,),
+            clear_after_read=False,
+        )
+        _, per_sample = tf.while_loop(
+            lambda i, _: i < n_batches, batch, (tf.constant(0), per_sample)
+        )
+        return per_sample.stack()
+
+    # -- what a fit calls
+
+    def load(self, weights, coordinates):
+        """Put weights in place, and the values that the objective computes with."""
+        self.graph.load(weights)
+        self.loaded = weights
+        if self.flat is not None:
+            parts = [variable.numpy().ravel() for variable in self.trainable]
+            self.flat.assign(np.concatenate(parts))
+        self.coordinates = coordinates
+        values = self.objective.values(self.rows, coordinates)
+        self.values = {name: tf.constant(value) for name, value in values.items()}
+
+    def weights(self):
+        """The weights as they are now; those that training leaves alone as given."""
+        weights = dict(self.loaded)
+        for path, now in self.graph.read().items():
+            if not np.array_equal(now, weights[path].astype(now.dtype)):
+                weights[path] = now
+        return weights
+
+    def load_optimizer(self, learning_rate, state=None):
+        """Put the optimizer at its start, or in a state that it was in."""
+        state = self.optimizer_start if state is None else state
+        for variable, value in zip(self.optimizer.variables, state, strict=True):
+            variable.assign(value)
+        if learning_rate is not None:
+            self.optimizer.learning_rate = learning_rate
+
+    def optimizer_state(self):
+        return [np.array(variable.numpy()) for variable in self.optimizer.variables]
+
+    def epoch(self, rows, order, alpha, seed):
+        """Train on the rows in `order`; the mean loss and its parts, in the units of X."""
+        order = _topped_up(order, self.batch_size)
+        total, done = 0.0, 0
+        for n_batches in rows.chunks(order, self.batch_size, self.buffers):
+            total = total + self._run(n_batches, (seed, done), np.float32(alpha))
+            done += n_batches
+        names = ("loss", *self.objective.parts)
+        losses = dict(zip(names, (total / done).tolist(), strict=True))
+        return self.objective.in_units(losses, self.coordinates)
+
+    def measure(self, rows, seed):
+        """The validation loss of every row, in the units of X."""
+        order = _topped_up(np.arange(len(rows)), self.batch_size)
+        found, done = [], 0
+        for n_batches in rows.chunks(order, self.batch_size, self.buffers):
+            found.append(self._measure(n_batches, (seed, done))[:n_batches])
+            done += n_batches
+        losses = np.concatenate(found).ravel()[: len(rows)].astype(np.float64)
+        return self.objective.in_units({"loss": losses}, self.coordinates)["loss"]
+
+
+def _topped_up(order, batch_size):
+    """`order`, its last batch filled up from its own start."""
+    n_batches = -(-len(order) // batch_size)
+    return np.resize(order, n_batches * batch_size)
+
+
+programs = Kept(8)
+
+
+@contextlib.contextmanager
+def borrowed(specification, optimizer, batch_size, rows):
+    """A program for this specification: one that is kept and free, or a new one.
+
+    Parameters
+    ----------
+    specification : Specification
+    optimizer : Optimizer
+    batch_size : int
+    rows : Rows
+        All rows of the fit, which the values that the objective computes with describe.
+    """
+    dtype, paired = rows.dtype, rows.target is not None
+    key = (specification, optimizer, batch_size, dtype.name, paired)
+    program = programs.take(key)
+    if program is None:
+        program = Program(specification, optimizer, batch_size, dtype, paired)
+    program.graph.specification = specification  # its hyperparameters are not compiled
+    program.rows = rows
+    try:
+        yield program
+    finally:
+        program.rows = None
+        programs.put(key, program)
+
+
+# -- inference
+
+
+class Inference:
+    """The functions of a graph, compiled for one dtype and any number of rows.
+
+    Weights and coordinates are arguments, so that one trace serves every fit.
+    """
+
+    def __init__(self, specification, dtype):
+        graph = build(specification, dtype)
+        self.dtype = dtype
+        self.weights = {path: v.dtype for path, v in graph.variables.items()}
+        rows, codes = graph.encoder.input_shape, graph.decoder.input_shape
+        functions = {
+            "encode": (_encode, [rows]),
+            "decode": (_decode, [codes]),
+            "posterior": (_posterior, [rows]),
+            "log_weights": (_log_weights, [rows, codes]),
+        }
+        if not hasattr(specification.objective, "posterior"):
+            del functions["posterior"], functions["log_weights"]
+        self.functions = {
+            name: self._compile(graph, function, shapes)
+            for name, (function, shapes) in functions.items()
+        }
+        widest = max(
+            math.prod(output.shape[1:])
+            for model in (graph.encoder, graph.decoder)
+            for layer in model.layers
+            for output in keras.tree.flatten(layer.output)
+        )
+        self.batch_rows = max(1, CALL_VALUES // widest)
+
+    def _compile(self, graph, function, shapes):
+        """A concrete function of rows, coordinates and weights."""
+        variables = graph.variables
+        size, n_features = graph.decoder.input_shape[-1], graph.specification.n_features
+        place = {"mean": (n_features,), "spread": (n_features,), "unit": (n_features,)}
+        if graph.specification.rotates:
+            place |= {"rotation": (size, size), "inverse": (size, size)}
+            place["offset"] = (size,)
+
+        @tf.function(autograph=False)
+        def call(inputs, place, weights):
+            pairs = [(variables[path], weights[path]) for path in variables]
+            with keras.StatelessScope(pairs):
+                return function(graph, place, *inputs)
+
+        return call.get_concrete_function(
+            [tf.TensorSpec(shape, self.dtype) for shape in shapes],
+            {name: tf.TensorSpec(shape, self.dtype) for name, shape in place.items()},
+            {path: tf.TensorSpec(v.shape, v.dtype) for path, v in variables.items()},
+        )
+
+
+def _encode(graph, place, x):
+    """Components of standardised rows."""
+    z = graph.specification.objective.point(graph.encoder(x, training=False))
+    if "rotation" not in place:
+        return z
+    return tf.matmul(z - place["offset"], place["rotation"])
+
+
+def _decode(graph, place, z):
+    """Rows of components."""
+    specification = graph.specification
+    if "rotation" in place:
+        z = tf.matmul(z, place["inverse"]) + place["offset"]
+    activation = keras.activations.get(specification.objective.likelihood.activation)
+    output = activation(graph.decoder(z, training=False))
+    output = output * place["spread"] + place["mean"]
+    return tf.reshape(output, (-1, *specification.row_shape))
+
+
+def _posterior(graph, place, x):
+    return graph.specification.objective.posterior(graph, x)
+
+
+def _log_weights(graph, place, x, noise):
+    objective = graph.specification.objective
+    return objective.log_weights(graph, x, noise[:, None], place["unit"])
+
+
+kept_inference = Kept(16)
+
+
+class Fitted:
+    """What is compiled, with the weights and coordinates of one fit.
+
+    Parameters
+    ----------
+    specification : Specification
+    weights : dict of str to ndarray
+    coordinates : Coordinates
+    dtype : dtype of the rows
+    """
+
+    def __init__(self, specification, weights, coordinates, dtype):
+        name = np.dtype(dtype).name
+        inference = kept_inference.get(
+            (specification, name), lambda: Inference(specification, name)
+        )
+        self.batch_rows, self.coordinates = inference.batch_rows, coordinates
+        self.mean = coordinates.mean.astype(dtype)
+        self.scale = np.asarray(coordinates.scale, dtype)
+        place = {
+            "mean": coordinates.mean,
+            "spread": coordinates.scale * coordinates.unit,
+            "unit": coordinates.unit,
+        }
+        if coordinates.rotation is not None:
+            place["rotation"] = coordinates.rotation
+            place["inverse"] = coordinates.inverse
+            place["offset"] = coordinates.offset
+        place = {key: tf.constant(value, name) for key, value in place.items()}
+        weights = {
+            path: tf.constant(weights[path], dtype)
+            for path, dtype in inference.weights.items()
+        }
+        bound = tf.nest.flatten([place, weights])  # in the order that is compiled
+        self.functions = {
+            function: self._bind(concrete, bound)
+            for function, concrete in inference.functions.items()
+        }
+
+    @staticmethod
+    def _bind(concrete, bound):
+        dtypes = [tensor.dtype for tensor in concrete.outputs]
+
+        def call(*inputs):
+            # A quarter of the time that calling `concrete` takes, for a row
+            found = tf.raw_ops.PartitionedCall(
+                args=[*(x if tf.is_tensor(x) else _tensor(x) for x in inputs), *bound],
+                Tout=dtypes,
+                f=concrete,
+            )
+            found = tuple(tensor.numpy() for tensor in found)
+            return found if len(found) > 1 else found[0]
+
+        return call
+
+    def encode(self, X):
+        """Codes, of shape (n_samples, n_components), of flat rows."""
+        return self._in_batches("encode", X, self._standardized)
+
+    def decode(self, Z):
+        """Rows, in their own shape, of codes."""
+        return self._in_batches("decode", Z, _tensor)
+
+    def posterior(self, X):
+        """Mean and log-variance of the code of flat rows, before it is turned."""
+        return self._in_batches("posterior", X, self._standardized)
+
+    def log_weights(self, X, noise):
+        """``log p(x, z) - log q(z | x)`` at draws of the code, in standardised units."""
+        return self.functions["log_weights"](self._standardized(X), noise)
+
+    def _standardized(self, X):
+        def standardize(out, rows):  # while they are copied, it costs no time
+            np.subtract(rows, self.mean, out=out)
+            np.divide(out, self.scale, out=out)
+
+        return _tensor(X, standardize)
+
+    def _in_batches(self, name, X, tensor):
+        call = self.functions[name]
+        if X.shape[0] <= self.batch_rows and not sparse.issparse(X):
+            return call(tensor(X))
+        found = [
+            call(tensor(X[batch].toarray() if sparse.issparse(X) else X[batch]))
+            for batch in gen_batches(X.shape[0], self.batch_rows)
+        ]
+        if isinstance(found[0], tuple):
+            return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+        return np.concatenate(found)
+
+
+# -- memory
+
+
+def shared_memory(shape, dtype):
+    """An array and a tensor of the same memory: what fills the one fills the other."""
+    size, alignment = math.prod(shape) * np.dtype(dtype).itemsize, 64
+    memory = np.empty(size + alignment, np.uint8)
+    start = -memory.ctypes.data % alignment  # where TensorFlow's own tensors start
+    array = memory[start : start + size].view(dtype).reshape(shape)
+    return array, tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
+def _tensor(x, copy=np.copyto):
+    """A copy of x as a tensor; `tf.constant` copies large arrays twice."""
+    if x.nbytes < 2**16:
+        copied = np.empty_like(x)
+        copy(copied, x)
+        return tf.constant(copied)
+    array, tensor = shared_memory(x.shape, x.dtype)
+    for batch in gen_batches(x.shape[0], max(1, VALUES_AT_ONCE // x[0].size)):
+        copy(array[batch], x[batch])
+    return tensor

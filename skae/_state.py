@@ -1,0 +1,33 @@
+"""State: what a fitted estimator keeps, by name: plain arrays and numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skae._components import Coordinates
+from skae._graph import Specification
+
+
+@dataclass(frozen=True)
+class State:
+    """A fitted model, from which all else that it can do is built again.
+
+    Parameters
+    ----------
+    specification : Specification
+    weights : dict of str to ndarray
+        By the paths of the graph's variables.
+
+    coordinates : Coordinates
+    seed : int
+        What the fit drew all its randomness from.
+
+    optimizer : list of ndarray or None
+        The optimizer's variables, where `partial_fit` goes on with them.
+    """
+
+    specification: Specification
+    weights: dict
+    coordinates: Coordinates
+    seed: int
+    optimizer: list[np.ndarray] | None = None

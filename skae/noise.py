@@ -1,0 +1,275 @@
+"""Noises: what a denoising autoencoder learns to undo, with parameters to tune."""
+
+import math
+from numbers import Real
+
+import numpy as np
+from scipy.special import ndtr
+from sklearn.utils._param_validation import Interval
+
+from skae._tunable import Tunable
+
+__all__ = ["GaussianNoise", "MaskingNoise", "Noise", "SaltAndPepperNoise"]
+
+#: The seed of the noise that is drawn outside of training.
+DRAW_SEED = 20101
+
+#: The least number that the inverse error function is finite at, in float32.
+_ABOVE_MINUS_ONE = float(np.nextafter(np.float32(-1), np.float32(0)))
+
+
+class Noise(Tunable):
+    """Base class of the noises: what is done to the rows that the network sees.
+
+    A subclass has `corrupt`. With `moments` as well, a denoiser starts at the linear
+    model for the expectation over the noise; without, for one draw of it.
+    """
+
+    def values(self, rows):
+        """The arrays that `corrupt` is given: another value compiles nothing anew.
+
+        Parameters
+        ----------
+        rows : Rows
+            The training rows, with their `typical_scale`, `low` and `high`.
+
+        Returns
+        -------
+        values : dict of str to float or ndarray of shape (n_features,)
+        """
+        return {}
+
+    def corrupt(self, x, values, seed):
+        """Noisy rows, in ``keras.ops``.
+
+        Parameters
+        ----------
+        x : tensor of shape (n_samples, n_features)
+            Rows in the units of X; NaN stays NaN.
+
+        values : dict of str to tensor
+            What `values` returned.
+
+        seed : Seed
+            A seed generator for the functions of ``keras.random``; its own `uniform` and
+            `normal` are faster.
+
+        Returns
+        -------
+        noisy : tensor of the shape and dtype of x
+        """
+        raise NotImplementedError
+
+    def moments(self, x, values):
+        """Mean and variance, over the noise, of what each value becomes; None if unknown.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_samples, n_features)
+        values : dict of str to float or ndarray
+        """
+        return
+
+    def white_variance(self, values):
+        """The variance of noise that is the same for all values; None of any other."""
+        return
+
+    def draw(self, x, values, step=0):
+        """Rows with noise of a fixed seed, another at each step, in float64."""
+        from skae._random import Seed
+
+        tensors = {name: np.asarray(v, np.float32) for name, v in values.items()}
+        noisy = self.corrupt(np.asarray(x, np.float32), tensors, Seed(DRAW_SEED, step))
+        return np.asarray(noisy, np.float64)
+
+
+class GaussianNoise(Noise):
+    """Normal noise, added to each value.
+
+    Parameters
+    ----------
+    level : float, default=0.5
+        The standard deviation of the noise.
+
+    relative : bool, default=True
+        Whether `level` is in units of the overall standard deviation of X, which is the
+        root of the mean variance of its features; otherwise in the units of X.
+
+    clip : (low, high) or None, default=None
+        Clips noisy rows to these values, in the units of X.
+
+    Examples
+    --------
+    >>> from skae import DenoisingAutoencoder
+    >>> from skae.noise import GaussianNoise
+    >>> DenoisingAutoencoder(noise=GaussianNoise(0.2))
+    DenoisingAutoencoder(noise=GaussianNoise(level=0.2))
+    """
+
+    _parameter_constraints: dict = {
+        "level": [Interval(Real, 0, None, closed="left")],
+        "relative": ["boolean"],
+        "clip": ["array-like", None],
+    }
+
+    def __init__(self, level=0.5, *, relative=True, clip=None):
+        self.level = level
+        self.relative = relative
+        self.clip = clip
+
+    def _validate_params(self):
+        super()._validate_params()
+        if self.clip is not None:
+            self._ends()
+
+    def _key(self):
+        return type(self), self.clip is not None
+
+    def values(self, rows):
+        unit = rows.typical_scale if self.relative else 1.0
+        values = {"std": self.level * unit}
+        if self.clip is not None:
+            values["low"], values["high"] = self._ends()
+        return values
+
+    def _ends(self):
+        try:
+            low, high = map(float, self.clip)
+        except (TypeError, ValueError):
+            low = high = math.nan
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(
+                "noise: clip must be None or two finite numbers (low, high), low < high."
+                f" Got {self.clip!r}."
+            )
+        return low, high
+
+    def corrupt(self, x, values, seed):
+        from keras import ops
+
+        uniform = seed.uniform(ops.shape(x), low=_ABOVE_MINUS_ONE)
+        normal = math.sqrt(2) * ops.erfinv(uniform)
+        noisy = x + values["std"] * ops.cast(normal, x.dtype)
+        if self.clip is None:
+            return noisy
+        return ops.clip(noisy, values["low"], values["high"])
+
+    def white_variance(self, values):
+        return values["std"] ** 2 if self.clip is None else None
+
+    def moments(self, x, values):
+        """Of clipped noise, those of a rectified normal distribution."""
+        std = values["std"]
+        if self.clip is None:
+            return x, std**2
+        if std == 0:
+            return np.clip(x, values["low"], values["high"]), 0.0
+        low, high = (values["low"] - x) / std, (values["high"] - x) / std
+        below, above = ndtr(low), ndtr(-high)
+        low_density, high_density = _normal_density(low), _normal_density(high)
+        mean = low * below + high * above + low_density - high_density
+        square = low**2 * below + high**2 * above + 1 - below - above
+        square += low * low_density - high * high_density
+        return x + std * mean, std**2 * np.maximum(square - mean**2, 0)
+
+
+def _normal_density(x):
+    return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+
+
+class MaskingNoise(Noise):
+    """Puts zero in the place of a value, with the probability `level`.
+
+    Parameters
+    ----------
+    level : float, default=0.5
+        The probability, in [0, 1].
+
+    Examples
+    --------
+    >>> from skae import DenoisingAutoencoder
+    >>> from skae.noise import MaskingNoise
+    >>> DenoisingAutoencoder(noise=MaskingNoise(0.2))
+    DenoisingAutoencoder(noise=MaskingNoise(level=0.2))
+    """
+
+    _parameter_constraints: dict = {"level": [Interval(Real, 0, 1, closed="both")]}
+
+    def __init__(self, level=0.5):
+        self.level = level
+
+    def _key(self):
+        return (type(self),)
+
+    def values(self, rows):
+        return {"level": self.level}
+
+    def corrupt(self, x, values, seed):
+        from keras import ops
+
+        masked = seed.uniform(ops.shape(x)) < ops.cast(values["level"], "float32")
+        return ops.where(masked & ~ops.isnan(x), ops.zeros_like(x), x)
+
+    def moments(self, x, values):
+        p = values["level"]
+        return (1 - p) * x, p * (1 - p) * x**2
+
+
+class SaltAndPepperNoise(MaskingNoise):
+    """Puts the least or the greatest value of the feature in the place of a value.
+
+    Parameters
+    ----------
+    level : float, default=0.5
+        The probability that a value is replaced, in [0, 1]; either end is as likely.
+
+    Examples
+    --------
+    >>> from skae import DenoisingAutoencoder
+    >>> from skae.noise import SaltAndPepperNoise
+    >>> DenoisingAutoencoder(noise=SaltAndPepperNoise(0.2))
+    DenoisingAutoencoder(noise=SaltAndPepperNoise(level=0.2))
+    """
+
+    def values(self, rows):
+        return {"level": self.level, "low": rows.low, "high": rows.high}
+
+    def corrupt(self, x, values, seed):
+        from keras import ops
+
+        drawn, level = seed.uniform(ops.shape(x)), ops.cast(values["level"], "float32")
+        end = ops.where(drawn < level / 2, values["low"], values["high"])
+        return ops.where((drawn < level) & ~ops.isnan(x), end, x)
+
+    def moments(self, x, values):
+        p, low, high = (values[name] for name in ("level", "low", "high"))
+        middle, spread = (low + high) / 2, (high - low) / 2
+        mean = (1 - p) * x + p * middle
+        return mean, p * (1 - p) * (x - middle) ** 2 + p * spread**2
+
+
+class FunctionNoise(Noise):
+    """A function ``noise(x, seed)`` of rows and a seed generator, as a noise."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def corrupt(self, x, values, seed):
+        from keras import ops
+
+        x = ops.convert_to_tensor(x)
+        noisy = ops.convert_to_tensor(self.function(ops.cast(x, "float32"), seed))
+        if noisy.shape != x.shape:
+            raise ValueError(
+                f"noise must return rows of the shape that it is given, {x.shape}. Got"
+                f" {noisy.shape}."
+            )
+        return ops.cast(noisy, x.dtype)
+
+
+#: The noises that have a name of their own.
+NOISES = {
+    "gaussian": GaussianNoise,
+    "masking": MaskingNoise,
+    "salt_and_pepper": SaltAndPepperNoise,
+}

@@ -1,0 +1,76 @@
+"""Rows: moments with and without holes, sparse or dense, and what is read of them."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from skae._rows import Rows
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(3000, 70)) * RNG.uniform(1, 9, 70) + 1e4
+HOLES = np.where(RNG.random(X.shape) < 0.2, np.nan, X)
+
+
+def as_stored(kind, values, tmp_path):
+    if kind == "sparse":
+        return sparse.csr_matrix(values)
+    if kind == "memory map":
+        np.save(tmp_path / "X.npy", values)
+        return np.load(tmp_path / "X.npy", mmap_mode="r")
+    return values
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "memory map"])
+def test_moments_are_numpys(kind, tmp_path):
+    rows = Rows(as_stored(kind, X, tmp_path))
+    assert_allclose(rows.mean, X.mean(axis=0), rtol=1e-12)
+    assert_allclose(rows.total_variance, X.var(axis=0, ddof=1).sum(), rtol=1e-8)
+    low, high = (np.ravel(end) for end in (rows.low, rows.high))
+    assert_array_equal(low, X.min(axis=0))
+    assert_array_equal(high, X.max(axis=0))
+
+
+def test_moments_of_holes_are_those_of_the_other_values():
+    rows = Rows(HOLES)
+    assert_allclose(rows.mean, np.nanmean(HOLES, axis=0), rtol=1e-12)
+    deviations = np.nansum((HOLES - np.nanmean(HOLES, axis=0)) ** 2)
+    assert_allclose(rows.total_variance, deviations / (len(X) - 1), rtol=1e-8)
+    assert_array_equal(rows.low, np.nanmin(HOLES, axis=0))
+    filled = np.where(np.isnan(HOLES), rows.mean, HOLES)
+    assert_array_equal(rows.filled(), filled)
+
+
+def test_a_feature_without_any_value_has_mean_zero_and_no_weight():
+    empty = HOLES[:50].copy()
+    empty[:, 3] = np.nan
+    rows = Rows(empty)
+    assert rows.mean[3] == 0
+    assert np.isfinite(rows.complete).all()
+    others = np.delete(empty, 3, axis=1)
+    assert rows.total_variance == pytest.approx(Rows(others).total_variance)
+
+
+def test_taking_rows_of_taken_rows():
+    target = X[::-1]
+    rows = Rows(X, target).take(np.arange(5, 50)).take(np.array([3, 1]))
+    assert_array_equal(rows.dense(2), X[[8, 6]])
+    assert_array_equal(rows.wanted.dense(2), target[[8, 6]])
+    assert len(rows) == 2
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_chunks_hold_the_rows_in_their_order(kind, tmp_path):
+    rows = Rows(as_stored(kind, X, tmp_path)).take(np.arange(100, 200))
+    buffers = [np.empty((4, 8, X.shape[1]))]
+    order, seen = RNG.permutation(96), []
+    for n_batches in rows.chunks(order, 8, buffers):
+        seen.append(buffers[0][:n_batches].reshape(-1, X.shape[1]).copy())
+    assert_array_equal(np.concatenate(seen), X[100 + order])
+
+
+def test_splits_are_disjoint_and_whole():
+    training, held_out = Rows(X).split(0.1, seed=3)
+    assert len(held_out) == 300
+    both = np.concatenate([training.index, held_out.index])
+    assert_array_equal(np.sort(both), np.arange(len(X)))
