@@ -26,6 +26,7 @@ from skae import _components
 from skae._graph import Specification
 from skae._keras import import_keras
 from skae._rows import Rows
+from skae._schedule import Recipe, suited_rate
 from skae._starts import fit_pca
 from skae._validation import check_clean, check_rows
 from skae._views import FittedViews
@@ -69,7 +70,9 @@ class BaseAutoencoder(
         "code_activation": [str],
         "init": [StrOptions({"auto", "linear", "random"})],
         "optimizer": [str, HasMethods(["get_config", "apply"])],
+        "learning_rate": [StrOptions({"adaptive", "constant"})],
         "learning_rate_init": [
+            StrOptions({"auto"}),
             Interval(Real, 0, None, closed="neither"),
             HasMethods(["get_config", "__call__"]),
         ],
@@ -84,6 +87,7 @@ class BaseAutoencoder(
         ],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "n_splits": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
         "verbose": ["verbose"],
@@ -232,12 +236,30 @@ class BaseAutoencoder(
         from skae._training import Plan
 
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = min(200, len(rows))
+        recipe = Recipe.of(len(rows))
+        batch_size = recipe.batch_size if self.batch_size == "auto" else self.batch_size
+        batch_size = min(batch_size, len(rows))
+        n_splits, n_epochs = self.n_splits, recipe.n_epochs
+        if n_splits == "auto":
+            watched = self.callbacks or hasattr(self, "_skl_callbacks")
+            n_splits = 1 if watched or before is not None else recipe.n_splits
+        elif n_splits > 1 and self.callbacks:
+            raise ValueError(
+                "callbacks watch one training, so n_splits must be 1 or 'auto'. Got"
+                f" {n_splits}."
+            )
+        n_epochs = None if one_epoch or n_splits > 1 else n_epochs
+        rate = self.learning_rate_init
+        if isinstance(rate, str):
+            rate = suited_rate(batch_size) * (1 if n_epochs is None else 2)
+        optimizer = Optimizer.of(self.optimizer, rate, self.learning_rate_init == "auto")
         return Plan(
-            optimizer=Optimizer.of(self.optimizer, self.learning_rate_init),
-            batch_size=min(batch_size, len(rows)),
+            optimizer=optimizer,
+            adaptive=self.learning_rate == "adaptive",
+            rate=optimizer.learning_rate or 0.0,
+            batch_size=batch_size,
+            n_epochs=n_epochs,
+            n_splits=n_splits,
             max_iter=1 if one_epoch else self.max_iter,
             shuffle=self.shuffle,
             alpha=self.alpha,

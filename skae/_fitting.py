@@ -5,8 +5,17 @@ from dataclasses import dataclass, replace
 from skae._components import Components, Coordinates
 from skae._graph import replaced
 from skae._program import Fitted, borrowed
+from skae._schedule import replayed
 from skae._state import State
-from skae._training import Candidate, Course, measured, select, train
+from skae._training import (
+    Candidate,
+    Course,
+    measured,
+    rates_by_splits,
+    select,
+    train,
+    train_for,
+)
 
 
 @dataclass(frozen=True)
@@ -42,34 +51,52 @@ def fit(rows, specification, plan, components, monitor, before=None, one_epoch=F
     -------
     fit : Fit
     """
-    training, held_out = rows, None
-    if plan.early_stopping:
-        training, held_out = rows.split(plan.validation_fraction, plan.seed)
-    optimizer = plan.optimizer
-    with borrowed(specification, optimizer, plan.batch_size, rows) as program:
+    objective, early = specification.objective, plan.early_stopping
+    splits = _splits(rows, plan) if early else [(rows, None)]
+    several, going_on = len(splits) > 1, one_epoch and before is not None
+    with borrowed(specification, plan.optimizer, plan.batch_size, rows) as program:
         if before is None:
-            of_all, fair = start(program.graph, rows, plan.seed), None
-            if held_out is not None and specification.linear and plan.max_iter:
-                fair = specification.objective.start_rows(training, rows)
-            begin = of_all if fair is None else start(program.graph, fair, plan.seed)
+            of_all = start(program.graph, rows, plan.seed)
         else:
-            of_all = begin = Candidate(before.weights, before.coordinates)
+            of_all = Candidate(before.weights, before.coordinates)
         fitted(specification, of_all, rows)  # can it be computed in the rows' dtype?
-        monitor.attach(specification, optimizer, begin, training, held_out)
-        going_on = one_epoch and before is not None
-        program.load_optimizer(
-            optimizer.learning_rate, before.optimizer if going_on else None
-        )
-        trained, begin, course = train(program, begin, training, held_out, plan, monitor)
-        state = program.optimizer_state() if one_epoch else None
-        if trained.losses is not None:
-            of_all = measured(program, of_all, held_out, plan.seed)
-        chosen = select(trained, begin, of_all)
+
+        def begin_of(training):
+            """Where training on some of the rows begins, as if there were no others."""
+            fair = objective.start_rows(training, rows)
+            seen = early and plan.max_iter and specification.linear
+            if before is not None or fair is None or not seen:
+                return of_all
+            return start(program.graph, fair, plan.seed)
+
+        begins = [begin_of(training) for training, _ in splits]
+        monitor.attach(specification, plan.optimizer, begins[0], *splits[0])
+        if several:
+            trials = [(*pair, begin) for pair, begin in zip(splits, begins, strict=True)]
+            rates, course = rates_by_splits(program, trials, plan, monitor)
+            steps = len(rates) * program.n_batches(splits[0][0])  # as many as they took
+            rates = replayed(rates, round(steps / program.n_batches(rows)))
+            chosen = train_for(program, of_all, rows, rates, plan, course)
+        else:
+            program.load_optimizer(before.optimizer if going_on else None)
+            trained, begin, course = train(program, begins[0], *splits[0], plan, monitor)
+            state = program.optimizer_state() if one_epoch else None
+            if trained.losses is not None:
+                of_all = measured(program, of_all, splits[0][1], plan.seed)
+            chosen = select(trained, begin, of_all)
     found = Components(chosen.coordinates, {})
     if not going_on:
         found = components(fitted(specification, chosen, rows), rows, chosen.variance)
+    state = state if one_epoch else None
     state = State(specification, chosen.weights, found.coordinates, plan.seed, state)
     return Fit(state, found.attributes, course)
+
+
+def _splits(rows, plan):
+    """Pairs of rows to train on and to validate on; the first is that of a single one."""
+    return [
+        rows.split(plan.validation_fraction, plan.seed + i) for i in range(plan.n_splits)
+    ]
 
 
 def start(graph, rows, seed):

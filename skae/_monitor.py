@@ -170,7 +170,7 @@ class Monitor:
         if isinstance(optimizer._learning_rate, keras.Variable):
             rate = float(optimizer.learning_rate)
             if rate != self.rate:
-                self.rate = program.optimizer.learning_rate = rate
+                self.rate = program.rate = rate
 
     def end(self, program):
         """Close bar and callbacks; the weights that one has put back, if one has."""

@@ -176,8 +176,8 @@ class Reconstruction:
         return self.likelihood.of_pca(rows.array, rows.array, n_components)
 
     def start_rows(self, some, rows):
-        """The rows to start training from: some of the rows or, if these won't do, all."""
-        return some if self.likelihood.knows_enough(some, rows) else rows
+        """The rows to start training from: some; None where only all rows will do."""
+        return some if self.likelihood.knows_enough(some, rows) else None
 
     def weights(self, start, coordinates):
         """The weights that a linear start sets, by path, and the unit of the output."""

@@ -30,7 +30,7 @@ class Optimizer:
     learning_rate: float | None = field(compare=False)
 
     @classmethod
-    def of(cls, optimizer, learning_rate_init):
+    def of(cls, optimizer, learning_rate_init, own_rate=False):
         """From the parameters of an estimator, which are left as they are.
 
         Parameters
@@ -40,6 +40,9 @@ class Optimizer:
 
         learning_rate_init : float or keras.optimizers.schedules.LearningRateSchedule
             The learning rate of an optimizer given by its name.
+
+        own_rate : bool, default=False
+            Whether an optimizer other than Adam has the rate that Keras gives it.
 
         Raises
         ------
@@ -52,10 +55,22 @@ class Optimizer:
             except ValueError:
                 raise _not_known(optimizer) from None
             rate = learning_rate_init
+            if own_rate and not isinstance(optimizer, keras.optimizers.Adam):
+                rate = optimizer._learning_rate
         elif isinstance(optimizer, keras.optimizers.Optimizer):
             rate = optimizer._learning_rate
         else:
             raise _not_known(optimizer)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            raise ValueError(
+                "optimizer must not be a LossScaleOptimizer: training is in float32, whose"
+                " gradients need no scale. Pass its inner optimizer."
+            )
+        if optimizer.use_ema:
+            raise ValueError(
+                "optimizer must not average weights (use_ema=True): the weights with the"
+                " least validation loss are kept. Set use_ema=False."
+            )
         config = optimizer.get_config() | {"name": "optimizer"}
         if isinstance(rate, keras.Variable):
             rate = float(rate)

@@ -107,6 +107,7 @@ class Program:
                 self.flat = keras.Variable(np.zeros(sum(self.sizes), "float32"))
             self.optimizer.build(self.trainable if self.flat is None else [self.flat])
         self.optimizer_start = self.optimizer_state()
+        self.takes_rates = optimizer.learning_rate is not None
         n_features = specification.n_features
         n_batches = CHUNK_VALUES // (batch_size * n_features)
         n_batches = int(np.clip(n_batches, MIN_BATCHES, MAX_BATCHES))
@@ -125,7 +126,8 @@ class Program:
 
     @cached_property
     def _run(self):
-        return self._compiled(self._run_batches, tf.TensorSpec((), tf.float32))
+        rates = tf.TensorSpec((self.buffers[0].shape[0],), tf.float32)
+        return self._compiled(self._run_batches, tf.TensorSpec((), tf.float32), rates)
 
     @cached_property
     def _measure(self):
@@ -159,19 +161,23 @@ class Program:
         seed = self.seed_kind(seed[0], seed[1] + i)
         return self.objective.loss(self.graph, rows[0], rows[-1], values, seed, training)
 
-    def _run_batches(self, chunks, n_batches, values, seed, alpha):
+    def _run_batches(self, chunks, n_batches, values, seed, alpha, rates):
         self.n_traces += 1
+        self._spread()
         weights = [variable.value for variable in self.trainable]
         names = self.objective.parts
 
         def batch(i, total):
+            if self.takes_rates:
+                self.optimizer.learning_rate = rates[i]
             with tf.GradientTape() as tape:
                 found = self._loss(chunks, i, values, seed, True)
                 loss = tf.reduce_mean(found.per_sample) + found.penalty
                 # what layers of one's own add to the loss
                 losses = [*self.graph.encoder.losses, *self.graph.decoder.losses]
                 loss = tf.add_n([loss, *losses]) if losses else loss
-            gradients = tape.gradient(loss, weights)
+                scaled = self.optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, weights)
             loss += self._update(gradients, alpha / self.batch_size)
             parts = [found.parts[name] for name in names]
             return i + 1, total + tf.stack([loss, *parts])
@@ -204,16 +210,21 @@ class Program:
         for i, (weight, chosen) in enumerate(zip(weights, penalized, strict=True)):
             decay = alpha * tf.cast(chosen, tf.float32) * weight.value
             penalty += tf.reduce_sum(decay * weight.value) / 2
-            gradients[i] += decay
+            gradients[i] += self.optimizer.scale_loss(decay)
         self.optimizer.apply(gradients, weights)
+        self._spread()
+        return penalty
+
+    def _spread(self):
+        """Give the weights their values in the one vector, where there is one."""
         if self.flat is not None:
             parts = tf.split(self.flat.value, self.sizes)
             for variable, part in zip(self.trainable, parts, strict=True):
                 variable.assign(tf.reshape(part, variable.shape))
-        return penalty
 
     def _measure_batches(self, chunks, n_batches, values, seed):
         self.n_traces += 1
+        self._spread()
 
         def batch(i, per_sample):
             found = self._loss(chunks, i, values, seed, False)
@@ -245,29 +256,58 @@ class Program:
 
     def weights(self):
         """The weights as they are now; those that training leaves alone as given."""
+        self._spread()
         weights = dict(self.loaded)
         for path, now in self.graph.read().items():
             if not np.array_equal(now, weights[path].astype(now.dtype)):
                 weights[path] = now
         return weights
 
-    def load_optimizer(self, learning_rate, state=None):
+    def load_optimizer(self, state=None):
         """Put the optimizer at its start, or in a state that it was in."""
         state = self.optimizer_start if state is None else state
         for variable, value in zip(self.optimizer.variables, state, strict=True):
             variable.assign(value)
-        if learning_rate is not None:
-            self.optimizer.learning_rate = learning_rate
+        self.rate = None
 
     def optimizer_state(self):
         return [np.array(variable.numpy()) for variable in self.optimizer.variables]
 
-    def epoch(self, rows, order, alpha, seed):
-        """Train on the rows in `order`; the mean loss and its parts, in the units of X."""
+    def bookmark(self):
+        """All that training changes, as it is now: to go on from here later."""
+        variables = [v for v in self.graph.variables.values() if not v.trainable]
+        weights = self.trainable if self.flat is None else [self.flat]
+        variables = [*weights, *variables, *self.optimizer.variables]
+        values = [tf.identity(variable.value) for variable in variables]
+        return variables, values, self.loaded, self.coordinates, self.values
+
+    def turn_to(self, bookmark):
+        """Put everything back as it was."""
+        variables, values, self.loaded, self.coordinates, self.values = bookmark
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    def n_batches(self, rows):
+        """The number of batches in an epoch."""
+        return -(-len(rows) // self.batch_size)
+
+    def epoch(self, rows, order, alpha, seed, rates):
+        """Train on the rows in `order`, each batch at its own rate.
+
+        Where a callback has set a `rate`, all batches have that.
+
+        Returns
+        -------
+        losses : dict of str to float
+            The mean loss and its parts, in the units of X.
+        """
         order = _topped_up(order, self.batch_size)
+        rates = rates if self.rate is None else np.full_like(rates, self.rate)
+        capacity = self.buffers[0].shape[0]
         total, done = 0.0, 0
         for n_batches in rows.chunks(order, self.batch_size, self.buffers):
-            total = total + self._run(n_batches, (seed, done), np.float32(alpha))
+            some = np.resize(rates[done : done + n_batches], capacity)
+            total = total + self._run(n_batches, (seed, done), np.float32(alpha), some)
             done += n_batches
         names = ("loss", *self.objective.parts)
         losses = dict(zip(names, (total / done).tolist(), strict=True))

@@ -6,6 +6,8 @@ import numpy as np
 
 from skae._components import Coordinates
 from skae._graph import stream
+from skae._rows import Rows
+from skae._schedule import Adaptive, Constant, Planned
 
 #: How many standard errors the validation loss must fall by to leave the start behind.
 SIGNIFICANCE = 1.0
@@ -37,12 +39,17 @@ class Candidate:
 class Plan:
     """How to train: the estimator's parameters, in numbers.
 
-    `tolerance` is in the units of standardised rows.
+    `tolerance` is in the units of standardised rows. `rate` is the learning rate that the
+    schedule begins with, or its peak where `n_epochs` are planned.
     """
 
     optimizer: object
+    adaptive: bool
+    rate: float
     batch_size: int
     max_iter: int
+    n_epochs: int | None
+    n_splits: int
     shuffle: bool
     alpha: float
     tolerance: float
@@ -51,6 +58,32 @@ class Plan:
     validation_fraction: float
     seed: int
     first_epoch: int = 0
+
+    def schedule(self):
+        """The rates of one training from its beginning."""
+        if not self.adaptive:
+            return Constant(self.rate, self.patience)
+        if self.n_epochs is not None:
+            n_epochs = min(self.n_epochs, self.max_iter)
+            return Planned(self.rate, self.patience, n_epochs)
+        return Adaptive(self.rate, self.patience)
+
+    @property
+    def last_epoch(self):
+        """The number of epochs at most."""
+        planned = self.adaptive and self.n_epochs is not None
+        return min(self.n_epochs, self.max_iter) if planned else self.max_iter
+
+    def order(self, n_rows, epoch):
+        """The order in which an epoch visits so many rows."""
+        order = np.arange(n_rows)
+        if self.shuffle:
+            np.random.default_rng((self.seed, self.first_epoch + epoch)).shuffle(order)
+        return order
+
+    def noise_seed(self, epoch):
+        """The seed of all noise of an epoch."""
+        return stream(self.seed, f"epoch {self.first_epoch + epoch}")
 
 
 @dataclass
@@ -94,10 +127,8 @@ def train(program, begin, rows, held_out, plan, monitor):
     """
     course = Course()
     program.load(begin.weights, begin.coordinates)
-    in_units, where = program.objective.in_units, begin.coordinates
-    tolerances = in_units({"loss": np.array([plan.tolerance, 0.0])}, where)["loss"]
-    tolerance = tolerances[0] - tolerances[1]
-    lowest, waited = np.inf, 0
+    schedule, tolerance = plan.schedule(), _tolerance(program, begin, plan)
+    lowest, n_batches = np.inf, program.n_batches(rows)
     validation_seed = stream(plan.seed, "validation")
     if held_out is not None and plan.max_iter > 0:
         begin = measured(program, begin, held_out, plan.seed)
@@ -105,14 +136,14 @@ def train(program, begin, rows, held_out, plan, monitor):
     best, reference = begin, lowest
     try:
         monitor.begin()
-        for epoch in range(plan.max_iter):
+        for epoch in range(plan.last_epoch):
             monitor.epoch_begin(epoch, program)
-            number = plan.first_epoch + epoch
-            order = np.arange(len(rows))
-            if plan.shuffle:
-                np.random.default_rng((plan.seed, number)).shuffle(order)
             losses = program.epoch(
-                rows, order, plan.alpha, stream(plan.seed, f"epoch {number}")
+                rows,
+                plan.order(len(rows), epoch),
+                plan.alpha,
+                plan.noise_seed(epoch),
+                schedule.rates(n_batches),
             )
             current = losses["loss"]
             if held_out is not None:
@@ -122,21 +153,17 @@ def train(program, begin, rows, held_out, plan, monitor):
             if held_out is None or current < lowest:
                 latest = program.weights()
             if not _finite(losses, latest):
-                course.trouble = (
-                    f"Training diverged in epoch {epoch + 1}: the loss is no longer"
-                    " finite. The last finite weights are kept. Lower learning_rate_init"
-                    " or scale X."
-                )
+                course.trouble = _diverged(epoch)
                 break
             if held_out is None:
                 best = replace(begin, weights=latest, variance=None)
             elif current < lowest:
                 lowest = current
                 best = Candidate(latest, begin.coordinates, of_rows)
-            waited = 0 if current < reference - tolerance else waited + 1
+            going_on = schedule.goes_on(current < reference - tolerance)
             reference = min(reference, current)
             course.add(losses)
-            if monitor.epoch_end(epoch, losses, program) or waited > plan.patience:
+            if monitor.epoch_end(epoch, losses, program) or not going_on:
                 break
         replaced = monitor.end(program)
         if replaced is not None:
@@ -153,9 +180,157 @@ def measured(program, candidate, held_out, seed):
     return replace(candidate, losses=losses)
 
 
+def _tolerance(program, begin, plan):
+    """The least fall of the loss that counts, in the units of X."""
+    ends = {"loss": np.array([plan.tolerance, 0.0])}
+    ends = program.objective.in_units(ends, begin.coordinates)["loss"]
+    return ends[0] - ends[1]
+
+
 def _finite(losses, weights):
     return np.isfinite([*losses.values()]).all() and (
         weights is None or all(np.isfinite(value).all() for value in weights.values())
+    )
+
+
+@dataclass
+class Split:
+    """One of several trainings side by side: where it is, and its losses at the start."""
+
+    rows: Rows
+    held_out: Rows
+    begin: Candidate
+    place: tuple
+
+
+#: Of the trainings of several splits: what a rate that brings nothing more is multiplied
+#: by, how often, and after how many epochs, as a share of those before the first gain.
+SPLITS_RATE = {"factor": 0.3, "reductions": 2, "share": 1 / 3}
+
+#: How many standard errors the validation loss of several splits must fall by.
+SPLITS_SIGNIFICANCE = 0.5
+
+
+def rates_by_splits(program, splits, plan, monitor):
+    """How long to train, and at which rates, by the validation rows of several splits.
+
+    Each split is trained from its own start, all of them epoch by epoch, and the mean of
+    their validation losses is one curve: its lowest point says where to end. Where the
+    curve stops falling, all go back to that point and on at a lower rate.
+
+    Parameters
+    ----------
+    program : Program
+    splits : list of (Rows, Rows, Candidate)
+        The rows to train on and to validate on, and where training begins.
+
+    plan : Plan
+    monitor : Monitor
+
+    Returns
+    -------
+    rates : list of float
+        The rate of each epoch until the lowest point; empty where the fall is within the
+        standard error.
+
+    course : Course
+        Of the mean losses of all splits.
+    """
+    course, path, good = Course(), [], 0
+    validation_seed = stream(plan.seed, "validation")
+    runs = []
+    for rows, held_out, begin in splits:
+        program.load_optimizer()
+        begin = measured(program, begin, held_out, plan.seed)
+        runs.append(Split(rows, held_out, begin, program.bookmark()))
+    start = best = np.concatenate([run.begin.losses for run in runs])
+    places = [run.place for run in runs]
+    schedule = plan.schedule()
+    if plan.adaptive:
+        schedule = Adaptive(plan.rate, plan.patience, **SPLITS_RATE)
+    tolerance, reference = _tolerance(program, splits[0][2], plan), start.mean()
+    try:
+        monitor.begin()
+        for epoch in range(plan.last_epoch):
+            monitor.epoch_begin(epoch, program)
+            path.append(schedule.rate)
+            found, measured_rows = [], []
+            for run in runs:
+                program.turn_to(run.place)
+                rates = schedule.rates(program.n_batches(run.rows))
+                order = plan.order(len(run.rows), epoch)
+                seed = plan.noise_seed(epoch)
+                found.append(program.epoch(run.rows, order, plan.alpha, seed, rates))
+                measured_rows.append(program.measure(run.held_out, validation_seed))
+                run.place = program.bookmark()
+            losses = {name: np.mean([each[name] for each in found]) for name in found[0]}
+            of_rows = np.concatenate(measured_rows)
+            losses["val_loss"] = current = of_rows.mean()
+            if not _finite(losses, None):
+                course.trouble = _diverged(epoch)
+                break
+            if current < best.mean():
+                best, good = of_rows, len(path)
+                places = [run.place for run in runs]
+            rate = schedule.rate
+            going_on = schedule.goes_on(current < reference - tolerance)
+            reference = min(reference, current)
+            course.add(losses)
+            if monitor.epoch_end(epoch, losses, program) or not going_on:
+                break
+            if schedule.rate != rate:
+                del path[good:]
+                for run, place in zip(runs, places, strict=True):
+                    run.place = place
+        monitor.end(program)
+    except KeyboardInterrupt:
+        course.trouble = "Training interrupted by user."
+    falls = is_better(best, start, SPLITS_SIGNIFICANCE)
+    return (path[:good] if falls else []), course
+
+
+def train_for(program, begin, rows, rates, plan, course):
+    """Train on all rows, an epoch at each of the rates, with nothing to stop it.
+
+    Parameters
+    ----------
+    program : Program
+    begin : Candidate
+    rows : Rows
+    rates : list of float
+    plan : Plan
+    course : Course
+        Told of the losses, as "refit_loss".
+
+    Returns
+    -------
+    trained : Candidate
+    """
+    program.load(begin.weights, begin.coordinates)
+    program.load_optimizer()
+    n_batches = program.n_batches(rows)
+    best = begin
+    for epoch, rate in enumerate(rates):
+        losses = program.epoch(
+            rows,
+            plan.order(len(rows), epoch),
+            plan.alpha,
+            plan.noise_seed(epoch),
+            np.full(n_batches, rate, np.float32),
+        )
+        latest = program.weights()
+        if not _finite(losses, latest):
+            course.trouble = _diverged(epoch)
+            break
+        best = Candidate(latest, begin.coordinates)
+        course.add({"refit_loss": losses["loss"]})
+    return best
+
+
+def _diverged(epoch):
+    return (
+        f"Training diverged in epoch {epoch + 1}: the loss is no longer finite. The last"
+        " finite weights are kept. Lower learning_rate_init or scale X."
     )
 
 
@@ -179,9 +354,9 @@ def select(trained, begin, of_all):
     return of_all if is_better(of_all.losses, trained.losses) else trained
 
 
-def is_better(losses, others):
-    """Whether losses are lower than others, on average, by over one standard error."""
+def is_better(losses, others, significance=SIGNIFICANCE):
+    """Whether losses are lower than others, on average, by so many standard errors."""
     fall = others - losses
     if len(fall) < 2:
         return False
-    return fall.mean() > SIGNIFICANCE * fall.std(ddof=1) / np.sqrt(len(fall))
+    return fall.mean() > significance * fall.std(ddof=1) / np.sqrt(len(fall))

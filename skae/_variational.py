@@ -74,9 +74,17 @@ class VAETransformer(BaseAutoencoder):
         The name of a Keras optimizer, or an instance, which is copied at each fit and
         brings its own learning rate.
 
-    learning_rate_init : float or keras.optimizers.schedules.LearningRateSchedule, \
-            default=1e-3
-        The learning rate of an optimizer given by its name.
+    learning_rate : {"adaptive", "constant"}, default="adaptive"
+        "adaptive" lowers the rate where the loss stops falling, and ends training when
+        that brings nothing more; with 50,000 rows and more, it follows a plan: a warm-up,
+        then a cosine, over some ``5000 / sqrt(n_samples)`` epochs. "constant" leaves the
+        rate as it is. A rate that is a schedule goes its own way.
+
+    learning_rate_init : float, "auto" or \
+            keras.optimizers.schedules.LearningRateSchedule, default="auto"
+        The learning rate of an optimizer given by its name, at first, or at the peak of
+        the plan. "auto" is Adam's for the batch size, 2e-3 for 32 rows and as the square
+        root of that; of other optimizers it is what Keras gives them.
 
     alpha : float, default=1e-4
         The strength of the L2 penalty on the network's weights, divided by the batch
@@ -84,8 +92,9 @@ class VAETransformer(BaseAutoencoder):
         :class:`~sklearn.neural_network.MLPRegressor`.
 
     batch_size : int or "auto", default="auto"
-        The number of rows in a batch; "auto" is ``min(200, n_samples)``. The last batch
-        of an epoch is filled up with rows of its beginning.
+        The number of rows in a batch; no more than there are. "auto" is 16 with fewer
+        than 5,000 rows, 64 with fewer than 10,000 and else 128. The last batch of an
+        epoch is filled up with rows of its beginning.
 
     max_iter : int, default=200
         The largest number of epochs. With 0 the model stays at its start.
@@ -98,7 +107,8 @@ class VAETransformer(BaseAutoencoder):
         improvement.
 
     n_iter_no_change : int or inf, default=20
-        The number of epochs without improvement after which training stops.
+        The number of epochs without improvement after which training stops. An adaptive
+        rate is lowered after a quarter of them, but not before the first improvement.
 
     early_stopping : bool, default=True
         Whether to set validation rows aside, start from the linear model of the other
@@ -110,6 +120,13 @@ class VAETransformer(BaseAutoencoder):
 
     validation_fraction : float, default=0.15
         The share of the rows to set aside for early stopping.
+
+    n_splits : int or "auto", default="auto"
+        The number of splits into training and validation rows that early stopping looks
+        at. With several, each is trained from its own start; the mean of their validation
+        losses says how many epochs are best, and the model is trained for these on all
+        rows. "auto" is 5 with fewer than 2,000 rows, else 1, and 1 with callbacks, which
+        watch one training.
 
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit.
@@ -163,7 +180,8 @@ class VAETransformer(BaseAutoencoder):
         What each epoch came to, in nats of X: "loss", which is the sum of
         "reconstruction" (minus the log-likelihood given the code), of the weighted "kl"
         (which is given without its weight) and of the penalty `alpha`; and, with early
-        stopping, "val_loss".
+        stopping, "val_loss"; with several splits these are means over them, and
+        "refit_loss" is that of the training on all rows.
 
     loss_curve_ : list of float
         The training loss after each epoch.
@@ -271,7 +289,8 @@ class VAETransformer(BaseAutoencoder):
         n_importance_samples=64,
         init="auto",
         optimizer="adam",
-        learning_rate_init=1e-3,
+        learning_rate="adaptive",
+        learning_rate_init="auto",
         alpha=1e-4,
         batch_size="auto",
         max_iter=200,
@@ -280,6 +299,7 @@ class VAETransformer(BaseAutoencoder):
         n_iter_no_change=20,
         early_stopping=True,
         validation_fraction=0.15,
+        n_splits="auto",
         warm_start=False,
         callbacks=None,
         verbose=0,
@@ -292,6 +312,7 @@ class VAETransformer(BaseAutoencoder):
         self.n_importance_samples = n_importance_samples
         self.init = init
         self.optimizer = optimizer
+        self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
         self.alpha = alpha
         self.batch_size = batch_size
@@ -301,6 +322,7 @@ class VAETransformer(BaseAutoencoder):
         self.n_iter_no_change = n_iter_no_change
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.n_splits = n_splits
         self.warm_start = warm_start
         self.callbacks = callbacks
         self.verbose = verbose

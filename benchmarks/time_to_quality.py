@@ -1,0 +1,195 @@
+"""The time from data in memory to a model that is as good as the best.
+
+    python benchmarks/time_to_quality.py [--tasks digits,cancer,rows-20000] [--plot FILE]
+
+For each task: the seconds until the error of held-out rows is within 2 % of the least that
+any contender reaches, everything included. Keras is watched epoch by epoch (what the
+watching takes is left out); skae and scikit-learn count when their fit is over. Every
+contender has a process of its own, so that its first fit compiles what it needs ("cold");
+skae's second fit compiles nothing ("warm"). Errors are shares of PCA's. The architecture
+is the same: 128-64-k-64-128 with gelu, or 784-32-784; scikit-learn's has relu.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+from growth import rows
+from sklearn.datasets import fetch_openml, load_breast_cancer, load_digits
+from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+#: How near to the least error of all is near enough.
+NEAR = 1.02
+
+
+def mnist():
+    X, _ = fetch_openml("mnist_784", version=1, as_frame=False, return_X_y=True)
+    return (X / 255).astype(np.float32)
+
+
+def standardised_cancer():
+    return StandardScaler().fit_transform(load_breast_cancer().data)
+
+
+#: Rows, the number of components, and the sizes of hidden layers.
+TASKS = {
+    "digits": (lambda: load_digits().data / 16, 8, (128, 64)),
+    "cancer": (standardised_cancer, 4, (128, 64)),
+    "mnist-simple": (mnist, 32, ()),
+    "mnist-deep": (mnist, 32, (128, 64)),
+    "rows-20000": (lambda: rows(25_000, 50), 10, (128, 64)),
+    "rows-200000": (lambda: rows(210_000, 50), 10, (128, 64)),
+}
+
+
+def split(X):
+    return train_test_split(X, test_size=min(0.25, 10_000 / len(X)), random_state=0)
+
+
+def skae_fit(train, k, sizes, error, second):
+    from skae import AutoencoderTransformer
+    from skae.networks import DenseNetwork
+
+    skae = AutoencoderTransformer(k, network=DenseNetwork(sizes), random_state=0)
+    for _ in range(1 + second):
+        began = time.perf_counter()
+        skae.fit(train)
+        seconds = time.perf_counter() - began
+    return [(seconds, error(skae.reconstruct))]
+
+
+def keras_fit(train, k, sizes, error, suited):
+    import keras
+
+    from skae._schedule import Recipe, suited_rate
+
+    began = time.perf_counter()
+    mean, scale = train.mean(axis=0), train.std()
+    layers = [keras.Input(train.shape[1:])]
+    layers += [keras.layers.Dense(size, "gelu") for size in sizes]
+    layers += [keras.layers.Dense(k)]
+    layers += [keras.layers.Dense(size, "gelu") for size in sizes[::-1]]
+    model = keras.Sequential([*layers, keras.layers.Dense(train.shape[1])])
+    curve, watching = [], 0.0
+
+    def watch(epoch, logs):
+        nonlocal watching
+        at = time.perf_counter()
+
+        def back(X):
+            return (
+                model.predict((X - mean) / scale, batch_size=4096, verbose=0) * scale
+                + mean
+            )
+
+        curve.append((at - began - watching, error(back)))
+        watching += time.perf_counter() - at
+
+    callbacks = [
+        keras.callbacks.LambdaCallback(on_epoch_end=watch),
+        keras.callbacks.EarlyStopping(patience=10, restore_best_weights=True),
+    ]
+    batch_size, rate = 32, 1e-3
+    if suited:
+        batch_size = max(32, Recipe.of(len(train)).batch_size)
+        rate = suited_rate(batch_size)
+        callbacks.append(keras.callbacks.ReduceLROnPlateau(factor=0.25, patience=5))
+    model.compile(keras.optimizers.Adam(rate), "mse")
+    Z = (train - mean) / scale
+    model.fit(
+        Z,
+        Z,
+        batch_size=batch_size,
+        epochs=200,
+        validation_split=0.15,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    return curve
+
+
+def mlp_fit(train, k, sizes, error):
+    from sklearn.neural_network import MLPRegressor
+
+    began = time.perf_counter()
+    mean, scale = train.mean(axis=0), train.std()
+    model = MLPRegressor((*sizes, k, *sizes[::-1]), early_stopping=True, random_state=0)
+    Z = (train - mean) / scale
+    model.fit(Z, Z)
+    seconds = time.perf_counter() - began
+    return [(seconds, error(lambda X: model.predict((X - mean) / scale) * scale + mean))]
+
+
+CONTENDERS = {
+    "skae, cold": lambda *task: skae_fit(*task, second=False),
+    "skae, warm": lambda *task: skae_fit(*task, second=True),
+    "Keras, batch 32, early stopping": lambda *task: keras_fit(*task, suited=False),
+    "Keras, batch and rate that suit": lambda *task: keras_fit(*task, suited=True),
+    "MLPRegressor, early stopping": mlp_fit,
+}
+
+
+def run(task, contender):
+    load, k, sizes = TASKS[task]
+    train, test = split(load())
+    pca = PCA(k).fit(train)
+    of_pca = np.square(test - pca.inverse_transform(pca.transform(test))).sum()
+
+    def error(reconstruct):
+        return float(np.square(test - reconstruct(test)).sum() / of_pca)
+
+    return CONTENDERS[contender](train, k, sizes, error)
+
+
+def plot(curves, path):
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(curves), figsize=(4 * len(curves), 3.5))
+    for ax, (task, found) in zip(np.atleast_1d(axes), curves.items(), strict=True):
+        for name, curve in found.items():
+            ax.plot(
+                *zip(*curve, strict=True), ".-" if len(curve) > 1 else "o", label=name
+            )
+        ax.set(title=task, xlabel="seconds", xscale="log", yscale="log")
+    np.atleast_1d(axes)[0].set_ylabel("held-out error / PCA's")
+    np.atleast_1d(axes)[0].legend(fontsize="x-small")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--plot")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(run(*arguments.one)))
+        return
+    curves = {}
+    print("| task | contender | seconds to 1.02 of the least error | whole, s | error |")
+    print("|---|---|---|---|---|")
+    for task in arguments.tasks.split(","):
+        curves[task] = found = {}
+        for contender in CONTENDERS:
+            command = [sys.executable, __file__, "--one", task, contender]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            found[contender] = json.loads(done.stdout.splitlines()[-1])
+        least = min(error for curve in found.values() for _, error in curve)
+        for name, curve in found.items():
+            reached = [seconds for seconds, error in curve if error <= NEAR * least]
+            first = f"{reached[0]:.2f}" if reached else "never"
+            error = min(error for _, error in curve)
+            print(f"| {task} | {name} | {first} | {curve[-1][0]:.2f} | {error:.3f} |")
+            sys.stdout.flush()
+    if arguments.plot:
+        plot(curves, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
