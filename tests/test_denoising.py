@@ -1,4 +1,4 @@
-"""DenoisingAutoencoder: its noise, its start, pairs, and what scikit-learn asks of it."""
+"""DenoisingAutoencoder: its noise, its start, and pairs."""
 
 import pickle
 
@@ -14,7 +14,6 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
 from skae._random import Seed
@@ -62,18 +61,6 @@ def start(n_components=2, **params):
 
 def squared_error(X, Y):
     return np.square(X - Y).sum(axis=1).mean()
-
-
-@parametrize_with_checks(
-    [
-        DenoisingAutoencoder(max_iter=3, network=SMALL),
-        DenoisingAutoencoder(noise=MaskingNoise(0.3), max_iter=3, network=SMALL),
-        DenoisingAutoencoder(noise="salt_and_pepper", max_iter=3, network=SMALL),
-        DenoisingAutoencoder(init="random", max_iter=3, network=SMALL),
-    ]
-)
-def test_scikit_learn_checks(estimator, check, without_xla):
-    check(estimator)
 
 
 # -- the linear denoiser that training starts from

@@ -11,7 +11,6 @@ from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import VAETransformer
 from skae._starts import bernoulli_start, fit_pca, ppca_start
@@ -35,20 +34,6 @@ def small(n_components=2, **parameters):
 def trained():
     vae = small(4, max_iter=30, early_stopping=False, n_iter_no_change=np.inf, alpha=0.0)
     return vae.fit(DIABETES)
-
-
-# -- scikit-learn's checks
-
-
-@parametrize_with_checks(
-    [
-        small(random_state=None),
-        small(3, likelihood="gaussian_diag", beta=0.5, random_state=None),
-        small(init="random", early_stopping=False, random_state=None),
-    ]
-)
-def test_scikit_learn_checks(estimator, check, without_xla):
-    check(estimator)
 
 
 # -- the start
