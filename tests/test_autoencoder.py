@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
 from sklearn.decomposition import PCA
@@ -81,15 +80,6 @@ def test_more_components_than_features_or_samples(shape):
     skae = AutoencoderTransformer(10, max_iter=0, random_state=0).fit(X)
     assert skae.transform(X).shape == (shape[0], 10)
     assert_allclose(skae.reconstruct(X), X, atol=1e-10)
-
-
-def test_sparse_rows_are_what_dense_ones_are(digits):
-    X = sparse.csr_array(digits)
-    dense = AutoencoderTransformer(3, max_iter=2, network=SMALL, random_state=0)
-    dense.fit(digits)
-    skae = clone(dense).fit(X)
-    assert_allclose(skae.transform(X), dense.transform(digits), atol=1e-2)
-    assert_allclose(skae.score(X), dense.score(digits), rtol=1e-3)
 
 
 def test_binary_crossentropy_starts_at_pca_with_a_logistic_decoder(digits):
@@ -233,38 +223,11 @@ def test_alpha_shrinks_the_networks_weights(digits):
 # -- going on
 
 
-def test_warm_start_goes_on_where_fit_left_off(digits):
-    once = AutoencoderTransformer(
-        4,
-        network=SMALL,
-        early_stopping=False,
-        max_iter=6,
-        optimizer="sgd",
-        random_state=0,
-    ).fit(digits)
-    twice = clone(once).set_params(warm_start=True, max_iter=3)
-    twice.fit(digits).fit(digits)
-    assert twice.n_iter_ == 6
-    assert_allclose(twice.loss_curve_, once.loss_curve_, rtol=1e-5)
-
-
 def test_warm_start_refuses_another_model(digits):
     skae = AutoencoderTransformer(4, network=SMALL, max_iter=1, warm_start=True)
     skae.fit(digits)
     with pytest.raises(ValueError, match="warm_start"):
         skae.set_params(n_components=5).fit(digits)
-
-
-def test_partial_fit_is_fit_an_epoch_at_a_time(digits):
-    whole = AutoencoderTransformer(
-        4, network=SMALL, early_stopping=False, max_iter=3, random_state=0
-    ).fit(digits)
-    parts = clone(whole)
-    for _ in range(3):
-        parts.partial_fit(digits)
-    assert_allclose(parts.loss_curve_, whole.loss_curve_, rtol=1e-6)
-    assert_allclose(parts.score(digits), whole.score(digits), rtol=1e-6)
-    assert parts.partial_fit(digits[:1]).n_iter_ == 4
 
 
 # -- in scikit-learn's company

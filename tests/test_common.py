@@ -15,11 +15,13 @@ from sklearn.utils.estimator_checks import (
     check_set_output_transform_polars,
     check_transformer_get_feature_names_out,
     check_transformer_get_feature_names_out_pandas,
+    estimator_checks_generator,
     parametrize_with_checks,
 )
 
-from skae import AutoencoderTransformer, VAETransformer
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae.networks import DenseNetwork
+from skae.noise import MaskingNoise
 
 SMALL = DenseNetwork(hidden_layer_sizes=(8,))
 
@@ -42,7 +44,10 @@ class SquashedVAE(Squashing, VAETransformer):
 
 
 ESTIMATORS = [
-    AutoencoderTransformer(max_iter=3, network=SMALL),
+    kind(max_iter=3, network=SMALL)
+    for kind in (AutoencoderTransformer, DenoisingAutoencoder, VAETransformer)
+]
+OTHER_SETTINGS = [
     AutoencoderTransformer(20, init="random", max_iter=3, network=SMALL),
     Squashed(
         3,
@@ -56,18 +61,59 @@ ESTIMATORS = [
     ),
     AutoencoderTransformer(warm_start=True, max_iter=3, network=SMALL),
     AutoencoderTransformer(early_stopping=False, max_iter=3, network=SMALL),
+    DenoisingAutoencoder(noise=MaskingNoise(0.3), max_iter=3, network=SMALL),
+    DenoisingAutoencoder(noise="salt_and_pepper", max_iter=3, network=SMALL),
+    DenoisingAutoencoder(init="random", max_iter=3, network=SMALL),
+    VAETransformer(3, likelihood="gaussian_diag", beta=0.5, max_iter=3, network=SMALL),
+    VAETransformer(init="random", early_stopping=False, max_iter=3, network=SMALL),
     SquashedVAE(likelihood="bernoulli", beta=0.01, max_iter=3, network=SMALL),
 ]
 
 
-@parametrize_with_checks(ESTIMATORS[:1])
-def test_scikit_learn_checks_with_xla(estimator, check):
-    check(estimator)
-
-
-@parametrize_with_checks(ESTIMATORS[1:])
+@parametrize_with_checks(ESTIMATORS)
 def test_scikit_learn_checks(estimator, check, without_xla):
     check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(OTHER_SETTINGS)
+def test_scikit_learn_checks_of_other_settings(estimator, check, without_xla):
+    check(estimator)
+
+
+#: What XLA can change: the numbers that come out of training, so whether two fits agree,
+#: in either dtype, and whether a fit of few rows or columns compiles at all. The other
+#: checks are of parameters, messages and types, which are settled before training.
+XLA_CHECKS = {
+    "check_estimators_dtypes",
+    "check_dtype_object",
+    "check_estimators_pickle",
+    "check_fit2d_1sample",
+    "check_fit2d_1feature",
+    "check_fit_idempotent",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_pipeline_consistency",
+    "check_transformer_general",
+    "check_transformer_preserve_dtypes",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(XLA_CHECKS))
+@pytest.mark.parametrize(
+    "estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__
+)
+def test_scikit_learn_checks_of_what_xla_can_change(estimator, name):
+    """Fits that agree, dtypes, and rows or columns that are few; see `XLA_CHECKS`."""
+    checks = [
+        check
+        for _, check in estimator_checks_generator(estimator)
+        if check.func.__name__ == name
+    ]
+    assert checks
+    for check in checks:
+        check(estimator)
 
 
 #: What scikit-learn runs on its own estimators only.
@@ -91,7 +137,13 @@ OWN_CHECKS = [
 @pytest.mark.parametrize("check", OWN_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(
     "estimator",
-    ESTIMATORS,
+    [
+        *ESTIMATORS,
+        *(
+            pytest.param(estimator, marks=pytest.mark.slow)
+            for estimator in OTHER_SETTINGS
+        ),
+    ],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_checks_that_scikit_learn_runs_on_itself(estimator, check, without_xla):

@@ -1,5 +1,6 @@
 """scikit-learn's own checks, for every other network under both its estimators."""
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
@@ -43,6 +44,7 @@ OTHER_NETWORKS = [
 ]
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         kind(network=network, max_iter=2)

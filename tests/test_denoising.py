@@ -1,6 +1,4 @@
-"""DenoisingAutoencoder: its noise, its start, pairs, and what scikit-learn asks of it."""
-
-import pickle
+"""DenoisingAutoencoder: its noise, its start, and pairs."""
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
 from skae._random import Seed
@@ -62,18 +59,6 @@ def start(n_components=2, **params):
 
 def squared_error(X, Y):
     return np.square(X - Y).sum(axis=1).mean()
-
-
-@parametrize_with_checks(
-    [
-        DenoisingAutoencoder(max_iter=3, network=SMALL),
-        DenoisingAutoencoder(noise=MaskingNoise(0.3), max_iter=3, network=SMALL),
-        DenoisingAutoencoder(noise="salt_and_pepper", max_iter=3, network=SMALL),
-        DenoisingAutoencoder(init="random", max_iter=3, network=SMALL),
-    ]
-)
-def test_scikit_learn_checks(estimator, check, without_xla):
-    check(estimator)
 
 
 # -- the linear denoiser that training starts from
@@ -284,11 +269,12 @@ def test_validation_noise_stays_the_same_and_training_noise_does_not():
     assert model.history_["val_loss"][0] > 1.1 * -start().fit(X).score(X)
 
 
-def test_validation_noise_depends_on_the_seed():
-    X = correlated()
+@pytest.mark.parametrize("kind", ["gaussian", "masking", "salt_and_pepper"])
+def test_validation_noise_depends_on_the_seed(kind):
+    params = {"noise": kind, "network": SMALL, "max_iter": 1, "validation_fraction": 0.9}
     losses = [
-        DenoisingAutoencoder(max_iter=1, validation_fraction=0.9, random_state=seed)
-        .fit(X)
+        DenoisingAutoencoder(random_state=seed, **params)
+        .fit(correlated())
         .history_["val_loss"]
         for seed in (0, 0, 1)
     ]
@@ -303,18 +289,6 @@ def test_transform_sees_no_noise():
     assert_array_equal(model.denoise(X), model.reconstruct(X))
     names = [layer.name for layer in model.autoencoder_._flatten_layers()]
     assert "corruption" not in names
-
-
-def test_same_seed_same_bits():
-    X = correlated()
-    params = {"noise": "salt_and_pepper", "max_iter": 3, "network": SMALL}
-    one, two, three = (
-        DenoisingAutoencoder(random_state=seed, **params).fit(X) for seed in (0, 0, 1)
-    )
-    assert pickle.dumps(one) == pickle.dumps(two)
-    assert one.history_ == two.history_ != three.history_
-    again = pickle.loads(pickle.dumps(one))
-    assert_array_equal(again.transform(X), one.transform(X))
 
 
 def test_another_level_compiles_nothing():

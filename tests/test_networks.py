@@ -86,6 +86,9 @@ NETWORKS = {
     "models": CustomNetwork(custom_model(64), custom_model(2), jit_compile=False),
 }
 networks = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+#: Those of which test_contract.py has no like.
+OTHERS = ["strides", "lstm", "gru", "recurrent", "functions", "models"]
+others = pytest.mark.parametrize("network", [NETWORKS[k] for k in OTHERS], ids=OTHERS)
 
 
 # -- every network
@@ -100,7 +103,7 @@ def test_starts_at_pca(network):
 
 @networks
 @pytest.mark.parametrize(("init", "dtype"), [("auto", "float32"), ("random", "float64")])
-def test_lowers_the_loss(network, init, dtype):
+def test_lowers_the_loss(network, init, dtype, without_xla):
     X = DIGITS.astype(dtype)
     model = AutoencoderTransformer(
         2, network=network, init=init, max_iter=8, batch_size=20, random_state=0,
@@ -111,8 +114,8 @@ def test_lowers_the_loss(network, init, dtype):
     assert model.reconstruct(X).dtype == dtype
 
 
-@networks
-def test_same_seed_same_bits_and_pickled_without_keras(network):
+@others
+def test_same_seed_same_bits_and_pickled_without_keras(network, without_xla):
     model = AutoencoderTransformer(2, network=network, max_iter=2, random_state=0)
     Z = model.fit_transform(DIGITS)
     assert_array_equal(clone(model).fit_transform(DIGITS), Z)

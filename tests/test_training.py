@@ -57,11 +57,6 @@ def test_transform_is_traced_once_for_any_number_of_rows(digits):
     for n_samples in (1, 7, 500):
         skae.transform(digits[:n_samples])
         assert skae._fitted(digits.dtype) is compiled
-    from skae._program import kept_inference
-
-    n_kept = len(kept_inference.things)
-    small(random_state=1).fit(digits).transform(digits)
-    assert len(kept_inference.things) == n_kept
 
 
 def test_programs_kept_are_bounded(digits):
@@ -252,22 +247,6 @@ def test_an_interrupt_leaves_a_usable_estimator(digits, early_stopping):
         skae.fit(digits)
     assert skae.n_iter_ == 3
     assert np.isfinite(skae.transform(digits)).all()
-
-
-def test_a_failed_refit_leaves_the_old_fit_whole(digits):
-    import keras
-
-    def fail(epoch, logs):
-        raise RuntimeError("in the middle")
-
-    skae = small().fit(digits)
-    before, state = skae.transform(digits), dict(vars(skae))
-    skae.callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=fail)]
-    with pytest.raises(RuntimeError, match="in the middle"):
-        skae.fit(digits[:, :32])
-    skae.callbacks = None
-    assert vars(skae) == state
-    assert_array_equal(skae.transform(digits), before)
 
 
 def test_early_stopping_stops_and_keeps_the_best(digits):

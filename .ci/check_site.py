@@ -1,0 +1,44 @@
+"""Is there a page for every public name, and does none ask the network for anything?
+
+Takes the folder that Sphinx built the site in, and fails with the names of what is wrong.
+"""
+
+import pkgutil
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import skae
+
+ASKS = ('src="http', 'src="//', 'stylesheet" href="http')
+
+
+def public_names():
+    modules = [f"skae.{module.name}" for module in pkgutil.iter_modules(skae.__path__)]
+    for module in ("skae", *(name for name in modules if "._" not in name)):
+        names = import_module(module).__all__
+        yield from (f"{module}.{name}" for name in names if not name.startswith("_"))
+
+
+def has_page(site, name):
+    page = site / "generated" / f"{name}.html"
+    return page.exists() and f'id="{name}"' in page.read_text("utf-8")
+
+
+def main(folder):
+    site, names = Path(folder), [*public_names()]
+    pages = [*site.rglob("*.html")]
+    wrong = [f"{name} has no page" for name in names if not has_page(site, name)]
+    wrong += [
+        f"{page.relative_to(site)} has {what}"
+        for page in pages
+        for what in ASKS
+        if what in page.read_text("utf-8")
+    ]
+    if wrong:
+        sys.exit("\n".join(wrong))
+    print(f"{len(pages)} pages, one for each of {len(names)} public names")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
