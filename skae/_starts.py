@@ -256,11 +256,6 @@ def _signs(axes):
     return np.sign(axes[np.arange(len(axes)), greatest])[:, None]
 
 
-def _filled(X):
-    """X with means in place of NaN, where series have ended."""
-    return np.where(np.isnan(X), _centre(X)[0], X) if np.isnan(X).any() else X
-
-
 def pca_start(pca, n_components):
     """PCA as encoder and decoder; components that it can't have are zero."""
     found = len(pca.components_)
@@ -276,16 +271,6 @@ def pca_start(pca, n_components):
 LOGISTIC_ROWS, LOGISTIC_STEPS = 10_000, 50
 
 
-def spread_rows(n_samples):
-    """Rows spread over all, about `LOGISTIC_ROWS` of them."""
-    return slice(None, None, max(1, n_samples // LOGISTIC_ROWS))
-
-
-def _some_rows(X):
-    rows = X[spread_rows(X.shape[0])]
-    return _filled(np.asarray(_dense(rows), np.float64))
-
-
 def _dense(X):
     return X.toarray() if sparse.issparse(X) else X
 
@@ -293,16 +278,16 @@ def _dense(X):
 def logistic_start(start, X, target=None, ridge=1e-2):
     """The same encoder, with the logistic regression on its codes for a decoder.
 
-    It is that of X on the codes of X, or of `target` where they are those of noisy rows.
+    It is that of X on the codes of X, or of `target` where they are those of noisy rows:
+    complete rows, of which some `LOGISTIC_ROWS` are enough.
 
     The intercepts and weights of all features are found together by the
     quadratic bound of Böhning & Lindsay (1988): the logistic curvature is at most
     1/4, so that each step ``W += 4 (Z'Z + ridge)^-1 (Z' (X - P) - ridge W)`` lowers the
     loss, whatever the data.
     """
-    X = _some_rows(X)
     codes = (X - start.mean) @ start.encoder
-    X = X if target is None else _some_rows(target)
+    X = X if target is None else target
     width = np.sqrt(np.mean(codes**2, axis=0))
     width = np.where(width > _rounding(len(width)) * width.max(), width, np.inf)
     design = np.column_stack([codes / width, np.ones(len(X))])
@@ -489,12 +474,12 @@ def bernoulli_start(pca, X, n_components, beta=1.0):
     logistic regression of X on draws of the codes. The posterior becomes Laplace's,
     taken at the prior mean with the decoder's mean curvature, which makes it linear in
     X and its covariance the same for all rows; the code is rotated to make it diagonal.
+    X may be some of the rows that PCA was fitted to: `LOGISTIC_ROWS` are enough.
     """
-    first = ppca_start(pca, n_components, X.shape[0])
+    first = ppca_start(pca, n_components, pca.n_samples_)
     active = first.posterior_variance < 1
     mean, encoder = first.mean, first.encoder[:, active]
     posterior, n_active = first.posterior_variance[active], np.count_nonzero(active)
-    X = _some_rows(X)
     noise = np.random.default_rng(LOGISTIC_ROWS).standard_normal((len(X), n_active))
     decoder = np.zeros((n_active + 1, X.shape[1]))
     decoder[-1] = logit(np.clip(X.mean(axis=0), 1e-3, 1 - 1e-3))

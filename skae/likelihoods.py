@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.decomposition import PCA, FactorAnalysis
 
 from skae._starts import (
+    LOGISTIC_ROWS,
     bernoulli_start,
     factor_start,
     fit_pca,
@@ -226,7 +227,8 @@ class Bernoulli(Likelihood):
 
     def generative_start(self, rows, n_components, beta):
         pca = fit_pca(rows.complete, n_components)
-        return bernoulli_start(pca, rows.complete, n_components, beta)
+        some = rows.filled(rows.spread(LOGISTIC_ROWS))
+        return bernoulli_start(pca, some, n_components, beta)
 
     def sample(self, mean, noise_variance, rng):
         return rng.binomial(1, mean).astype(mean.dtype)
