@@ -12,7 +12,7 @@ from sklearn.base import (
     clone,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -26,25 +26,12 @@ from skae import _components
 from skae._graph import Specification
 from skae._keras import import_keras
 from skae._rows import Rows
-from skae._schedule import Recipe, suited_rate
+from skae._sklearn import CallbackSupportMixin, with_callbacks
 from skae._starts import fit_pca
 from skae._validation import check_clean, check_rows
 from skae._views import FittedViews
 from skae._warnings import warn_user
 from skae.networks import DenseNetwork, Network
-
-try:  # scikit-learn 1.9 and later
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:
-
-    class CallbackSupportMixin:
-        """Stands in for scikit-learn's own where it has no callbacks yet."""
-
-        def _init_callback_context(self, **_):
-            return None
-
-    def with_callbacks(method):
-        return method
 
 
 class BaseAutoencoder(
@@ -178,8 +165,9 @@ class BaseAutoencoder(
         import_keras()
         from skae import _fitting
         from skae._monitor import Monitor
+        from skae._training import Plan
 
-        plan = self._plan(rows, before, one_epoch)
+        plan = Plan.of(self, rows, before, one_epoch)
         specification = Specification(
             network=network,
             objective=objective,
@@ -223,53 +211,6 @@ class BaseAutoencoder(
 
     #: From a fitted model, rows and known variances to components.
     _components = staticmethod(_components.of_code)
-
-    def _plan(self, rows, before, one_epoch):
-        """The parameters of training, as numbers.
-
-        Raises
-        ------
-        ValueError
-            If one is not what it must be, before anything is computed.
-        """
-        from skae._optimizer import Optimizer
-        from skae._training import Plan
-
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        recipe = Recipe.of(len(rows))
-        batch_size = recipe.batch_size if self.batch_size == "auto" else self.batch_size
-        batch_size = min(batch_size, len(rows))
-        n_splits, n_epochs = self.n_splits, recipe.n_epochs
-        if n_splits == "auto":
-            watched = self.callbacks or hasattr(self, "_skl_callbacks")
-            n_splits = 1 if watched or before is not None else recipe.n_splits
-        elif n_splits > 1 and self.callbacks:
-            raise ValueError(
-                "callbacks watch one training, so n_splits must be 1 or 'auto'. Got"
-                f" {n_splits}."
-            )
-        n_epochs = None if one_epoch or n_splits > 1 else n_epochs
-        rate = self.learning_rate_init
-        if isinstance(rate, str):
-            rate = suited_rate(batch_size) * (1 if n_epochs is None else 2)
-        optimizer = Optimizer.of(self.optimizer, rate, self.learning_rate_init == "auto")
-        return Plan(
-            optimizer=optimizer,
-            adaptive=self.learning_rate == "adaptive",
-            rate=optimizer.learning_rate or 0.0,
-            batch_size=batch_size,
-            n_epochs=n_epochs,
-            n_splits=n_splits,
-            max_iter=1 if one_epoch else self.max_iter,
-            shuffle=self.shuffle,
-            alpha=self.alpha,
-            tolerance=self.tol * rows.n_features,
-            patience=self.n_iter_no_change,
-            early_stopping=self.early_stopping and not one_epoch,
-            validation_fraction=self.validation_fraction,
-            seed=seed if before is None else before.seed,
-            first_epoch=0 if before is None else self.n_iter_,
-        )
 
     def _check_same(self, specification, before):
         """Refuse to go on from a fit of another model."""

@@ -6,8 +6,8 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skae._autoencoder import AutoencoderTransformer
-from skae._base import with_callbacks
 from skae._objectives import Denoising, Pairs
+from skae._sklearn import with_callbacks
 from skae._tunable import made
 from skae._validation import check_clean
 from skae.likelihoods import LOSSES

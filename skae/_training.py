@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from skae._components import Coordinates
 from skae._graph import stream
+from skae._optimizer import Optimizer
 from skae._rows import Rows
-from skae._schedule import Adaptive, Constant, Planned
+from skae._schedule import Adaptive, Constant, Planned, Recipe, suited_rate
 
 #: How many standard errors the validation loss must fall by to leave the start behind.
 SIGNIFICANCE = 1.0
@@ -59,20 +61,74 @@ class Plan:
     seed: int
     first_epoch: int = 0
 
+    @classmethod
+    def of(cls, estimator, rows, before, one_epoch):
+        """The plan that an estimator's parameters make for these rows.
+
+        Parameters
+        ----------
+        estimator : BaseAutoencoder
+        rows : Rows
+        before : State or None
+            The fit that this one goes on from.
+
+        one_epoch : bool
+            Whether to train for one epoch on all rows, whatever the parameters.
+
+        Raises
+        ------
+        ValueError
+            If one is not what it must be.
+        """
+        draw = check_random_state(estimator.random_state)
+        seed = draw.randint(np.iinfo(np.int32).max)
+        recipe = Recipe.of(len(rows))
+        batch_size, rate = estimator.batch_size, estimator.learning_rate_init
+        batch_size = recipe.batch_size if batch_size == "auto" else batch_size
+        batch_size = min(batch_size, len(rows))
+        n_splits, adaptive = estimator.n_splits, estimator.learning_rate == "adaptive"
+        if n_splits == "auto":
+            watched = estimator.callbacks or hasattr(estimator, "_skl_callbacks")
+            n_splits = 1 if watched or before is not None else recipe.n_splits
+        elif n_splits > 1 and estimator.callbacks:
+            raise ValueError(
+                "callbacks watch one training, so n_splits must be 1 or 'auto'. Got"
+                f" {n_splits}."
+            )
+        planned = adaptive and not one_epoch and n_splits == 1
+        n_epochs = recipe.n_epochs if planned else None
+        own_rate = isinstance(rate, str)
+        if own_rate:
+            rate = suited_rate(batch_size) * (1 if n_epochs is None else 2)
+        optimizer = Optimizer.of(estimator.optimizer, rate, own_rate)
+        return cls(
+            optimizer=optimizer,
+            adaptive=adaptive,
+            rate=optimizer.learning_rate or 0.0,
+            batch_size=batch_size,
+            n_epochs=n_epochs,
+            n_splits=n_splits,
+            max_iter=1 if one_epoch else estimator.max_iter,
+            shuffle=estimator.shuffle,
+            alpha=estimator.alpha,
+            tolerance=estimator.tol * rows.n_features,
+            patience=estimator.n_iter_no_change,
+            early_stopping=estimator.early_stopping and not one_epoch,
+            validation_fraction=estimator.validation_fraction,
+            seed=seed if before is None else before.seed,
+            first_epoch=0 if before is None else estimator.n_iter_,
+        )
+
     def schedule(self):
         """The rates of one training from its beginning."""
-        if not self.adaptive:
-            return Constant(self.rate, self.patience)
         if self.n_epochs is not None:
-            n_epochs = min(self.n_epochs, self.max_iter)
-            return Planned(self.rate, self.patience, n_epochs)
-        return Adaptive(self.rate, self.patience)
+            return Planned(self.rate, self.patience, self.last_epoch)
+        return (Adaptive if self.adaptive else Constant)(self.rate, self.patience)
 
     @property
     def last_epoch(self):
         """The number of epochs at most."""
-        planned = self.adaptive and self.n_epochs is not None
-        return min(self.n_epochs, self.max_iter) if planned else self.max_iter
+        return min(self.n_epochs or self.max_iter, self.max_iter)
 
     def order(self, n_rows, epoch):
         """The order in which an epoch visits so many rows."""

@@ -31,7 +31,7 @@ FLOORS = [
     {"_program", "_optimizer", "_objectives", "_graph"},
     {"likelihoods", "noise", "_starts"},
     {"_rows", "_layers", "_keras", "_random", "_tunable", "_warnings", "_version"}
-    | {"networks"},
+    | {"networks", "_schedule", "_sklearn"},
 ]
 
 
