@@ -68,7 +68,10 @@ def fit(rows, specification, plan, components, monitor, before=None, one_epoch=F
     found = Components(chosen.coordinates, {})
     if not going_on:
         found = components(fitted(specification, chosen, rows), rows, chosen.variance)
-    state = State(specification, chosen.weights, found.coordinates, plan.seed, state)
+    is_start = chosen.variance is not None
+    state = State(
+        specification, chosen.weights, found.coordinates, plan.seed, state, is_start
+    )
     return Fit(state, found.attributes, course)
 
 
