@@ -2,12 +2,23 @@
 
 from numbers import Real
 
+from sklearn.decomposition import PCA
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
+from skae import _components
 from skae._base import BaseAutoencoder
 from skae._objectives import Reconstruction
 from skae._tunable import made
 from skae.likelihoods import LOSSES, Likelihood
+
+
+def _is_pca(estimator):
+    """Whether the fitted model is PCA, as it is until training changes it."""
+    check_is_fitted(estimator)
+    state = estimator._state
+    return state.is_start and state.specification.objective.likelihood.is_linear
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -21,10 +32,11 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Parameters
     ----------
-    n_components : int, float in (0, 1) or None, default=2
+    n_components : int, float in (0, 1), "mle" or None, default=2
         The number of components of the code. A float takes as many as PCA needs to
-        explain that share of the variance. None takes what the network gives, such as
-        the flattened feature maps of a :class:`~skae.networks.ConvNetwork`.
+        explain that share of the variance, and "mle" as many as PCA does by Minka's
+        method. None takes what the network gives, such as the flattened feature maps of
+        a :class:`~skae.networks.ConvNetwork`.
 
     network : Network or None, default=None
         The layers on each side of the code, with parameters of its own; None is
@@ -32,6 +44,11 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     code_activation : str, default="linear"
         The name of the Keras activation of the code.
+
+    whiten : bool, default=False
+        Whether each component is divided by its standard deviation over the rows of X,
+        as PCA's are, so that its variance is one. The reconstruction stays as it is. It
+        takes a linear code.
 
     activity_l1 : float, default=0.0
         The penalty that makes the code sparse: `activity_l1` times the mean over
@@ -132,14 +149,30 @@ class AutoencoderTransformer(BaseAutoencoder):
     mean_ : ndarray of shape (n_features,)
         The mean of X.
 
+    components_ : ndarray of shape (`n_components_`, n_features)
+        The slopes of the reconstruction on the components, by least squares over the
+        rows of X: what one more of a component adds to each feature, on average.
+
     explained_variance_ : ndarray of shape (`n_components_`,)
-        The variance of each component over the rows of X, in squared units of X. A
-        linear code is rotated and scaled after training, which leaves the model's
-        function as it is: its components are centred, uncorrelated, ordered by variance,
-        and their variances add up to the variance that the reconstruction explains.
+        The variance of each component over the rows of X, in squared units of X, before
+        any whitening. A linear code is rotated and scaled after training, which leaves
+        the model's function as it is: its components are centred, uncorrelated, ordered
+        by variance, and their variances add up to the variance that the reconstruction
+        explains.
 
     explained_variance_ratio_ : ndarray of shape (`n_components_`,)
         `explained_variance_` as shares of the variance of X.
+
+    singular_values_ : ndarray of shape (`n_components_`,)
+        The square roots of ``(n_samples_ - 1) * explained_variance_``.
+
+    noise_variance_ : float
+        The mean of the variances that are discarded: what the reconstruction leaves of
+        the variance of X, divided by ``min(n_samples, n_features) - n_components``; 0
+        if nothing is.
+
+    n_samples_ : int
+        The number of rows of X.
 
     history_ : dict of str to list of float
         The losses after each epoch, in the units of X, by Keras' names: "loss" and,
@@ -171,6 +204,9 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Notes
     -----
+    With ``max_iter=0``, or where training is not kept, the fitted attributes are PCA's.
+    `get_covariance` and `get_precision` are there as long as they are.
+
     With ``loss="binary_crossentropy"`` and a linear code, the encoder starts as PCA's and
     the decoder at the logistic regression of X on the components [2]_.
 
@@ -199,6 +235,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
+        "whiten": ["boolean"],
         "loss": [StrOptions(set(LOSSES)), Likelihood],
         "activity_l1": [Interval(Real, 0, None, closed="left")],
     }
@@ -209,6 +246,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         *,
         network=None,
         code_activation="linear",
+        whiten=False,
         activity_l1=0.0,
         loss="squared_error",
         init="auto",
@@ -232,6 +270,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.n_components = n_components
         self.network = network
         self.code_activation = code_activation
+        self.whiten = whiten
         self.activity_l1 = activity_l1
         self.loss = loss
         self.init = init
@@ -251,6 +290,55 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state
+
+    def _fit(self, *args, **kwargs):
+        if self.whiten and (
+            self.n_components is None or self.code_activation != "linear"
+        ):
+            raise ValueError(
+                "whiten=True needs a linear code (n_components a number and"
+                f" code_activation='linear'), but got n_components={self.n_components!r}"
+                f" and code_activation={self.code_activation!r}."
+            )
+        return super()._fit(*args, **kwargs)
+
+    def _components(self, model, rows, variance=None):
+        found = _components.of_code(model, rows, variance)
+        return found.whitened if self.whiten else found
+
+    # -- the density, while it is PCA
+
+    @available_if(_is_pca)
+    def get_covariance(self):
+        """The covariance of X in the model of probabilistic PCA.
+
+        It is there while the model is PCA: ``loss="squared_error"``, and nothing that
+        training found was better than the start. `whiten` plays no part in it.
+
+        Returns
+        -------
+        covariance : ndarray of shape (n_features, n_features)
+            ``components_.T @ diag(explained_variance_ - noise_variance_) @ components_
+            + noise_variance_ * identity``.
+        """
+        return self._pca().get_covariance()
+
+    @available_if(_is_pca)
+    def get_precision(self):
+        """The inverse of `get_covariance`, and there where that is.
+
+        Returns
+        -------
+        precision : ndarray of shape (n_features, n_features)
+        """
+        return self._pca().get_precision()
+
+    def _pca(self):
+        pca = PCA(self.n_components_)
+        for name in ("components_", "explained_variance_", "noise_variance_"):
+            setattr(pca, name, getattr(self, name))
+        pca.n_components_ = self.n_components_
+        return pca
 
     def _objective(self, missing, paired):
         return Reconstruction(made(self.loss, LOSSES), missing, self.activity_l1)

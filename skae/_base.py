@@ -51,6 +51,7 @@ class BaseAutoencoder(
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="neither"),
+            StrOptions({"mle"}),
             None,
         ],
         "network": [Network, None],

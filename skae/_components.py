@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
-from sklearn.preprocessing import StandardScaler
+
+from skae._graph import linear_slopes
+from skae._starts import rounding
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Coordinates:
         What the graph's output is multiplied by to be a standardised row.
 
     rotation : ndarray of shape (n_components, n_components) or None
-        An orthogonal matrix times a number; None leaves the code as it is.
+        Its columns are orthogonal, and of one length unless they whiten; None leaves
+        the code as it is.
 
     offset : ndarray of shape (n_components,) or None
     """
@@ -63,7 +66,7 @@ class Coordinates:
     @property
     def inverse(self):
         """The inverse of the rotation."""
-        return self.rotation.T / np.square(self.rotation[0]).sum()
+        return (self.rotation / np.square(self.rotation).sum(axis=0)).T
 
 
 @dataclass(frozen=True)
@@ -76,17 +79,77 @@ class Components:
     coordinates: Coordinates
     attributes: dict
 
+    @property
+    def whitened(self):
+        """The same with a variance of one, but for those that have none."""
+        variance = self.attributes["explained_variance_"]
+        real = variance > rounding(len(variance)) * variance.max()
+        rotation = self.coordinates.rotation / np.sqrt(np.where(real, variance, 1.0))
+        return replace(self, coordinates=replace(self.coordinates, rotation=rotation))
 
-def _described(coordinates, rows, variance, **more):
+
+class Regression:
+    """The linear regression of rows on their codes, summed up batch by batch."""
+
+    def __init__(self):
+        self.n_samples, self.origin = 0, None
+        self.code_sum, self.row_sum, self.square, self.product = 0.0, 0.0, 0.0, 0.0
+
+    def add(self, codes, rows):
+        """Take in more codes and their rows, which are centred or nearly so."""
+        if self.origin is None:  # near the mean, for the sake of precision
+            self.origin = codes.mean(axis=0, dtype=np.float64)
+        codes = codes - self.origin
+        self.n_samples += len(codes)
+        self.code_sum = self.code_sum + codes.sum(axis=0)
+        self.row_sum = self.row_sum + rows.sum(axis=0, dtype=np.float64)
+        self.square = self.square + codes.T @ codes
+        self.product = self.product + codes.astype(rows.dtype).T @ rows
+
+    @property
+    def mean(self):
+        """The mean of the codes."""
+        return self.origin + self.code_sum / self.n_samples
+
+    @property
+    def covariance(self):
+        """The covariance of the codes, unbiased."""
+        return self._centred(self.square, self.code_sum)
+
+    @property
+    def cross(self):
+        """The covariance of the codes with the rows, unbiased."""
+        return self._centred(self.product, self.row_sum)
+
+    @property
+    def slopes(self):
+        """The least squares solution, of shape (n_components, n_features)."""
+        return linalg.pinvh(self.covariance) @ self.cross
+
+    def _centred(self, product, others):
+        product = product - np.outer(self.code_sum, others) / self.n_samples
+        return product / max(self.n_samples - 1, 1)
+
+
+def _described(coordinates, rows, variance, slopes, **more):
     total = rows.total_variance
     share = variance / total if total > 0 else np.zeros_like(variance)
     attributes = {
         "mean_": rows.mean.astype(rows.dtype),
+        "components_": slopes.astype(rows.dtype),
         "explained_variance_": variance,
         "explained_variance_ratio_": share,
         "n_components_": len(variance),
+        "n_samples_": len(rows),
     }
     return Components(coordinates, attributes | more)
+
+
+def _start_slopes(model):
+    """The slopes of a linear start, exactly; None where these depend on the code."""
+    if model.specification.objective.likelihood.is_linear:
+        return linear_slopes(model.weights, model.coordinates)
+    return None
 
 
 def of_code(model, rows, variance=None):
@@ -107,36 +170,62 @@ def of_code(model, rows, variance=None):
     variance : ndarray of shape (n_components,) or None
         The components' variance where it is known: then the code is in order already.
     """
-    coordinates, total = model.coordinates, rows.total_variance
+    coordinates, slopes = model.coordinates, None
     if variance is not None:
-        return _described(coordinates, rows, variance)
-    if coordinates.rotation is None:
-        scaler = StandardScaler()
-        for batch in rows.batches(model.batch_rows):
-            scaler.partial_fit(model.encode(rows.dense(batch)))
-        unbiased = len(rows) / max(len(rows) - 1, 1)
-        return _described(coordinates, rows, scaler.var_ * unbiased)
-    codes, unexplained = [], 0.0
+        left, slopes = rows.total_variance - variance.sum(), _start_slopes(model)
+    if slopes is None:
+        regression, unexplained = _reconstructed(model, rows)
+        slopes = regression.slopes
+    if variance is None:
+        variance, left = np.diag(regression.covariance), unexplained
+        if coordinates.rotation is not None:
+            explained = rows.total_variance - unexplained
+            coordinates, variance, slopes = _turned(coordinates, regression, explained)
+    noise = _mean_discarded(rows, len(variance), left)
+    return _described(coordinates, rows, variance, slopes, noise_variance_=noise)
+
+
+def _reconstructed(model, rows):
+    """The regression of reconstructions on codes, and the variance that they leave."""
+    regression, unexplained = Regression(), 0.0
     scale = rows.dtype.type(rows.typical_scale or 1.0)
+    mean = rows.mean.astype(rows.dtype)
     for batch in rows.batches(model.batch_rows):
         X = rows.dense(batch)
-        codes.append(model.encode(X))
-        error = (X - model.decode(codes[-1]).reshape(X.shape)) / scale
+        codes = model.encode(X)
+        output = model.decode(codes).reshape(X.shape)
+        error = (X - output) / scale
         error = np.nan_to_num(error) if rows.has_missing else error
         unexplained += np.einsum("ij,ij", error, error, dtype=np.float64)
-    codes = np.concatenate(codes).astype(np.float64)
-    covariance = np.atleast_2d(np.cov(codes, rowvar=False))
-    found, axes = linalg.eigh(covariance)
-    found, axes = np.maximum(found[::-1], 0), axes[:, ::-1]
+        regression.add(codes, output - mean)
+    return regression, unexplained * float(scale) ** 2 / max(len(rows) - 1, 1)
+
+
+def _turned(coordinates, regression, explained):
+    """Coordinates of uncorrelated components, their variances and slopes."""
+    widths = np.sqrt(np.square(coordinates.rotation).sum(axis=0))
+    widths /= widths[0]  # of the components of a fit that whitened, and goes on
+    offset = coordinates.offset + regression.mean @ coordinates.inverse
+    variance, axes = linalg.eigh(regression.covariance / np.outer(widths, widths))
+    variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(axes))])
-    explained = total - unexplained * float(scale) ** 2 / (len(codes) - 1)
     factor = 1.0
-    if explained > 0 and found.sum() > 0:
-        factor = math.sqrt(explained / found.sum())
-    turned = coordinates.rotation @ axes * factor
-    offset = coordinates.offset + codes.mean(axis=0) @ coordinates.inverse
-    coordinates = replace(coordinates, rotation=turned, offset=offset)
-    return _described(coordinates, rows, found * factor**2)
+    if explained > 0 and variance.sum() > 0:
+        factor = math.sqrt(explained / variance.sum())
+    turn = axes / widths[:, None] * factor
+    real = variance > rounding(len(variance)) * variance[0]
+    variance = variance * factor**2
+    slopes = turn.T @ regression.cross / np.where(real, variance, np.inf)[:, None]
+    turned = coordinates.rotation @ turn
+    return replace(coordinates, rotation=turned, offset=offset), variance, slopes
+
+
+def _mean_discarded(rows, n_components, left):
+    """The variance that is left, shared out as PCA's is; zero where it is rounding."""
+    side = min(len(rows), rows.n_features)
+    if side <= n_components or left <= rounding(side) * rows.total_variance:
+        return 0.0
+    return float(left) / (side - n_components)
 
 
 def of_posterior(model, rows, variance=None):
@@ -146,25 +235,30 @@ def of_posterior(model, rows, variance=None):
     order, and have the signs that PCA would give them; they are not turned, which keeps
     the posterior's components independent.
     """
-    moment, loadings, kl, square = 0.0, 0.0, 0.0, 0.0
-    mean = rows.mean.astype(rows.dtype)
+    of_rows, of_output, kl = Regression(), Regression(), 0.0
+    mean, rotation = rows.mean.astype(rows.dtype), model.coordinates.rotation
+    slopes = None if variance is None else _start_slopes(model)
     for batch in rows.batches(model.batch_rows):
         X = rows.dense(batch)
         z, log_variance = (np.float64(found) for found in model.posterior(X))
         surplus = np.expm1(log_variance) - log_variance
         kl = kl + (z**2 + surplus).sum(axis=0) / 2
-        moment, square = moment + z.sum(axis=0), square + (z**2).sum(axis=0)
         centered = np.nan_to_num(X - mean) if rows.has_missing else X - mean
-        loadings = loadings + z.astype(rows.dtype).T @ centered
-    n_samples = len(rows)
-    variance = (square - moment**2 / n_samples) / max(n_samples - 1, 1)
-    loadings /= max(n_samples - 1, 1)
-    kl = np.maximum(kl / n_samples, 0)
+        of_rows.add(z, centered)
+        if slopes is None:
+            output = model.decode((z @ rotation).astype(rows.dtype))
+            of_output.add(z, output.reshape(X.shape) - mean)
+    if slopes is None:
+        slopes = of_output.slopes
+    variance, loadings = np.diag(of_rows.covariance), of_rows.cross
+    kl = np.maximum(kl / len(rows), 0)
 
     order = np.argsort(-kl, kind="stable")
     largest = loadings[np.arange(len(kl)), np.abs(loadings).argmax(axis=1)]
     matrix = np.eye(len(kl))[:, order] * np.where(largest < 0, -1.0, 1.0)[order]
     explained = np.zeros(len(kl))
     np.divide((loadings**2).sum(axis=1), variance, out=explained, where=variance > 0)
-    coordinates = replace(model.coordinates, rotation=matrix)
-    return _described(coordinates, rows, explained[order], kl_per_component_=kl[order])
+    coordinates, slopes = replace(model.coordinates, rotation=matrix), matrix.T @ slopes
+    return _described(
+        coordinates, rows, explained[order], slopes, kl_per_component_=kl[order]
+    )

@@ -26,10 +26,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
     Parameters
     ----------
-    n_components : int, float in (0, 1) or None, default=2
+    n_components : int, float in (0, 1), "mle" or None, default=2
         The number of components of the code. A float takes as many as PCA needs to
-        explain that share of the variance. None takes what the network gives, such as
-        the flattened feature maps of a :class:`~skae.networks.ConvNetwork`.
+        explain that share of the variance, and "mle" as many as PCA does by Minka's
+        method. None takes what the network gives, such as the flattened feature maps of
+        a :class:`~skae.networks.ConvNetwork`.
 
     network : Network or None, default=None
         The layers on each side of the code, with parameters of its own; None is
@@ -37,6 +38,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
     code_activation : str, default="linear"
         The name of the Keras activation of the code.
+
+    whiten : bool, default=False
+        Whether each component is divided by its standard deviation over the rows of X,
+        as PCA's are, so that its variance is one. The reconstruction stays as it is. It
+        takes a linear code.
 
     noise : Noise, {"gaussian", "masking", "salt_and_pepper"} or callable, \
             default="gaussian"
@@ -147,14 +153,30 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     mean_ : ndarray of shape (n_features,)
         The mean of X.
 
+    components_ : ndarray of shape (`n_components_`, n_features)
+        The slopes of the reconstruction on the components, by least squares over the
+        rows of X: what one more of a component adds to each feature, on average.
+
     explained_variance_ : ndarray of shape (`n_components_`,)
-        The variance of each component over the rows of X, in squared units of X. A
-        linear code is rotated and scaled after training, which leaves the model's
-        function as it is: its components are centred, uncorrelated, ordered by variance,
-        and their variances add up to the variance that the reconstruction explains.
+        The variance of each component over the rows of X, in squared units of X, before
+        any whitening. A linear code is rotated and scaled after training, which leaves
+        the model's function as it is: its components are centred, uncorrelated, ordered
+        by variance, and their variances add up to the variance that the reconstruction
+        explains.
 
     explained_variance_ratio_ : ndarray of shape (`n_components_`,)
         `explained_variance_` as shares of the variance of X.
+
+    singular_values_ : ndarray of shape (`n_components_`,)
+        The square roots of ``(n_samples_ - 1) * explained_variance_``.
+
+    noise_variance_ : float
+        The mean of the variances that are discarded: what the reconstruction leaves of
+        the variance of X, divided by ``min(n_samples, n_features) - n_components``; 0
+        if nothing is.
+
+    n_samples_ : int
+        The number of rows of X.
 
     history_ : dict of str to list of float
         The losses after each epoch, in the units of X, by Keras' names: "loss" and,
@@ -236,6 +258,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         *,
         network=None,
         code_activation="linear",
+        whiten=False,
         noise="gaussian",
         activity_l1=0.0,
         loss="squared_error",
@@ -260,6 +283,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         self.n_components = n_components
         self.network = network
         self.code_activation = code_activation
+        self.whiten = whiten
         self.noise = noise
         self.activity_l1 = activity_l1
         self.loss = loss

@@ -87,8 +87,14 @@ def fit(rows, specification, plan, components, monitor, before=None, one_epoch=F
     found = Components(chosen.coordinates, {})
     if not going_on:
         found = components(fitted(specification, chosen, rows), rows, chosen.variance)
-    state = state if one_epoch else None
-    state = State(specification, chosen.weights, found.coordinates, plan.seed, state)
+    state = State(
+        specification,
+        chosen.weights,
+        found.coordinates,
+        plan.seed,
+        optimizer=state if one_epoch else None,
+        is_start=chosen.variance is not None,
+    )
     return Fit(state, found.attributes, course)
 
 

@@ -201,6 +201,15 @@ def linear_path(start, coordinates, code_unit, output_unit=1.0):
     }
 
 
+def linear_slopes(weights, coordinates):
+    """What one of each component adds to a row by the linear path, in the units of X.
+
+    The way back from `linear_path`, of shape (n_components, n_features).
+    """
+    kernel = coordinates.inverse @ weights[f"{LINEAR_OUTPUT}/kernel"]
+    return kernel * (coordinates.scale * coordinates.unit)
+
+
 def build(specification, dtype):
     """Build the graph of a specification.
 

@@ -463,6 +463,7 @@ class Fitted:
             (specification, name), lambda: Inference(specification, name)
         )
         self.batch_rows, self.coordinates = inference.batch_rows, coordinates
+        self.specification, self.weights = specification, weights
         self.mean = coordinates.mean.astype(dtype)
         self.scale = np.asarray(coordinates.scale, dtype)
         place = {

@@ -69,7 +69,7 @@ def fit_pca(X, n_components):
     n_samples, n_features = X.shape
     if n_components == "mle" and n_samples < n_features:
         raise ValueError(
-            "n_components='mle' needs at least as many samples as features."
+            "n_components='mle' is only supported if n_samples >= n_features."
             f" Got {n_samples} samples of {n_features} features."
         )
     side = min(X.shape)
@@ -95,7 +95,7 @@ def _as_pca(mean, axes, variance, total, scale, shape):
     """PCA with these axes, and these sums of squares of centred rows over `scale`."""
     (n_samples, n_features), side = shape, min(shape)
     left = total - variance.sum()
-    if len(axes) == side or variance[-1] == 0 or left <= _rounding(side) * total:
+    if len(axes) == side or variance[-1] == 0 or left <= rounding(side) * total:
         left = 0.0
     unit = scale / math.sqrt(max(n_samples - 1, 1))
     pca = PCA(len(axes))
@@ -118,7 +118,8 @@ def _n_components(n_components, variance, n_samples, n_found):
             return int(_infer_dimension(variance / total, n_samples)) or 1
     if isinstance(n_components, float):
         share = np.cumsum(variance / total)
-        return min(int(np.searchsorted(share, n_components, side="right")) + 1, n_found)
+        enough = n_components + rounding(len(share))  # of a sum of shares, more than it
+        return min(int(np.searchsorted(share, enough, side="right")) + 1, n_found)
     return n_found
 
 
@@ -201,7 +202,7 @@ def _project(turn, X, mean, weight):
     )
 
 
-def _rounding(side):
+def rounding(side):
     """The share of the greatest eigenvalue up to which another one is rounding error."""
     return 10 * side * np.finfo(float).eps
 
@@ -215,12 +216,12 @@ def _eigenvectors(gram, n_wanted, offset=0.0):
     if side > EIGH_SIDE and n_wanted < FEW * side and gram.any():
         first = check_random_state(0).uniform(-1, 1, side)
         few = eigsh(gram, n_wanted + 1, v0=first)
-        steps, least = np.diff(few[0]), _rounding(side) * max(few[0][-1], offset)
+        steps, least = np.diff(few[0]), rounding(side) * max(few[0][-1], offset)
         if np.any((steps <= SAME * few[0][-1]) & (few[0][1:] > least)):
             few = None
     values, vectors = linalg.eigh(gram) if few is None else few
     values, vectors = values[: -n_wanted - 1 : -1], vectors[:, : -n_wanted - 1 : -1]
-    real = values > _rounding(side) * max(values[0], offset)
+    real = values > rounding(side) * max(values[0], offset)
     return np.where(real, values, 0.0), np.where(real, vectors, 0.0)
 
 
@@ -289,7 +290,7 @@ def logistic_start(start, X, target=None, ridge=1e-2):
     codes = (X - start.mean) @ start.encoder
     X = X if target is None else target
     width = np.sqrt(np.mean(codes**2, axis=0))
-    width = np.where(width > _rounding(len(width)) * width.max(), width, np.inf)
+    width = np.where(width > rounding(len(width)) * width.max(), width, np.inf)
     design = np.column_stack([codes / width, np.ones(len(X))])
     gram = design.T @ design / 4
     penalty = ridge * len(X) / 4 * np.eye(len(gram))
@@ -446,7 +447,7 @@ def _factors(X, n_components):
             _, strength, axes = randomized_svd(
                 scaled, n_found, n_iter=3, random_state=rng
             )
-            real = strength > _rounding(n_features) * strength[0]
+            real = strength > rounding(n_features) * strength[0]
             variance, axes = np.where(real, strength**2, 0), axes * real[:, None]
         found = np.where(variance > 0, variance, 1.0)
         left = np.sum(spread / noise) - variance.sum()
@@ -649,7 +650,7 @@ def _filters_of_few_rows(moments, n_components):
     inner = whitened @ y[:, ~exact].T
 
     strength, basis = linalg.eigh(sure @ sure.T)
-    known = strength > _rounding(n_samples) * strength[-1]
+    known = strength > rounding(n_samples) * strength[-1]
     rest, basis, strength = basis[:, ~known], basis[:, known], strength[known]
     signal, turn = linalg.eigh(rest.T @ inner @ rest)
     signal, rest = np.maximum(signal, 0), rest @ turn

@@ -24,6 +24,9 @@ class State:
 
     optimizer : list of ndarray or None
         The optimizer's variables, where `partial_fit` goes on with them.
+
+    is_start : bool
+        Whether it still is a linear start whose components are PCA's.
     """
 
     specification: Specification
@@ -31,3 +34,4 @@ class State:
     coordinates: Coordinates
     seed: int
     optimizer: list[np.ndarray] | None = None
+    is_start: bool = False

@@ -41,10 +41,11 @@ class VAETransformer(BaseAutoencoder):
 
     Parameters
     ----------
-    n_components : int, float in (0, 1) or None, default=2
+    n_components : int, float in (0, 1), "mle" or None, default=2
         The number of components of the code. A float takes as many as PCA needs to
-        explain that share of the variance. None takes what the network gives, such as
-        the flattened feature maps of a :class:`~skae.networks.ConvNetwork`.
+        explain that share of the variance, and "mle" as many as PCA does by Minka's
+        method. None takes what the network gives, such as the flattened feature maps of
+        a :class:`~skae.networks.ConvNetwork`.
 
     network : Network or None, default=None
         The layers on each side of the code, with parameters of its own; None is
@@ -165,6 +166,10 @@ class VAETransformer(BaseAutoencoder):
     n_active_components_ : int
         The number of components whose divergence is above 0.01 nat.
 
+    components_ : ndarray of shape (`n_components_`, n_features)
+        The slopes of the reconstruction on the components, by least squares over the
+        rows of X: what one more of a component adds to each feature, on average.
+
     noise_variance_ : float, ndarray of shape (n_features,) or None
         The learned variance around the decoder's mean, in squared units of X; None for
         "bernoulli".
@@ -175,6 +180,12 @@ class VAETransformer(BaseAutoencoder):
 
     explained_variance_ratio_ : ndarray of shape (`n_components_`,)
         `explained_variance_` as shares of the variance of X.
+
+    singular_values_ : ndarray of shape (`n_components_`,)
+        The square roots of ``(n_samples_ - 1) * explained_variance_``.
+
+    n_samples_ : int
+        The number of rows of X.
 
     history_ : dict of str to list of float
         What each epoch came to, in nats of X: "loss", which is the sum of
@@ -229,9 +240,10 @@ class VAETransformer(BaseAutoencoder):
     gives the same density. On data of lower rank, a millionth of the features' mean
     variance does. With "gaussian_diag" the bound equals
     ``FactorAnalysis(n_components).score(X)``, its factors rotated until the posterior is
-    diagonal; constant features stay as they start. With "bernoulli" it is logistic PCA
-    [3]_ with a linear encoder. Another `beta` is a noise variance `beta` times as large
-    to the codes, and components that don't rise above it start at zero [4]_.
+    diagonal; constant features stay as they start. `components_` are the loadings of
+    either. With "bernoulli" it is logistic PCA [3]_ with a linear encoder. Another `beta`
+    is a noise variance `beta` times as large to the codes, and components that don't rise
+    above it start at zero [4]_.
 
     If early stopping is on, training goes from the linear model of the training rows
     alone, and where it does not get better on the validation rows, the linear model of

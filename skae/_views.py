@@ -9,7 +9,7 @@ from skae._version import DOCUMENTATION
 
 
 class FittedViews:
-    """Keras models, notebook summary and losses of a fitted estimator."""
+    """Keras models, singular values, notebook summary and losses of a fitted estimator."""
 
     # -- Keras models of the fitted estimator
 
@@ -35,6 +35,14 @@ class FittedViews:
             graph.load(self._state.weights)
             built["models"] = raw(graph, self._state.coordinates)
         return built["models"]
+
+    # -- as PCA has it
+
+    @property
+    def singular_values_(self):
+        """The square roots of ``(n_samples_ - 1) * explained_variance_``."""
+        variance = _fitted_only(self, "explained_variance_")
+        return np.sqrt(variance) * np.sqrt(max(self.n_samples_ - 1, 1))
 
     # -- in a notebook
 

@@ -55,6 +55,11 @@ class Likelihood(Tunable):
     domain = (-math.inf, math.inf)
     standardises = True
 
+    @property
+    def is_linear(self):
+        """Whether the mean is the decoder's output as it is."""
+        return self.activation == "linear"
+
     def per_sample(self, x, output, log_noise=None, present=1.0):
         """Minus the log-density of each row, in ``keras.ops``.
 

@@ -120,6 +120,12 @@ class DenseNetwork(Network):
         The number of units of each layer between the input and the code. ``()`` puts
         the code straight on the input.
 
+    encoder_layer_sizes : int, array-like of int or None, default=None
+        The number of units of each layer between the input and the code, where these are
+        not `hidden_layer_sizes`, which are the decoder's all the same. ``()`` is a linear
+        encoder: each component is a weighted sum of the features. None mirrors
+        `hidden_layer_sizes`.
+
     activation : str, default="gelu"
         The name of a Keras activation.
 
@@ -142,6 +148,11 @@ class DenseNetwork(Network):
 
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "encoder_layer_sizes": [
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+            None,
+        ],
         "activation": [str, callable],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "batch_normalization": ["boolean"],
@@ -153,11 +164,13 @@ class DenseNetwork(Network):
         self,
         hidden_layer_sizes=(128, 64),
         *,
+        encoder_layer_sizes=None,
         activation="gelu",
         dropout=0.0,
         batch_normalization=False,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.encoder_layer_sizes = encoder_layer_sizes
         self.activation = activation
         self.dropout = dropout
         self.batch_normalization = batch_normalization
@@ -177,6 +190,8 @@ class DenseNetwork(Network):
 
     def encode(self, x):
         sizes = _sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        if self.encoder_layer_sizes is not None:
+            sizes = _sizes(self.encoder_layer_sizes, "encoder_layer_sizes")
         return self._hidden(x, sizes, "encoder")
 
     def decode(self, z, shape):

@@ -190,6 +190,7 @@ def test_the_same_parameters_are_described_by_the_same_words(other):
         *("warm_start", "callbacks", "verbose", "random_state"),
     ]
     attributes = ["network_", "mean_", "loss_curve_", "loss_", "n_iter_", "encoder_"]
+    attributes += ["components_", "singular_values_", "n_samples_"]
     assert_docstring_consistency(
         [AutoencoderTransformer, other],
         include_params=same,

@@ -247,7 +247,7 @@ def _spread(step, last, X):
     if X is not None:
         codes = np.asarray(step.transform(X), np.float64)
         return codes.mean(axis=0), codes.std(axis=0), codes.min(axis=0), codes.max(axis=0)
-    if hasattr(last, "posterior"):
+    if hasattr(last, "posterior") or getattr(last, "whiten", False):
         std = np.ones(last.n_components_)
     elif getattr(last, "code_activation", "linear") == "linear" and (
         getattr(last, "n_components", 0) is not None
