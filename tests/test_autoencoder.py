@@ -233,6 +233,7 @@ def test_warm_start_refuses_another_model(digits):
 # -- in scikit-learn's company
 
 
+@pytest.mark.slow
 def test_grid_search_gives_the_same_scores_in_one_process_and_in_two(digits):
     X = digits[:300]
     pipeline = make_pipeline(

@@ -466,6 +466,7 @@ def test_grid_search_over_the_level():
 # -- what it is for
 
 
+@pytest.mark.slow
 def test_denoises_held_out_digits_better_than_pca_and_its_start():
     X = load_digits().data
     X, held_out = X[:1400], X[1400:]

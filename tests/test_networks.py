@@ -102,7 +102,10 @@ def test_starts_at_pca(network):
 
 
 @networks
-@pytest.mark.parametrize(("init", "dtype"), [("auto", "float32"), ("random", "float64")])
+@pytest.mark.parametrize(
+    ("init", "dtype"),
+    [("auto", "float32"), pytest.param("random", "float64", marks=pytest.mark.slow)],
+)
 def test_lowers_the_loss(network, init, dtype, without_xla):
     X = DIGITS.astype(dtype)
     model = AutoencoderTransformer(
@@ -256,6 +259,7 @@ def test_convolutions_compile_without_xla():
 # -- SequenceNetwork
 
 
+@pytest.mark.slow
 def test_reconstructs_unseen_series_better_than_pca():
     train, test = sines(600, 20, seed=0), sines(300, 20, seed=1)
     model = AutoencoderTransformer(
@@ -282,7 +286,7 @@ def test_steps_after_the_end_are_not_read(cell, bidirectional, dtype):
 
 
 @pytest.mark.parametrize("init", ["auto", "random"])
-def test_series_of_different_lengths(init):
+def test_series_of_different_lengths(init, without_xla):
     X = sines(200, 12, seed=0)[:, :, None]
     ends = np.random.default_rng(0).integers(6, 13, len(X))
     X[np.arange(12) >= ends[:, None]] = np.nan
@@ -451,7 +455,7 @@ def test_models_without_a_configuration_are_refused():
         AutoencoderTransformer(2, network=network, max_iter=1).fit(DIGITS)
 
 
-def test_series_of_different_lengths_start_with_a_logistic_decoder():
+def test_series_of_different_lengths_start_with_a_logistic_decoder(without_xla):
     X = np.random.default_rng(0).random((60, 6, 2))
     X[:20, 4:] = np.nan
     network = SequenceNetwork(input_shape=(6, 2), units=4)

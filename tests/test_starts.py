@@ -140,6 +140,7 @@ np.savez(sys.argv[2], **{
 """
 
 
+@pytest.mark.slow
 def test_the_kernels_of_the_processor_do_not_matter(tmp_path):
     found = []
     for core in ("Haswell", "Sandybridge", "Prescott"):

@@ -83,7 +83,9 @@ sys.stdout.buffer.write(skae.transform(X).tobytes())
 """
 
 
-@pytest.mark.parametrize("how", ["plain", "deterministic"])
+@pytest.mark.parametrize(
+    "how", ["plain", pytest.param("deterministic", marks=pytest.mark.slow)]
+)
 def test_same_seed_same_bits_in_a_fresh_process_and_nothing_printed(digits, how):
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run(
@@ -98,6 +100,7 @@ def test_same_seed_same_bits_in_a_fresh_process_and_nothing_printed(digits, how)
         assert done.stderr == b""
 
 
+@pytest.mark.slow
 def test_many_networks_print_nothing(digits, capfd, without_xla):
     for size in range(20, 32):
         small(network=DenseNetwork((size,)), max_iter=1).fit(digits[:50])

@@ -134,6 +134,7 @@ def test_the_bernoulli_start_has_a_better_bound_than_independent_features():
     assert_allclose(np.abs(vae.transform(X)), np.abs(codes), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_bernoulli_is_not_worse_than_a_random_start():
     X = DIGITS / 16
     scores = {
