@@ -45,7 +45,13 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=NETWORKS.values(), ids=NETWORKS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(network, id=name, marks=[pytest.mark.slow] * (name == "sequence"))
+        for name, network in NETWORKS.items()
+    ],
+)
 def estimator(request, kind):
     """Not fitted; training goes on to the end, and is what the fit keeps."""
     return kind(
@@ -86,7 +92,13 @@ def assert_finite(fitted, rows):
 
 #: Starts: the linear model with held-out rows, and random weights without.
 LINEAR = {"init": "auto", "early_stopping": True}
-starts = pytest.mark.parametrize("start", [LINEAR, {}], ids=["linear", "random"])
+starts = pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(LINEAR, id="linear"),
+        pytest.param({}, id="random", marks=pytest.mark.slow),
+    ],
+)
 
 
 # -- the same bits
