@@ -1,6 +1,5 @@
 """BaseAutoencoder: the bookkeeping that all estimators share."""
 
-import contextlib
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,7 +10,6 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -26,7 +24,7 @@ from skae import _components
 from skae._graph import Specification
 from skae._keras import import_keras
 from skae._rows import Rows
-from skae._sklearn import CallbackSupportMixin, with_callbacks
+from skae._sklearn import CallbackSupportMixin, all_or_nothing, with_callbacks
 from skae._starts import fit_pca
 from skae._validation import check_clean, check_rows
 from skae._views import FittedViews
@@ -108,7 +106,7 @@ class BaseAutoencoder(
         ValueError
             If X or a parameter is not what the estimator needs; the message names it.
         """
-        with self._all_or_nothing():
+        with all_or_nothing(self):
             return self._fit(X)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -132,22 +130,8 @@ class BaseAutoencoder(
         self : object
             The fitted estimator.
         """
-        with self._all_or_nothing():
+        with all_or_nothing(self):
             return self._fit(X, one_epoch=True)
-
-    @contextlib.contextmanager
-    def _all_or_nothing(self):
-        """Put the estimator back as it was if fitting fails."""
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            now = vars(self)
-            theirs = ("_callback_fit", "_skl_callbacks")  # scikit-learn tears them down
-            kept = {name: now[name] for name in now if name.startswith(theirs)}
-            now.clear()
-            now.update(before | kept)
-            raise
 
     def _fit(self, X, X_clean=None, one_epoch=False):
         """Check everything, fit, and put the fitted attributes in place.
@@ -199,15 +183,12 @@ class BaseAutoencoder(
             "_state": fit.state,
             "_built": {},
             "network_": network,
-            "history_": self._history(fit.course, before),
+            "history_": fit.course.after({} if before is None else self.history_),
             **fit.attributes,
         }
         vars(self).update(fitted)
         if fit.course.trouble is not None:
-            interrupted = "interrupted" in fit.course.trouble
-            warn_user(
-                fit.course.trouble, UserWarning if interrupted else ConvergenceWarning
-            )
+            warn_user(fit.course.trouble)
         return self
 
     #: From a fitted model, rows and known variances to components.
@@ -246,15 +227,6 @@ class BaseAutoencoder(
         if before is not None:
             return self.n_components_
         return len(fit_pca(rows.complete, self.n_components).components_)
-
-    def _history(self, course, before):
-        """The history of the losses, which goes on where training does."""
-        earlier = {} if before is None else self.history_
-        names = dict.fromkeys([*earlier, *course.history])
-        return {
-            name: [*earlier.get(name, []), *course.history.get(name, [])]
-            for name in names
-        }
 
     # -- using the fitted model
 

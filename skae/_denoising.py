@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae._autoencoder import AutoencoderTransformer
 from skae._objectives import Denoising, Pairs
-from skae._sklearn import with_callbacks
+from skae._sklearn import all_or_nothing, with_callbacks
 from skae._tunable import made
 from skae._validation import check_clean
 from skae.likelihoods import LOSSES
@@ -334,7 +334,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             If X, X_clean or a parameter is not what the estimator needs; the message
             names it.
         """
-        with self._all_or_nothing():
+        with all_or_nothing(self):
             return self._fit(X, X_clean)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -361,7 +361,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         self : object
             The fitted estimator.
         """
-        with self._all_or_nothing():
+        with all_or_nothing(self):
             return self._fit(X, X_clean, one_epoch=True)
 
     def denoise(self, X):

@@ -1,4 +1,6 @@
-"""What newer versions of scikit-learn have, and older ones do without."""
+"""What scikit-learn asks of a fit, and what its older versions do without."""
+
+import contextlib
 
 try:  # scikit-learn 1.9 and later
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -12,3 +14,18 @@ except ImportError:
 
     def with_callbacks(method):
         return method
+
+
+@contextlib.contextmanager
+def all_or_nothing(estimator):
+    """Put the estimator back as it was if fitting fails."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        now = vars(estimator)
+        theirs = ("_callback_fit", "_skl_callbacks")  # scikit-learn tears them down
+        kept = {name: now[name] for name in now if name.startswith(theirs)}
+        now.clear()
+        now.update(before | kept)
+        raise

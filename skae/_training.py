@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from skae._components import Coordinates
@@ -147,11 +148,18 @@ class Course:
     """What happened: the losses by name and epoch, and what cut training short."""
 
     history: dict = field(default_factory=dict)
-    trouble: str | None = None
+    trouble: Warning | None = None
 
     def add(self, losses):
         for name, value in losses.items():
             self.history.setdefault(name, []).append(float(value))
+
+    def after(self, earlier):
+        """The history of another course that this one goes on from, and of this."""
+        names = dict.fromkeys([*earlier, *self.history])
+        return {
+            name: [*earlier.get(name, []), *self.history.get(name, [])] for name in names
+        }
 
 
 def train(program, begin, rows, held_out, plan, monitor):
@@ -225,7 +233,7 @@ def train(program, begin, rows, held_out, plan, monitor):
         if replaced is not None:
             best = Candidate(replaced, begin.coordinates)
     except KeyboardInterrupt:
-        course.trouble = "Training interrupted by user."
+        course.trouble = UserWarning("Training interrupted by user.")
     return best, begin, course
 
 
@@ -340,7 +348,7 @@ def rates_by_splits(program, splits, plan, monitor):
                     run.place = place
         monitor.end(program)
     except KeyboardInterrupt:
-        course.trouble = "Training interrupted by user."
+        course.trouble = UserWarning("Training interrupted by user.")
     falls = is_better(best, start, SPLITS_SIGNIFICANCE)
     return (path[:good] if falls else []), course
 
@@ -384,7 +392,7 @@ def train_for(program, begin, rows, rates, plan, course):
 
 
 def _diverged(epoch):
-    return (
+    return ConvergenceWarning(
         f"Training diverged in epoch {epoch + 1}: the loss is no longer finite. The last"
         " finite weights are kept. Lower learning_rate_init or scale X."
     )

@@ -349,13 +349,13 @@ class VAETransformer(BaseAutoencoder):
     def _fit(self, *args, **kwargs):
         super()._fit(*args, **kwargs)
         if self.n_active_components_ == 0:
-            warn_user(
+            message = (
                 "No component is active: the posterior of each is within"
                 f" {ACTIVE} nat of the prior, and the code says nothing about X. Lower"
                 " beta, train longer (max_iter), or check that the features of X depend"
-                " on each other.",
-                ConvergenceWarning,
+                " on each other."
             )
+            warn_user(ConvergenceWarning(message))
         return self
 
     # -- the density

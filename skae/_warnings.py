@@ -7,7 +7,7 @@ import warnings
 _BETWEEN = ("skae", "sklearn", "contextlib")
 
 
-def warn_user(message, category):
+def warn_user(warning):
     """Warn at the first line up the stack that is neither skae's nor scikit-learn's."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None:
@@ -15,4 +15,4 @@ def warn_user(message, category):
         if module not in _BETWEEN:
             break
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(warning, stacklevel=level)
