@@ -122,7 +122,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         The number of splits into training and validation rows that early stopping looks
         at. With several, each is trained from its own start; the mean of their validation
         losses says how many epochs are best, and the model is trained for these on all
-        rows. "auto" is 5 with fewer than 2,000 rows, else 1, and 1 with callbacks, which
+        rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1 with callbacks, which
         watch one training.
 
     warm_start : bool, default=False
@@ -334,6 +334,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             If X, X_clean or a parameter is not what the estimator needs; the message
             names it.
         """
+        _refuse_clean_rows(X, y, X_clean)
         with all_or_nothing(self):
             return self._fit(X, X_clean)
 
@@ -361,6 +362,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         self : object
             The fitted estimator.
         """
+        _refuse_clean_rows(X, y, X_clean)
         with all_or_nothing(self):
             return self._fit(X, X_clean, one_epoch=True)
 
@@ -432,3 +434,13 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         noise = noise if isinstance(noise, Noise) else FunctionNoise(noise)
         noise._validate_params()
         return Denoising(*plain, noise)
+
+
+def _refuse_clean_rows(X, y, X_clean):
+    """Refuse clean rows in the place of y, where Keras' own `fit` has them."""
+    shape = np.shape(X)
+    if X_clean is None and len(shape) > 1 and shape[1:] != (1,) and np.shape(y) == shape:
+        raise ValueError(
+            f"y has the shape of X, {shape}, and is ignored. If it holds the clean rows,"
+            " pass them by name: fit(X_noisy, X_clean=X_clean)."
+        )

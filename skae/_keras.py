@@ -24,7 +24,18 @@ def import_keras():
     ------
     ImportError
         If Keras is set to run on another backend than TensorFlow.
+
+    RuntimeError
+        If this process was forked from one that has used TensorFlow.
     """
+    if _used.forked:
+        raise RuntimeError(
+            "This process was forked from one in which skae had used TensorFlow, whose"
+            " threads do not survive a fork: it would wait for them for ever. Start"
+            " processes by multiprocessing's 'spawn' or by joblib's 'loky', or fork"
+            " before the first fit."
+        )
+    _used.here = True
     wanted = os.environ.get("KERAS_BACKEND", "tensorflow")
     if wanted != "tensorflow":
         raise ImportError(
@@ -45,6 +56,20 @@ def import_keras():
             " configuration file, or KERAS_BACKEND in the environment."
         )
     return keras
+
+
+class _Use:
+    """Whether TensorFlow was used here, and whether it was by whom we were forked from."""
+
+    here = forked = False
+
+    def fork(self):
+        self.forked = self.here
+
+
+_used = _Use()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_used.fork)
 
 
 @contextlib.contextmanager

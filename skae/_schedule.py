@@ -105,7 +105,7 @@ class Recipe:
         n_epochs = None
         if n_samples >= 50_000:
             n_epochs = int(np.clip(round(5000 / math.sqrt(n_samples)), 3, 25))
-        return cls(5 if n_samples < 2000 else 1, batch_size, n_epochs)
+        return cls(5 if n_samples < 1000 else 1, batch_size, n_epochs)
 
 
 def suited_rate(batch_size):

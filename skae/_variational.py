@@ -126,7 +126,7 @@ class VAETransformer(BaseAutoencoder):
         The number of splits into training and validation rows that early stopping looks
         at. With several, each is trained from its own start; the mean of their validation
         losses says how many epochs are best, and the model is trained for these on all
-        rows. "auto" is 5 with fewer than 2,000 rows, else 1, and 1 with callbacks, which
+        rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1 with callbacks, which
         watch one training.
 
     warm_start : bool, default=False

@@ -532,6 +532,15 @@ def test_bad_noise_is_named(noise, message):
         DenoisingAutoencoder(noise=noise, max_iter=1).fit(correlated())
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_clean_rows_in_the_place_of_y_are_refused(method):
+    X = correlated()
+    denoiser = DenoisingAutoencoder(max_iter=0)
+    with pytest.raises(ValueError, match=r"fit\(X_noisy, X_clean=X_clean\)"):
+        getattr(denoiser, method)(noisy(X, X), X)
+    getattr(denoiser, method)(X, X[:, 0])
+
+
 def test_bad_pairs_are_named():
     X = correlated()
     model = DenoisingAutoencoder()

@@ -167,6 +167,38 @@ def test_importing_it_imports_neither_keras_nor_tensorflow():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+FORK = """
+import os
+import numpy as np
+from skae import AutoencoderTransformer
+from skae.networks import DenseNetwork
+X = np.eye(9)
+estimator = AutoencoderTransformer(network=DenseNetwork((2,)), max_iter=1)
+fitted = estimator.fit(X) if {first} else None
+child = os.fork()
+if not child:
+    try:
+        estimator.fit(X)
+    except RuntimeError as error:
+        print(error, flush=True)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_forked_child_of_a_process_that_has_fitted_is_told_at_once(first):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK.format(first=first)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert ("'spawn'" in done.stdout) == first
+    assert ("'loky'" in done.stdout) == first
+
+
 def test_another_backend_is_refused(digits):
     script = (
         "import numpy, skae\n"
