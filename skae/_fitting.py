@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from skae._components import Components, Coordinates
 from skae._graph import replaced
 from skae._program import Fitted, borrowed
@@ -59,7 +61,7 @@ def fit(rows, specification, plan, components, monitor, before=None, one_epoch=F
             of_all = start(program.graph, rows, plan.seed)
         else:
             of_all = Candidate(before.weights, before.coordinates)
-        fitted(specification, of_all, rows)  # can it be computed in the rows' dtype?
+        _try(specification, of_all, rows)
 
         def begin_of(training):
             """Where training on some of the rows begins, as if there were no others."""
@@ -96,6 +98,26 @@ def fit(rows, specification, plan, components, monitor, before=None, one_epoch=F
         is_start=chosen.variance is not None,
     )
     return Fit(state, found.attributes, course)
+
+
+def _try(specification, candidate, rows):
+    """Find out before training whether the network can be computed in the rows' dtype.
+
+    Raises
+    ------
+    ValueError
+        If it can be in float32 alone, in which it is trained; says what to do.
+    """
+    try:
+        fitted(specification, candidate, rows)
+    except Exception as error:
+        if rows.dtype != np.float64:
+            raise
+        raise ValueError(
+            "network has a layer that can't be computed in float64, which the rows of X"
+            " are in: pass them as float32, X.astype('float32'). The layer says:"
+            f" {str(error).strip().splitlines()[0]}"
+        ) from error
 
 
 def _splits(rows, plan):

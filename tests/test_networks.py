@@ -464,3 +464,21 @@ def test_series_of_different_lengths_start_with_a_logistic_decoder(without_xla):
     ).fit(X)
     assert np.isfinite(skae.loss_)
     assert np.isfinite(skae.reconstruct(X)).all()
+
+
+def test_a_layer_that_knows_float32_only_is_told_before_training():
+    network = CustomNetwork(
+        lambda x: layers.MaxPooling3D(2)(layers.Conv3D(2, 3, padding="same")(x)),
+        lambda z: layers.Dense(64)(z),
+        input_shape=(4, 4, 4, 1),
+        jit_compile=False,
+    )
+    epochs = []
+    counts = keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: epochs.append(e))
+    estimator = AutoencoderTransformer(
+        4, network=network, max_iter=2, callbacks=[counts], random_state=0
+    )
+    with pytest.raises(ValueError, match=r"float64.*X\.astype\('float32'\)"):
+        estimator.fit(DIGITS)
+    assert epochs == []
+    assert np.isfinite(estimator.fit(DIGITS.astype("float32")).loss_)
