@@ -168,6 +168,8 @@ CLASSICAL = {
     "code_activation": "relu",
     "loss": "binary_crossentropy",
     "init": "random",
+    "learning_rate": "constant",
+    "learning_rate_init": 1e-3,
     "early_stopping": False,
     "n_iter_no_change": np.inf,
     "alpha": 0.0,
@@ -229,6 +231,7 @@ def simple(repeats):
         network=DenseNetwork(hidden_layer_sizes=()),
         batch_size=256,
         max_iter=10,
+        n_splits=1,
         **CLASSICAL | {"early_stopping": True, "validation_fraction": 1 / 7},
     )
     ours, keras_fit, mlp = [], [], []

@@ -96,16 +96,18 @@ class Plan:
                 "callbacks watch one training, so n_splits must be 1 or 'auto'. Got"
                 f" {n_splits}."
             )
-        planned = adaptive and not one_epoch and n_splits == 1
-        n_epochs = recipe.n_epochs if planned else None
         own_rate = isinstance(rate, str)
-        if own_rate:
-            rate = suited_rate(batch_size) * (1 if n_epochs is None else 2)
+        rate = suited_rate(batch_size) if own_rate else rate
         optimizer = Optimizer.of(estimator.optimizer, rate, own_rate)
+        rate = optimizer.learning_rate  # None where it is a schedule
+        planned = adaptive and rate is not None and not one_epoch and n_splits == 1
+        n_epochs = recipe.n_epochs if planned else None
+        if own_rate and n_epochs is not None:
+            rate *= 2  # at the peak
         return cls(
             optimizer=optimizer,
-            adaptive=adaptive,
-            rate=optimizer.learning_rate or 0.0,
+            adaptive=adaptive and rate is not None,
+            rate=rate or 0.0,
             batch_size=batch_size,
             n_epochs=n_epochs,
             n_splits=n_splits,

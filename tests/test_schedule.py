@@ -112,6 +112,21 @@ def test_many_rows_are_trained_by_plan_within_max_iter():
     assert fitted.n_iter_ == 2
 
 
+def test_a_schedule_goes_its_own_way_whatever_the_number_of_rows():
+    X = np.random.default_rng(0).normal(size=(50_000, 2)).astype(np.float32)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, 1000)
+    fitted = AutoencoderTransformer(
+        1,
+        network=DenseNetwork(()),
+        learning_rate_init=schedule,
+        n_iter_no_change=np.inf,
+        max_iter=23,
+        batch_size=5000,
+        random_state=0,
+    ).fit(X)
+    assert fitted.n_iter_ == 23
+
+
 @pytest.mark.parametrize(
     ("optimizer", "message"),
     [
