@@ -89,9 +89,16 @@ class Components:
 
 
 class Regression:
-    """The linear regression of rows on their codes, summed up batch by batch."""
+    """The linear regression of rows on their codes, summed up batch by batch.
 
-    def __init__(self):
+    Parameters
+    ----------
+    scale : float
+        What rows are divided by while they are summed up, which float32 needs.
+    """
+
+    def __init__(self, scale):
+        self.scale = scale
         self.n_samples, self.origin = 0, None
         self.code_sum, self.row_sum, self.square, self.product = 0.0, 0.0, 0.0, 0.0
 
@@ -99,7 +106,7 @@ class Regression:
         """Take in more codes and their rows, which are centred or nearly so."""
         if self.origin is None:  # near the mean, for the sake of precision
             self.origin = codes.mean(axis=0, dtype=np.float64)
-        codes = codes - self.origin
+        codes, rows = codes - self.origin, rows / rows.dtype.type(self.scale)
         self.n_samples += len(codes)
         self.code_sum = self.code_sum + codes.sum(axis=0)
         self.row_sum = self.row_sum + rows.sum(axis=0, dtype=np.float64)
@@ -119,7 +126,7 @@ class Regression:
     @property
     def cross(self):
         """The covariance of the codes with the rows, unbiased."""
-        return self._centred(self.product, self.row_sum)
+        return float(self.scale) * self._centred(self.product, self.row_sum)
 
     @property
     def slopes(self):
@@ -187,8 +194,8 @@ def of_code(model, rows, variance=None):
 
 def _reconstructed(model, rows):
     """The regression of reconstructions on codes, and the variance that they leave."""
-    regression, unexplained = Regression(), 0.0
     scale = rows.dtype.type(rows.typical_scale or 1.0)
+    regression, unexplained = Regression(scale), 0.0
     mean = rows.mean.astype(rows.dtype)
     for batch in rows.batches(model.batch_rows):
         X = rows.dense(batch)
@@ -235,7 +242,8 @@ def of_posterior(model, rows, variance=None):
     order, and have the signs that PCA would give them; they are not turned, which keeps
     the posterior's components independent.
     """
-    of_rows, of_output, kl = Regression(), Regression(), 0.0
+    scale, kl = rows.typical_scale or 1.0, 0.0
+    of_rows, of_output = Regression(scale), Regression(scale)
     mean, rotation = rows.mean.astype(rows.dtype), model.coordinates.rotation
     slopes = None if variance is None else _start_slopes(model)
     for batch in rows.batches(model.batch_rows):

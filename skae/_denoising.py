@@ -438,8 +438,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
 def _refuse_clean_rows(X, y, X_clean):
     """Refuse clean rows in the place of y, where Keras' own `fit` has them."""
-    shape = np.shape(X)
-    if X_clean is None and len(shape) > 1 and shape[1:] != (1,) and np.shape(y) == shape:
+    shape = getattr(X, "shape", ())
+    alike = len(shape) > 1 and shape[1:] != (1,) and getattr(y, "shape", None) == shape
+    if X_clean is None and alike:
         raise ValueError(
             f"y has the shape of X, {shape}, and is ignored. If it holds the clean rows,"
             " pass them by name: fit(X_noisy, X_clean=X_clean)."

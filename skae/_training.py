@@ -273,9 +273,6 @@ class Split:
 #: by, how often, and after how many epochs, as a share of those before the first gain.
 SPLITS_RATE = {"factor": 0.3, "reductions": 2, "share": 1 / 3}
 
-#: How many standard errors the validation loss of several splits must fall by.
-SPLITS_SIGNIFICANCE = 0.5
-
 
 def rates_by_splits(program, splits, plan, monitor):
     """How long to train, and at which rates, by the validation rows of several splits.
@@ -351,8 +348,7 @@ def rates_by_splits(program, splits, plan, monitor):
         monitor.end(program)
     except KeyboardInterrupt:
         course.trouble = UserWarning("Training interrupted by user.")
-    falls = is_better(best, start, SPLITS_SIGNIFICANCE)
-    return (path[:good] if falls else []), course
+    return (path[:good] if is_better(best, start) else []), course
 
 
 def train_for(program, begin, rows, rates, plan, course):
@@ -420,9 +416,9 @@ def select(trained, begin, of_all):
     return of_all if is_better(of_all.losses, trained.losses) else trained
 
 
-def is_better(losses, others, significance=SIGNIFICANCE):
-    """Whether losses are lower than others, on average, by so many standard errors."""
+def is_better(losses, others):
+    """Whether losses are lower than others, on average, by over one standard error."""
     fall = others - losses
     if len(fall) < 2:
         return False
-    return fall.mean() > significance * fall.std(ddof=1) / np.sqrt(len(fall))
+    return fall.mean() > SIGNIFICANCE * fall.std(ddof=1) / np.sqrt(len(fall))

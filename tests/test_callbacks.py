@@ -172,7 +172,9 @@ def test_weights_that_a_callback_puts_in_place_are_kept():
     rows = StandardScaler().fit_transform(train_test_split(rows, random_state=9)[0])
 
     def codes(**parameters):
-        vae = VAETransformer(4, likelihood="gaussian_diag", random_state=9, **parameters)
+        plain = {"learning_rate": "constant", "learning_rate_init": 1e-3, "n_splits": 1}
+        parameters |= {"likelihood": "gaussian_diag", "batch_size": 200, **plain}
+        vae = VAETransformer(4, random_state=9, **parameters)
         return vae.fit(rows).transform(rows)
 
     untouched = codes(max_iter=60)

@@ -216,7 +216,8 @@ def test_while_it_is_pca_it_has_pcas_covariance(n_components):
 
 def test_training_that_does_not_help_leaves_the_covariance():
     X = np.random.default_rng(0).normal(size=(60, 5))  # nothing to find
-    model = AutoencoderTransformer(2, network=SMALL, max_iter=5, random_state=0).fit(X)
+    params = {"network": SMALL, "n_splits": 1, "max_iter": 5, "random_state": 0}
+    model = AutoencoderTransformer(2, **params).fit(X)
     assert model.n_iter_ > 0
     assert_allclose(model.get_covariance(), PCA(2).fit(X).get_covariance(), atol=1e-10)
 
