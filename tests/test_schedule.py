@@ -1,6 +1,5 @@
 """The learning rate, the number of epochs, and how several splits choose them."""
 
-import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -8,8 +7,11 @@ from sklearn.datasets import load_wine
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae._keras import import_keras
 from skae._schedule import Adaptive, Constant, Planned, Recipe, replayed, suited_rate
 from skae.networks import DenseNetwork
+
+keras = import_keras()
 
 WINE = StandardScaler().fit_transform(load_wine().data)
 SMALL = DenseNetwork((16,))
