@@ -118,7 +118,8 @@ def mlp_fit(train, k, sizes, error):
 
     began = time.perf_counter()
     mean, scale = train.mean(axis=0), train.std()
-    model = MLPRegressor((*sizes, k, *sizes[::-1]), early_stopping=True, random_state=0)
+    layers = (*sizes, k, *sizes[::-1])
+    model = MLPRegressor(hidden_layer_sizes=layers, early_stopping=True, random_state=0)
     Z = (train - mean) / scale
     model.fit(Z, Z)
     seconds = time.perf_counter() - began
