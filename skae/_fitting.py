@@ -65,11 +65,11 @@ def fit(rows, specification, plan, components, monitor, before=None, one_epoch=F
 
         def begin_of(training):
             """Where training on some of the rows begins, as if there were no others."""
-            fair = objective.start_rows(training, rows)
-            seen = early and plan.max_iter and specification.linear
-            if before is not None or fair is None or not seen:
+            compared = early and plan.max_iter and specification.linear
+            if before is not None or not compared:
                 return of_all
-            return start(program.graph, fair, plan.seed)
+            fair = objective.start_rows(training, rows)
+            return of_all if fair is None else start(program.graph, fair, plan.seed)
 
         begins = [begin_of(training) for training, _ in splits]
         monitor.attach(specification, plan.optimizer, begins[0], *splits[0])

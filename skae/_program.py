@@ -291,6 +291,10 @@ class Program:
         """The number of batches in an epoch."""
         return -(-len(rows) // self.batch_size)
 
+    def _topped_up(self, order):
+        """`order`, its last batch filled up from its own start."""
+        return np.resize(order, self.n_batches(order) * self.batch_size)
+
     def epoch(self, rows, order, alpha, seed, rates):
         """Train on the rows in `order`, each batch at its own rate.
 
@@ -301,7 +305,7 @@ class Program:
         losses : dict of str to float
             The mean loss and its parts, in the units of X.
         """
-        order = _topped_up(order, self.batch_size)
+        order = self._topped_up(order)
         rates = rates if self.rate is None else np.full_like(rates, self.rate)
         capacity = self.buffers[0].shape[0]
         total, done = 0.0, 0
@@ -315,19 +319,13 @@ class Program:
 
     def measure(self, rows, seed):
         """The validation loss of every row, in the units of X."""
-        order = _topped_up(np.arange(len(rows)), self.batch_size)
+        order = self._topped_up(np.arange(len(rows)))
         found, done = [], 0
         for n_batches in rows.chunks(order, self.batch_size, self.buffers):
             found.append(self._measure(n_batches, (seed, done))[:n_batches])
             done += n_batches
         losses = np.concatenate(found).ravel()[: len(rows)].astype(np.float64)
         return self.objective.in_units({"loss": losses}, self.coordinates)["loss"]
-
-
-def _topped_up(order, batch_size):
-    """`order`, its last batch filled up from its own start."""
-    n_batches = -(-len(order) // batch_size)
-    return np.resize(order, n_batches * batch_size)
 
 
 programs = Kept(8)
