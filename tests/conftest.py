@@ -1,10 +1,18 @@
-"""Set before SciPy is imported, so that no check of scikit-learn's is left out."""
+"""SciPy's array API is switched on before it is imported: no check of scikit-learn's is left out.
+
+Keras comes in by skae's own door before any test can open another: TensorFlow reads how
+much it may print once, when it is first imported.
+"""
 
 import os
 
 os.environ["SCIPY_ARRAY_API"] = "1"
 
 import pytest
+
+from skae._keras import import_keras
+
+import_keras()
 
 
 @pytest.fixture
