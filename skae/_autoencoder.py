@@ -10,7 +10,6 @@ from sklearn.utils.validation import check_is_fitted
 from skae import _components
 from skae._base import BaseAutoencoder
 from skae._objectives import Reconstruction
-from skae._tunable import made
 from skae.likelihoods import LOSSES, Likelihood
 
 
@@ -236,7 +235,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
         "whiten": ["boolean"],
-        "loss": [StrOptions(set(LOSSES)), Likelihood],
+        "loss": [StrOptions(set(LOSSES)), Likelihood, list],
         "activity_l1": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -340,5 +339,6 @@ class AutoencoderTransformer(BaseAutoencoder):
         pca.n_components_ = self.n_components_
         return pca
 
-    def _objective(self, missing, paired):
-        return Reconstruction(made(self.loss, LOSSES), missing, self.activity_l1)
+    def _objective(self, rows, missing):
+        loss = self._by_name(LOSSES, "loss", rows)
+        return Reconstruction(loss, missing, self.activity_l1)

@@ -1,8 +1,10 @@
 """BaseAutoencoder: the bookkeeping that all estimators share."""
 
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -18,17 +20,18 @@ from sklearn.utils._param_validation import (
     RealNotInt,
     StrOptions,
 )
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skae import _components
 from skae._graph import Specification
+from skae._incomplete import pca_of
 from skae._keras import import_keras
 from skae._rows import Rows
 from skae._sklearn import CallbackSupportMixin, all_or_nothing, with_callbacks
-from skae._starts import fit_pca
-from skae._validation import check_clean, check_rows
+from skae._validation import check_beside, check_rows, check_weight
 from skae._views import FittedViews
 from skae._warnings import warn_user
+from skae.likelihoods import by_name
 from skae.networks import DenseNetwork, Network
 
 
@@ -41,7 +44,7 @@ class BaseAutoencoder(
 ):
     """Base class of the autoencoders: all bookkeeping of fit, transform and score.
 
-    A subclass has one hook: `_objective(missing, paired)` returns what is trained for,
+    A subclass has one hook: `_objective(rows, missing)` returns what is trained for,
     such as a `Reconstruction`. Everything else is here and in `_fitting`.
     """
 
@@ -84,7 +87,7 @@ class BaseAutoencoder(
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, *, sample_weight=None, X_val=None):
         """Fit the model to X.
 
         Parameters
@@ -95,6 +98,14 @@ class BaseAutoencoder(
 
         y : Ignored
             Present for API consistency.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts: 2 is the row twice, and 0 leaves it out. None is 1.
+
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features) or (n_val, ...), \
+                default=None
+            Rows to validate on, of the columns and the shape of X. `validation_fraction`
+            and `n_splits` then play no part.
 
         Returns
         -------
@@ -107,10 +118,10 @@ class BaseAutoencoder(
             If X or a parameter is not what the estimator needs; the message names it.
         """
         with all_or_nothing(self):
-            return self._fit(X)
+            return self._fit(X, sample_weight, X_val=X_val)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None, *, sample_weight=None):
         """Train for one epoch on X, from where the last call left off.
 
         The first call starts as `fit` does, on the rows it is given. Early stopping
@@ -125,15 +136,27 @@ class BaseAutoencoder(
         y : Ignored
             Present for API consistency.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts: 2 is the row twice, and 0 leaves it out. None is 1.
+
         Returns
         -------
         self : object
             The fitted estimator.
         """
         with all_or_nothing(self):
-            return self._fit(X, one_epoch=True)
+            return self._fit(X, sample_weight, one_epoch=True)
 
-    def _fit(self, X, X_clean=None, one_epoch=False):
+    def _fit(
+        self,
+        X,
+        sample_weight=None,
+        *,
+        X_clean=None,
+        X_val=None,
+        X_val_clean=None,
+        one_epoch=False,
+    ):
         """Check everything, fit, and put the fitted attributes in place.
 
         It all happens in `_fitting.fit`; parameters become values here.
@@ -141,18 +164,28 @@ class BaseAutoencoder(
         before = getattr(self, "_state", None) if one_epoch or self.warm_start else None
         network = DenseNetwork() if self.network is None else clone(self.network)
         network._validate_params()
-        objective = self._objective(network.allows_missing, X_clean is not None)
         X, row_shape = self._check_rows(X, network, reset=before is None)
-        target = check_clean(self, X_clean, X, row_shape, network)
-        rows = Rows(X, target)
+        like, series = (X, row_shape, network), network.allows_missing
+        target = check_beside(self, "X_clean", X_clean, *like, paired=True)
+        weight = check_weight(self, sample_weight, X)
+        rows = Rows.weighted(X, target, weight, series)
+        held_out = self._held_out(X_val, X_val_clean, like)
+        missing = series or any(
+            some is not None and some.has_missing
+            for some in (rows, rows.target, held_out, held_out and held_out.target)
+        )
+        objective = self._objective(rows, missing)
         given = getattr(self, objective.parameter)
         objective.check(rows.wanted, given, "X" if target is None else "X_clean")
+        if held_out is not None:
+            name = "X_val" if target is None else "X_val_clean"
+            objective.check(held_out.wanted, given, name)
         import_keras()
         from skae import _fitting
         from skae._monitor import Monitor
         from skae._training import Plan
 
-        plan = Plan.of(self, rows, before, one_epoch)
+        plan = Plan.of(self, rows, before, one_epoch, held_out is not None)
         specification = Specification(
             network=network,
             objective=objective,
@@ -177,7 +210,14 @@ class BaseAutoencoder(
         shown = X.reshape(-1, *row_shape) if isinstance(X, np.ndarray) else X
         monitor = Monitor(self, shown, max_iter=plan.max_iter, so_far=so_far)
         fit = _fitting.fit(
-            rows, specification, plan, self._components, monitor, before, one_epoch
+            rows,
+            specification,
+            plan,
+            self._components,
+            monitor,
+            held_out=held_out,
+            before=before,
+            one_epoch=one_epoch,
         )
         fitted = {
             "_state": fit.state,
@@ -191,11 +231,34 @@ class BaseAutoencoder(
             warn_user(fit.course.trouble)
         return self
 
+    def _held_out(self, X_val, X_val_clean, like):
+        """The validation rows that the user brings; None where there are none."""
+        if X_val is None:
+            if X_val_clean is not None:
+                raise ValueError("X_val_clean needs X_val, the noisy rows. Got None.")
+            return None
+        if not self.early_stopping:
+            raise ValueError(
+                "X_val is what early stopping looks at, but early_stopping=False."
+            )
+        X_val = check_beside(self, "X_val", X_val, *like)
+        like = (X_val, *like[1:])
+        target = check_beside(self, "X_val_clean", X_val_clean, *like, paired=True)
+        return Rows(X_val, target, series=like[2].allows_missing)
+
+    def _by_name(self, names, parameter, rows):
+        """The loss or likelihood that a parameter names, by column where it is a list."""
+        given = getattr(self, parameter)
+        columns = getattr(self, "feature_names_in_", None)
+        return by_name(given, names, rows.n_features, columns, parameter)
+
     #: From a fitted model, rows and known variances to components.
     _components = staticmethod(_components.of_code)
 
     def _check_same(self, specification, before):
-        """Refuse to go on from a fit of another model."""
+        """Refuse to go on from a fit of another model; holes may come and go."""
+        missing = specification.objective.missing
+        before = replace(before, objective=replace(before.objective, missing=missing))
         if specification != before:
             raise ValueError(
                 "warm_start and partial_fit go on from the last fit, but what shapes the"
@@ -226,7 +289,7 @@ class BaseAutoencoder(
             return int(self.n_components)
         if before is not None:
             return self.n_components_
-        return len(fit_pca(rows.complete, self.n_components).components_)
+        return len(pca_of(rows, self.n_components).components_)
 
     # -- using the fitted model
 
@@ -299,6 +362,30 @@ class BaseAutoencoder(
         model = self._fitted(X.dtype)
         return model.decode(model.encode(X))
 
+    def impute(self, X):
+        """X with the values that the model expects in place of NaN.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        X_imputed : ndarray of the shape of X
+            The values that are not NaN as they were.
+        """
+        check_is_fitted(self)
+        X, row_shape = self._check_rows(X)
+        if sparse.issparse(X):
+            raise ValueError(
+                "impute needs dense rows: in sparse ones nothing is missing."
+            )
+        model = self._fitted(X.dtype)
+        expected = model.decode(model.encode(X)).reshape(X.shape)
+        X_imputed = np.where(np.isnan(X), expected, X)
+        return X_imputed.reshape(-1, *row_shape)
+
     def score_samples(self, X):
         """Minus the squared error of each row's reconstruction, summed over features.
 
@@ -317,7 +404,7 @@ class BaseAutoencoder(
         X, _ = self._check_rows(X)
         return self._minus_squared_error(X, X)
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, sample_weight=None):
         """The mean of `score_samples` over the rows of X.
 
         Parameters
@@ -329,12 +416,22 @@ class BaseAutoencoder(
         y : Ignored
             Present for API consistency.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts. None is once.
+
         Returns
         -------
         score : float
             The higher the better.
         """
-        return float(np.mean(self.score_samples(X)))
+        return self._mean(self.score_samples(X), sample_weight)
+
+    def _mean(self, scores, sample_weight):
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, scores, dtype=np.float64, ensure_non_negative=True
+            )
+        return float(np.average(scores, weights=sample_weight))
 
     def _minus_squared_error(self, X, target):
         model, rows, wanted = self._fitted(X.dtype), Rows(X), Rows(target)
@@ -383,6 +480,7 @@ class BaseAutoencoder(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

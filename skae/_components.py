@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
+from skae._completion import Completion
 from skae._graph import linear_slopes
+from skae._rows import degrees_of_freedom
 from skae._starts import rounding
 
 
@@ -20,8 +22,9 @@ class Coordinates:
     Parameters
     ----------
     mean : ndarray of shape (n_features,)
-    scale : float
-        What rows are standardised by.
+    scale : ndarray of shape (n_features,)
+        What rows are standardised by: one number, but for likelihoods to which each
+        feature has a scale of its own.
 
     unit : ndarray of shape (n_features,)
         What the graph's output is multiplied by to be a standardised row.
@@ -31,13 +34,16 @@ class Coordinates:
         the code as it is.
 
     offset : ndarray of shape (n_components,) or None
+    completion : Completion or None
+        The linear model that fills in the holes of a row; None where there is none.
     """
 
     mean: np.ndarray
-    scale: float
+    scale: np.ndarray
     unit: np.ndarray
     rotation: np.ndarray | None = None
     offset: np.ndarray | None = None
+    completion: Completion | None = None
 
     @classmethod
     def of(cls, rows, graph):
@@ -53,9 +59,8 @@ class Coordinates:
                 "X's values are too large: their variance is not finite. Scale X."
             )
         specification = graph.specification
-        mean, scale = rows.mean, rows.typical_scale or 1.0
-        if not specification.objective.likelihood.standardises:
-            mean, scale = np.zeros_like(mean), 1.0
+        likelihood = specification.objective.likelihood
+        mean, scale = likelihood.standardisation(rows.mean, rows.variance)
         found = cls(mean, scale, np.ones_like(mean))
         if not specification.rotates:
             return found
@@ -102,16 +107,18 @@ class Regression:
         self.n_samples, self.origin = 0, None
         self.code_sum, self.row_sum, self.square, self.product = 0.0, 0.0, 0.0, 0.0
 
-    def add(self, codes, rows):
+    def add(self, codes, rows, weight=None):
         """Take in more codes and their rows, which are centred or nearly so."""
         if self.origin is None:  # near the mean, for the sake of precision
             self.origin = codes.mean(axis=0, dtype=np.float64)
         codes, rows = codes - self.origin, rows / rows.dtype.type(self.scale)
-        self.n_samples += len(codes)
-        self.code_sum = self.code_sum + codes.sum(axis=0)
-        self.row_sum = self.row_sum + rows.sum(axis=0, dtype=np.float64)
-        self.square = self.square + codes.T @ codes
-        self.product = self.product + codes.astype(rows.dtype).T @ rows
+        heavy = codes if weight is None else codes * weight[:, None]
+        total = rows.sum(axis=0, dtype=np.float64) if weight is None else weight @ rows
+        self.n_samples += len(codes) if weight is None else weight.sum()
+        self.code_sum = self.code_sum + heavy.sum(axis=0)
+        self.row_sum = self.row_sum + total
+        self.square = self.square + codes.T @ heavy
+        self.product = self.product + heavy.astype(rows.dtype).T @ rows
 
     @property
     def mean(self):
@@ -135,7 +142,7 @@ class Regression:
 
     def _centred(self, product, others):
         product = product - np.outer(self.code_sum, others) / self.n_samples
-        return product / max(self.n_samples - 1, 1)
+        return product / degrees_of_freedom(self.n_samples)
 
 
 def _described(coordinates, rows, variance, slopes, **more):
@@ -147,7 +154,7 @@ def _described(coordinates, rows, variance, slopes, **more):
         "explained_variance_": variance,
         "explained_variance_ratio_": share,
         "n_components_": len(variance),
-        "n_samples_": len(rows),
+        "n_samples_": rows.size,
     }
     return Components(coordinates, attributes | more)
 
@@ -203,9 +210,12 @@ def _reconstructed(model, rows):
         output = model.decode(codes).reshape(X.shape)
         error = (X - output) / scale
         error = np.nan_to_num(error) if rows.has_missing else error
-        unexplained += np.einsum("ij,ij", error, error, dtype=np.float64)
-        regression.add(codes, output - mean)
-    return regression, unexplained * float(scale) ** 2 / max(len(rows) - 1, 1)
+        weight = None if rows.weight is None else rows.weight[batch]
+        squared = np.einsum("ij,ij->i", error, error, dtype=np.float64)
+        unexplained += squared.sum() if weight is None else weight @ squared
+        regression.add(codes, output - mean, weight)
+    unexplained *= float(scale) ** 2 / degrees_of_freedom(rows.size)
+    return regression, unexplained * (1 if rows.series else rows.share_present**-1)
 
 
 def _turned(coordinates, regression, explained):
@@ -229,7 +239,7 @@ def _turned(coordinates, regression, explained):
 
 def _mean_discarded(rows, n_components, left):
     """The variance that is left, shared out as PCA's is; zero where it is rounding."""
-    side = min(len(rows), rows.n_features)
+    side = min(rows.size, rows.n_features)
     if side <= n_components or left <= rounding(side) * rows.total_variance:
         return 0.0
     return float(left) / (side - n_components)
@@ -247,19 +257,21 @@ def of_posterior(model, rows, variance=None):
     mean, rotation = rows.mean.astype(rows.dtype), model.coordinates.rotation
     slopes = None if variance is None else _start_slopes(model)
     for batch in rows.batches(model.batch_rows):
-        X = rows.dense(batch)
+        X = model.completed(rows.dense(batch))
         z, log_variance = (np.float64(found) for found in model.posterior(X))
         surplus = np.expm1(log_variance) - log_variance
-        kl = kl + (z**2 + surplus).sum(axis=0) / 2
+        weight = None if rows.weight is None else rows.weight[batch]
+        divergence = (z**2 + surplus) / 2
+        kl = kl + (divergence.sum(axis=0) if weight is None else weight @ divergence)
         centered = np.nan_to_num(X - mean) if rows.has_missing else X - mean
-        of_rows.add(z, centered)
+        of_rows.add(z, centered, weight)
         if slopes is None:
             output = model.decode((z @ rotation).astype(rows.dtype))
-            of_output.add(z, output.reshape(X.shape) - mean)
+            of_output.add(z, output.reshape(X.shape) - mean, weight)
     if slopes is None:
         slopes = of_output.slopes
     variance, loadings = np.diag(of_rows.covariance), of_rows.cross
-    kl = np.maximum(kl / len(rows), 0)
+    kl = np.maximum(kl / rows.size, 0)
 
     order = np.argsort(-kl, kind="stable")
     largest = loadings[np.arange(len(kl)), np.abs(loadings).argmax(axis=1)]

@@ -1,6 +1,5 @@
 """DenoisingAutoencoder: learns to undo noise, and starts as the best linear denoiser."""
 
-import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -9,7 +8,7 @@ from skae._autoencoder import AutoencoderTransformer
 from skae._objectives import Denoising, Pairs
 from skae._sklearn import all_or_nothing, with_callbacks
 from skae._tunable import made
-from skae._validation import check_clean
+from skae._validation import check_beside
 from skae.likelihoods import LOSSES
 from skae.noise import NOISES, FunctionNoise, Noise
 
@@ -307,7 +306,16 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, X_clean=None):
+    def fit(
+        self,
+        X,
+        y=None,
+        *,
+        X_clean=None,
+        sample_weight=None,
+        X_val=None,
+        X_val_clean=None,
+    ):
         """Fit the model to X with noise, or to pairs of noisy and clean rows.
 
         Parameters
@@ -323,6 +331,17 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             What the rows of X were before they became noisy. The model learns to
             reconstruct them from X, and no noise is added.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts: 2 is the row twice, and 0 leaves it out. None is 1.
+
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features) or (n_val, ...), \
+                default=None
+            Rows to validate on, of the columns and the shape of X. `validation_fraction`
+            and `n_splits` then play no part.
+
+        X_val_clean : {array-like, sparse matrix} of the shape of X_val, default=None
+            What they were before they became noisy, where `X_clean` is given.
+
         Returns
         -------
         self : object
@@ -335,11 +354,21 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             names it.
         """
         _refuse_clean_rows(X, y, X_clean)
+        if X_val is not None and (X_clean is None) != (X_val_clean is None):
+            raise ValueError(
+                "X_clean and X_val_clean go together, but one of them is None."
+            )
         with all_or_nothing(self):
-            return self._fit(X, X_clean)
+            return self._fit(
+                X,
+                sample_weight,
+                X_clean=X_clean,
+                X_val=X_val,
+                X_val_clean=X_val_clean,
+            )
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, X_clean=None):
+    def partial_fit(self, X, y=None, *, X_clean=None, sample_weight=None):
         """Train for one epoch on X, from where the last call left off.
 
         The first call starts as `fit` does, on the rows it is given. Early stopping
@@ -357,6 +386,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X_clean : {array-like, sparse matrix} of the shape of X, default=None
             What the rows of X were before they became noisy, in every call or in none.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts: 2 is the row twice, and 0 leaves it out. None is 1.
+
         Returns
         -------
         self : object
@@ -364,7 +396,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         """
         _refuse_clean_rows(X, y, X_clean)
         with all_or_nothing(self):
-            return self._fit(X, X_clean, one_epoch=True)
+            return self._fit(X, sample_weight, X_clean=X_clean, one_epoch=True)
 
     def denoise(self, X):
         """Reconstruct X without its noise: the same as `reconstruct`.
@@ -401,10 +433,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         """
         check_is_fitted(self)
         X, row_shape = self._check_rows(X)
-        target = check_clean(self, X_clean, X, row_shape, self.network_)
+        like = (X, row_shape, self.network_)
+        target = check_beside(self, "X_clean", X_clean, *like, paired=True)
         return self._minus_squared_error(X, X if target is None else target)
 
-    def score(self, X, y=None, X_clean=None):
+    def score(self, X, y=None, *, X_clean=None, sample_weight=None):
         """The mean of `score_samples` over the rows of X.
 
         Parameters
@@ -419,16 +452,19 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X_clean : {array-like, sparse matrix} of the shape of X, default=None
             What the reconstruction is held against; None is X itself.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts. None is once.
+
         Returns
         -------
         score : float
             The higher the better.
         """
-        return float(np.mean(self.score_samples(X, X_clean)))
+        return self._mean(self.score_samples(X, X_clean), sample_weight)
 
-    def _objective(self, missing, paired):
-        plain = (made(self.loss, LOSSES), missing, self.activity_l1)
-        if paired:
+    def _objective(self, rows, missing):
+        plain = (self._by_name(LOSSES, "loss", rows), missing, self.activity_l1)
+        if rows.target is not None:
             return Pairs(*plain)
         noise = made(self.noise, NOISES)
         noise = noise if isinstance(noise, Noise) else FunctionNoise(noise)

@@ -6,8 +6,10 @@ import numpy as np
 
 from skae._components import Components, Coordinates
 from skae._graph import replaced
+from skae._incomplete import OPEN_COMPONENTS, pca_of
 from skae._program import Fitted, borrowed
 from skae._schedule import replayed
+from skae._starts import ppca_start
 from skae._state import State
 from skae._training import (
     Candidate,
@@ -29,7 +31,17 @@ class Fit:
     course: Course
 
 
-def fit(rows, specification, plan, components, monitor, before=None, one_epoch=False):
+def fit(
+    rows,
+    specification,
+    plan,
+    components,
+    monitor,
+    *,
+    held_out=None,
+    before=None,
+    one_epoch=False,
+):
     """Fit a model to rows.
 
     Parameters
@@ -42,6 +54,9 @@ def fit(rows, specification, plan, components, monitor, before=None, one_epoch=F
         `Components`.
 
     monitor : Monitor
+    held_out : Rows or None, default=None
+        What to validate on; None splits it off.
+
     before : State or None, default=None
         A fit to go on from, in place of the linear start.
 
@@ -54,7 +69,7 @@ def fit(rows, specification, plan, components, monitor, before=None, one_epoch=F
     fit : Fit
     """
     objective, early = specification.objective, plan.early_stopping
-    splits = _splits(rows, plan) if early else [(rows, None)]
+    splits = _splits(rows, held_out, plan) if early else [(rows, None)]
     several, going_on = len(splits) > 1, one_epoch and before is not None
     with borrowed(specification, plan.optimizer, plan.batch_size, rows) as program:
         if before is None:
@@ -66,7 +81,7 @@ def fit(rows, specification, plan, components, monitor, before=None, one_epoch=F
         def begin_of(training):
             """Where training on some of the rows begins, as if there were no others."""
             compared = early and plan.max_iter and specification.linear
-            if before is not None or not compared:
+            if before is not None or not compared or training is rows:
                 return of_all
             fair = objective.start_rows(training, rows)
             return of_all if fair is None else start(program.graph, fair, plan.seed)
@@ -109,7 +124,7 @@ def _try(specification, candidate, rows):
         If it can be in float32 alone, in which it is trained; says what to do.
     """
     try:
-        fitted(specification, candidate, rows)
+        fitted(specification, candidate, rows).compile()
     except Exception as error:
         if rows.dtype != np.float64:
             raise
@@ -120,8 +135,10 @@ def _try(specification, candidate, rows):
         ) from error
 
 
-def _splits(rows, plan):
+def _splits(rows, held_out, plan):
     """Pairs of rows to train on and to validate on; the first is that of a single one."""
+    if held_out is not None:
+        return [(rows, held_out)]
     return [
         rows.split(plan.validation_fraction, plan.seed + i) for i in range(plan.n_splits)
     ]
@@ -143,12 +160,17 @@ def start(graph, rows, seed):
     weights, coordinates = graph.initial(seed), Coordinates.of(rows, graph)
     specification, objective = graph.specification, graph.specification.objective
     if not specification.linear:
+        if rows.has_holes:
+            size = min(*rows.array.shape, OPEN_COMPONENTS)
+            completion = ppca_start(pca_of(rows, size), size).completion
+            coordinates = replace(coordinates, completion=completion)
         return Candidate(weights, coordinates)
     linear = objective.start(rows, specification.n_components)
     new, unit = objective.weights(linear, coordinates)
+    unit = unit * coordinates.unit
     return Candidate(
         replaced(weights, new),
-        replace(coordinates, unit=unit * coordinates.unit),
+        replace(coordinates, unit=unit, completion=linear.completion),
         variance=linear.explained_variance if objective.starts_in_order else None,
     )
 

@@ -62,6 +62,11 @@ class Specification:
         dense = self.n_components is not None or self.objective.turns_features
         return dense and self.code_activation == "linear"
 
+    @property
+    def surplus(self):
+        """Whether the start knows what the holes of a row add to the code's variance."""
+        return self.linear and self.objective.has_posterior
+
     def __getstate__(self):
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
@@ -194,7 +199,7 @@ def linear_path(start, coordinates, code_unit, output_unit=1.0):
     """
     mean, scale = coordinates.mean, coordinates.scale
     return {
-        f"{LINEAR_CODE}/kernel": scale * start.encoder / code_unit,
+        f"{LINEAR_CODE}/kernel": scale[:, None] * start.encoder / code_unit,
         f"{LINEAR_CODE}/bias": (mean - start.mean) @ start.encoder / code_unit,
         f"{LINEAR_OUTPUT}/kernel": code_unit * start.decoder / scale / output_unit,
         f"{LINEAR_OUTPUT}/bias": (start.intercept - mean) / scale / output_unit,
@@ -245,6 +250,7 @@ def _code(x, specification):
     from keras import layers, ops
 
     linear, n_components = specification.linear, specification.n_components
+    x = specification.objective.likelihood.seen(x)
     features = specification.network.encode(x)
     if len(features.shape) > 2:
         features = layers.Flatten(name="features")(features)
@@ -343,9 +349,7 @@ def raw(graph, coordinates):
         if specification.rotates:
             rotate_back = Rotate(inverse=True, name="rotate_back")
             y = rotate_back(y)
-        activation = layers.Activation(
-            objective.likelihood.activation, name="output_activation"
-        )
+        activation = objective.likelihood.output_layer()
         unstandardize = Standardize(inverse=True, name="unstandardize")
         y = unstandardize(activation(graph.decoder(y)))
         if folded:
@@ -353,8 +357,7 @@ def raw(graph, coordinates):
         decoder = keras.Model(code, y, name="decoder")
         rows = keras.Input(specification.row_shape, dtype=dtype, name="rows")
         autoencoder = keras.Model(rows, decoder(encoder(rows)), name="autoencoder")
-    one = np.ones(flat)
-    standardize.set_weights([coordinates.mean, coordinates.scale * one])
+    standardize.set_weights([coordinates.mean, coordinates.scale])
     unstandardize.set_weights([coordinates.mean, coordinates.scale * coordinates.unit])
     if specification.rotates:
         rotate.set_weights([coordinates.rotation, coordinates.offset])

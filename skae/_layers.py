@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -127,3 +128,34 @@ class MaskMissing(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+@keras.saving.register_keras_serializable("skae")
+class MeansByColumn(keras.layers.Layer):
+    """An activation for each of several groups of columns.
+
+    Parameters
+    ----------
+    activations : list of str
+    columns : list of list of int
+        Of each activation; all columns, each once.
+    """
+
+    def __init__(self, activations, columns, **kwargs):
+        super().__init__(**kwargs)
+        self.activations, self.columns = activations, columns
+
+    def call(self, x):
+        parts = [
+            keras.activations.get(name)(keras.ops.take(x, np.array(columns), axis=-1))
+            for name, columns in zip(self.activations, self.columns, strict=True)
+        ]
+        order = np.argsort(np.concatenate(self.columns))
+        return keras.ops.take(keras.ops.concatenate(parts, axis=-1), order, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        more = {"activations": self.activations, "columns": self.columns}
+        return {**super().get_config(), **more}

@@ -1,17 +1,18 @@
 """Objectives: the loss of a batch of rows, and the linear model that training starts at."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from skae._graph import LEAST_NOISE, LOG_VARIANCE, NOISE, linear_path
+from skae._incomplete import completed, pca_of
+from skae._rows import Rows
 from skae._starts import (
     COVARIANCE_FEATURES,
     LOGISTIC_ROWS,
     denoiser_start,
-    fit_pca,
-    pca_start,
+    ppca_start,
     shrunken_start,
 )
 from skae.likelihoods import MAX_LOG_VARIANCE, Likelihood, bounded, unbounded
@@ -55,6 +56,7 @@ class Reconstruction:
     parameter = "loss"  # the estimator's, that names the likelihood
     parts = ()  # of the loss, reported by these names
     turns_features = False  # whether a code that the network gives is turned as well
+    has_posterior = False  # whether a code is a distribution
     starts_in_order = True  # whether the start's components are PCA's, in their order
 
     @property
@@ -79,15 +81,17 @@ class Reconstruction:
         ValueError
             If there are any; the message names the parameter and the rows.
         """
-        least, greatest = self.likelihood.domain
-        low, high = float(np.min(rows.low)), float(np.max(rows.high))
-        if low < least - ROUNDING or high > greatest + ROUNDING:
-            raise ValueError(
-                f"{self.parameter}={given!r} needs {name} in [{least:g},"
-                f" {greatest:g}], but its minimum is {low:.6g} and its maximum"
-                f" {high:.6g}. Scale it, for example with MinMaxScaler(clip=True), or"
-                " choose another."
-            )
+        for likelihood, columns in self.likelihood.blocks(rows.n_features):
+            least, greatest = likelihood.domain
+            low = float(np.min(np.ravel(rows.low)[columns]))
+            high = float(np.max(np.ravel(rows.high)[columns]))
+            if low < least - ROUNDING or high > greatest + ROUNDING:
+                raise ValueError(
+                    f"{self.parameter}={given!r} needs {name} in [{least:g},"
+                    f" {greatest:g}], but its minimum is {low:.6g} and its maximum"
+                    f" {high:.6g}. Scale it, for example with MinMaxScaler(clip=True),"
+                    " or choose another."
+                )
 
     # -- the graph
 
@@ -100,35 +104,40 @@ class Reconstruction:
         return encoded
 
     def code_unit(self, scale):
-        """What the code inside the graph is multiplied by to be in the units of X."""
-        return scale
+        """What the code inside the graph is multiplied by to be in the units of X.
+
+        Where features have scales of their own there are no such units.
+        """
+        return float(scale[0]) if np.ptp(scale) == 0 else 1.0
 
     # -- the loss
 
     def values(self, rows, coordinates):
         """The arrays that `loss` is given: another value compiles nothing anew."""
-        unit, scale = self.code_unit(coordinates.scale), coordinates.scale
+        unit = self.code_unit(coordinates.scale)
         return {
             "mean": coordinates.mean.astype(rows.dtype),
-            "scale": np.asarray(scale, rows.dtype),
-            "activity_l1": np.float32(self.activity_l1 * unit / scale**2),
+            "scale": coordinates.scale.astype(rows.dtype),
+            "activity_l1": np.float32(self.activity_l1 / unit),
         }
 
     def corrupted(self, x, values, seed):
         """What the network sees of standardised rows while it is trained."""
         return x
 
-    def loss(self, graph, x, target, values, seed, training):
+    def loss(self, graph, x, target, values, seed, training, surplus=None):
         """The loss of a batch: one forward pass, for training and for validation.
 
         Parameters
         ----------
         graph : Graph
         x, target : tensors of shape (n_samples, n_features)
-            Rows in the units of X, and what they are to become.
+            Rows in the units of X, and what they are to become; NaN is left out.
         values : dict of str to tensor
         seed : Seed
         training : bool
+        surplus : tensor of shape (n_samples, n_components) or None
+            What the holes of a row add to the variance of its code.
 
         Returns
         -------
@@ -157,9 +166,8 @@ class Reconstruction:
 
     def in_units(self, losses, coordinates):
         """Losses of standardised rows in the units of X, by the history's names."""
-        scale, n_features = coordinates.scale, len(coordinates.mean)
         return {
-            name: self.likelihood.in_units(value, scale, n_features)
+            name: self.likelihood.in_units(value, coordinates.scale)
             for name, value in losses.items()
         }
 
@@ -167,9 +175,14 @@ class Reconstruction:
 
     def start(self, rows, n_components):
         """The best linear model of its kind in closed form, a `LinearStart`."""
-        start = pca_start(fit_pca(rows.complete, n_components), n_components)
-        some = rows.spread(LOGISTIC_ROWS)
-        return self.likelihood.decoder_start(start, lambda: 2 * (rows.filled(some),))
+        start = self.likelihood.point_start(rows, n_components)
+        rows = completed(rows, start.completion)
+
+        def pairs():
+            some = rows.spread(LOGISTIC_ROWS)
+            return rows.filled(some), rows.filled(some), _weight(rows, some)
+
+        return self.likelihood.decoder_start(start, pairs)
 
     def of_pca(self, rows, n_components):
         """The loss that the linear model with so many components has on the rows."""
@@ -216,18 +229,24 @@ class Denoising(Reconstruction):
         return _standardized(x, values)
 
     def start(self, rows, n_components):
+        if not self.likelihood.sees_rows:
+            return super().start(rows, n_components)
         values = self.noise.values(rows)
         white = self.noise.white_variance(values)
-        pca = fit_pca(rows.complete, n_components)
+        pca = pca_of(rows, n_components)
+        completion = ppca_start(pca, n_components).completion
+        rows = completed(rows, completion)
         if white is not None:
             start = shrunken_start(pca, n_components, white)
         else:
             moments = _noisy_moments(rows, self.noise, values)
             start = denoiser_start(moments, n_components, _axes(pca))
+            start = replace(start, completion=completion)
 
         def pairs():
-            clean = rows.filled(rows.spread(LOGISTIC_ROWS))
-            return self.noise.draw(clean, values), clean
+            some = rows.spread(LOGISTIC_ROWS)
+            clean = rows.filled(some)
+            return self.noise.draw(clean, values), clean, _weight(rows, some)
 
         return self.likelihood.decoder_start(start, pairs)
 
@@ -244,16 +263,27 @@ class Pairs(Reconstruction):
     starts_in_order = False
 
     def start(self, rows, n_components):
-        pca = fit_pca(rows.complete, n_components)
+        if not self.likelihood.sees_rows:
+            return super().start(rows, n_components)
+        pca = pca_of(rows, n_components)
+        completion = ppca_start(pca, n_components).completion
+        rows = completed(rows, completion)
+        if rows.target.has_holes:
+            of_target = ppca_start(pca_of(rows.target, n_components), n_components)
+            target = completed(rows.target, of_target.completion)
+            rows = Rows(rows.array, target.array, rows.weight)
         moments = (
-            (rows.target.filled(batch), rows.filled(batch), 0.0)
-            for batch in rows.batches(ROWS_AT_ONCE)
+            (rows.target.filled(some), rows.filled(some), 0.0, _column(rows, some))
+            for some in rows.batches(ROWS_AT_ONCE)
         )
         start = denoiser_start(moments, n_components, _axes(pca))
-        some = rows.spread(LOGISTIC_ROWS)
-        return self.likelihood.decoder_start(
-            start, lambda: (rows.filled(some), rows.target.filled(some))
-        )
+        start = replace(start, completion=completion)
+
+        def pairs():
+            some = rows.spread(LOGISTIC_ROWS)
+            return rows.filled(some), rows.target.filled(some), _weight(rows, some)
+
+        return self.likelihood.decoder_start(start, pairs)
 
     def of_pca(self, rows, n_components):
         raise ValueError(
@@ -275,7 +305,17 @@ def _noisy_moments(rows, noise, values):
     for batch in rows.batches(ROWS_AT_ONCE):
         clean = rows.filled(batch)
         moments = noise.moments(clean, values)
-        yield clean, *(moments or (noise.draw(clean, values, batch.start), 0.0))
+        moments = moments or (noise.draw(clean, values, batch.start), 0.0)
+        yield clean, *moments, _column(rows, batch)
+
+
+def _weight(rows, some):
+    """How many rows each of these stands for; None where it is one."""
+    return None if rows.weight is None else rows.weight[some]
+
+
+def _column(rows, some):
+    return 1.0 if rows.weight is None else rows.weight[some, None]
 
 
 @dataclass(frozen=True)
@@ -292,7 +332,7 @@ class Evidence(Reconstruction):
 
     parameter = "likelihood"
     parts = ("reconstruction", "kl")
-    turns_features = True
+    has_posterior = turns_features = True
 
     # -- the graph
 
@@ -315,12 +355,12 @@ class Evidence(Reconstruction):
     def values(self, rows, coordinates):
         return {
             "mean": coordinates.mean.astype(rows.dtype),
-            "scale": np.asarray(coordinates.scale, rows.dtype),
+            "scale": coordinates.scale.astype(rows.dtype),
             "unit": coordinates.unit.astype(np.float32),
             "beta": np.float32(self.beta),
         }
 
-    def loss(self, graph, x, target, values, seed, training):
+    def loss(self, graph, x, target, values, seed, training, surplus=None):
         """Minus the bound: its divergence in closed form for training, else from draws.
 
         Where the posterior is exact, as at the start, each draw gives the same bound.
@@ -328,11 +368,15 @@ class Evidence(Reconstruction):
         from keras import ops
 
         x = ops.cast(_standardized(x, values), "float32")
+        target = ops.cast(_standardized(target, values), "float32")
         n_draws = 1 if training else VALIDATION_DRAWS
         noise = seed.normal((n_draws, ops.shape(x)[0], graph.decoder.input_shape[-1]))
         mean, log_variance = self.posterior(graph, x, training)
+        if surplus is not None:
+            variance = ops.exp(log_variance) + ops.cast(surplus, "float32")
+            log_variance = ops.log(variance)
         log_likelihood, log_ratio = self._at_draws(
-            graph, x, mean, log_variance, noise, values["unit"], training
+            graph, target, mean, log_variance, noise, values["unit"], training
         )
         if training:
             kl = ops.square(mean) + ops.exp(log_variance) - 1 - log_variance
@@ -354,6 +398,30 @@ class Evidence(Reconstruction):
         found = self._at_draws(graph, x, mean, log_variance, noise, unit, False)
         return found[0] + found[1]
 
+    def log_weights_of_holes(self, graph, filled, noise, x, surplus, unit):
+        """The same of rows with holes, whose posterior is as much wider as they add.
+
+        Parameters
+        ----------
+        filled, x : tensors of shape (n_samples, n_features)
+            Rows with and without expectations in place of NaN.
+        noise : tensor of shape (n_draws, n_components)
+        surplus : tensor of shape (n_samples, n_components, n_components)
+        """
+        from keras import ops
+
+        mean, log_variance = self.posterior(graph, filled)
+        covariance = ops.exp(log_variance)[..., None] * ops.eye(
+            mean.shape[-1], dtype=mean.dtype
+        )
+        covariance += surplus
+        root = ops.cholesky(covariance)
+        z = mean + ops.einsum("nij,dj->dni", root, noise)
+        log_ratio = ops.sum(ops.square(noise[:, None]) - ops.square(z), axis=-1) / 2
+        log_ratio += ops.sum(ops.log(ops.diagonal(root, axis1=1, axis2=2)), axis=-1)
+        flat = ops.reshape(z, (-1, z.shape[-1]))
+        return self._log_likelihood(graph, x, flat, unit, False) + log_ratio
+
     def _at_draws(self, graph, x, mean, log_variance, noise, unit, training):
         """``log p(x | z)`` and ``log p(z) - log q(z | x)`` at draws z from ``q(z | x)``.
 
@@ -370,12 +438,20 @@ class Evidence(Reconstruction):
 
         z = mean + ops.exp(log_variance / 2) * noise
         flat = ops.reshape(z, (-1, z.shape[-1]))
-        output = graph.decoder(flat, training=training) * unit
+        square = ops.square(noise) - ops.square(z)
+        return (
+            self._log_likelihood(graph, x, flat, unit, training),
+            ops.sum(square + log_variance, axis=-1) / 2,
+        )
+
+    def _log_likelihood(self, graph, x, z, unit, training):
+        """``log p(x | z)`` of shape (n_draws, n_samples), of draws one after the other."""
+        from keras import ops
+
+        output = graph.decoder(z, training=training) * unit
         output = ops.reshape(output, (-1, ops.shape(x)[0], x.shape[-1]))
         present, x = self._present(x)
-        losses = self.likelihood.per_sample(x, output, graph.log_noise(), present)
-        square = ops.square(noise) - ops.square(z)
-        return -losses, ops.sum(square + log_variance, axis=-1) / 2
+        return -self.likelihood.per_sample(x, output, graph.log_noise(), present)
 
     def in_units(self, losses, coordinates):
         kl = {name: losses[name] for name in ("kl",) if name in losses}
@@ -388,15 +464,13 @@ class Evidence(Reconstruction):
         return self.likelihood.generative_start(rows, n_components, self.beta)
 
     def weights(self, start, coordinates):
-        unit = 1.0
-        noise_weights = {LOG_VARIANCE: unbounded(np.log(start.posterior_variance))}
-        if start.noise_variance is not None and self.likelihood.n_noise(1):
-            noise = start.noise_variance / coordinates.scale**2
-            unit = np.sqrt(noise) * np.ones(len(coordinates.mean))
+        weights = {LOG_VARIANCE: unbounded(np.log(start.posterior_variance))}
+        noise, unit = self.likelihood.noise_of(start, coordinates.scale)
+        if noise is not None:
             # Of constant features below the least, which is theirs in full precision
-            noise_weights[NOISE] = unbounded(np.log(noise) - start.constant)
-            noise_weights[LEAST_NOISE] = np.where(
+            weights[NOISE] = unbounded(np.log(noise) - start.constant)
+            weights[LEAST_NOISE] = np.where(
                 start.constant, np.log(noise), -MAX_LOG_VARIANCE
             )
         path = linear_path(start, coordinates, 1.0, unit)
-        return path | noise_weights, unit * np.logical_not(start.constant)
+        return path | weights, unit * np.logical_not(start.constant)

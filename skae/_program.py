@@ -4,6 +4,7 @@ import contextlib
 import math
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from functools import cached_property
 
 import keras
@@ -16,7 +17,7 @@ from skae._graph import LINEAR_CODE, LINEAR_OUTPUT, build
 from skae._keras import building
 from skae._optimizer import ELEMENTWISE
 from skae._random import Seed
-from skae._rows import VALUES_AT_ONCE
+from skae._rows import VALUES_AT_ONCE, has_nan
 
 #: Values in one chunk of rows, at least, and batches in it, at least and at most.
 CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**17, 16, 256
@@ -86,7 +87,7 @@ class Program:
         How often TensorFlow has compiled one of its functions.
     """
 
-    def __init__(self, specification, optimizer, batch_size, dtype, paired):
+    def __init__(self, specification, optimizer, batch_size, dtype, widths):
         self.graph = build(specification, "float32")
         self.batch_size, self.n_traces = batch_size, 0
         trainable = self.graph.trainable
@@ -111,10 +112,11 @@ class Program:
         n_features = specification.n_features
         n_batches = CHUNK_VALUES // (batch_size * n_features)
         n_batches = int(np.clip(n_batches, MIN_BATCHES, MAX_BATCHES))
-        shape = (n_batches, batch_size, n_features)
-        self.buffers, self.chunks = zip(
-            *(shared_memory(shape, dtype) for _ in range(1 + paired)), strict=True
-        )
+        self.n_batches_at_once, self.buffers, self.chunks = n_batches, {}, {}
+        for name, width in widths.items():
+            kind = "float32" if name == "weight" else dtype
+            memory = shared_memory((n_batches, batch_size, width), kind)
+            self.buffers[name], self.chunks[name] = memory
         self.jit_compile = specification.network.jit_compile
         self.seed_kind = FastSeed if self.jit_compile else Seed
 
@@ -126,7 +128,7 @@ class Program:
 
     @cached_property
     def _run(self):
-        rates = tf.TensorSpec((self.buffers[0].shape[0],), tf.float32)
+        rates = tf.TensorSpec((self.n_batches_at_once,), tf.float32)
         return self._compiled(self._run_batches, tf.TensorSpec((), tf.float32), rates)
 
     @cached_property
@@ -138,7 +140,7 @@ class Program:
         concrete = tf.function(
             function, jit_compile=self.jit_compile, autograph=False
         ).get_concrete_function(
-            [tf.TensorSpec(buffer.shape, buffer.dtype) for buffer in self.buffers],
+            {name: tf.TensorSpec(b.shape, b.dtype) for name, b in self.buffers.items()},
             tf.TensorSpec((), tf.int32),
             {name: tf.TensorSpec(v.shape, v.dtype) for name, v in self.values.items()},
             tf.TensorSpec((2,), tf.int32),
@@ -147,7 +149,7 @@ class Program:
 
         def call(n_batches, seed, *more):
             return concrete(
-                [*self.chunks],
+                dict(self.chunks),
                 tf.constant(n_batches, tf.int32),
                 self.values,
                 tf.constant(seed, tf.int32),
@@ -157,9 +159,21 @@ class Program:
         return call
 
     def _loss(self, chunks, i, values, seed, training):
-        rows = [chunk[i] for chunk in chunks]
+        batch = {name: chunk[i] for name, chunk in chunks.items()}
         seed = self.seed_kind(seed[0], seed[1] + i)
-        return self.objective.loss(self.graph, rows[0], rows[-1], values, seed, training)
+        wanted = batch.get("wanted", batch["rows"])
+        found = self.objective.loss(
+            self.graph,
+            batch["rows"],
+            wanted,
+            values,
+            seed,
+            training,
+            batch.get("surplus"),
+        )
+        if "weight" not in batch or not training:
+            return found
+        return found._replace(per_sample=found.per_sample * batch["weight"][:, 0])
 
     def _run_batches(self, chunks, n_batches, values, seed, alpha, rates):
         self.n_traces += 1
@@ -232,7 +246,7 @@ class Program:
 
         per_sample = tf.TensorArray(
             tf.float32,
-            chunks[0].shape[0],
+            self.n_batches_at_once,
             element_shape=(self.batch_size,),
             clear_after_read=False,
         )
@@ -295,6 +309,10 @@ class Program:
         """`order`, its last batch filled up from its own start."""
         return np.resize(order, self.n_batches(order) * self.batch_size)
 
+    def _chunks(self, rows, order):
+        completion = self.coordinates.completion
+        return rows.chunks(order, self.batch_size, self.buffers, completion)
+
     def epoch(self, rows, order, alpha, seed, rates):
         """Train on the rows in `order`, each batch at its own rate.
 
@@ -307,9 +325,9 @@ class Program:
         """
         order = self._topped_up(order)
         rates = rates if self.rate is None else np.full_like(rates, self.rate)
-        capacity = self.buffers[0].shape[0]
+        capacity = self.n_batches_at_once
         total, done = 0.0, 0
-        for n_batches in rows.chunks(order, self.batch_size, self.buffers):
+        for n_batches in self._chunks(rows, order):
             some = np.resize(rates[done : done + n_batches], capacity)
             total = total + self._run(n_batches, (seed, done), np.float32(alpha), some)
             done += n_batches
@@ -321,7 +339,7 @@ class Program:
         """The validation loss of every row, in the units of X."""
         order = self._topped_up(np.arange(len(rows)))
         found, done = [], 0
-        for n_batches in rows.chunks(order, self.batch_size, self.buffers):
+        for n_batches in self._chunks(rows, order):
             found.append(self._measure(n_batches, (seed, done))[:n_batches])
             done += n_batches
         losses = np.concatenate(found).ravel()[: len(rows)].astype(np.float64)
@@ -343,11 +361,13 @@ def borrowed(specification, optimizer, batch_size, rows):
     rows : Rows
         All rows of the fit, which the values that the objective computes with describe.
     """
-    dtype, paired = rows.dtype, rows.target is not None
-    key = (specification, optimizer, batch_size, dtype.name, paired)
+    dtype, widths = rows.dtype, rows.widths
+    if rows.has_holes and specification.surplus:
+        widths["surplus"] = specification.n_components
+    key = (specification, optimizer, batch_size, dtype.name, tuple(widths))
     program = programs.take(key)
     if program is None:
-        program = Program(specification, optimizer, batch_size, dtype, paired)
+        program = Program(specification, optimizer, batch_size, dtype, widths)
     program.graph.specification = specification  # its hyperparameters are not compiled
     program.rows = rows
     try:
@@ -370,18 +390,17 @@ class Inference:
         graph = build(specification, dtype)
         self.dtype = dtype
         self.weights = {path: v.dtype for path, v in graph.variables.items()}
+        self.graph, self.compiled, self.lock = graph, {}, threading.Lock()
         rows, codes = graph.encoder.input_shape, graph.decoder.input_shape
-        functions = {
+        self.functions = {
             "encode": (_encode, [rows]),
             "decode": (_decode, [codes]),
             "posterior": (_posterior, [rows]),
             "log_weights": (_log_weights, [rows, codes]),
-        }
-        if not hasattr(specification.objective, "posterior"):
-            del functions["posterior"], functions["log_weights"]
-        self.functions = {
-            name: self._compile(graph, function, shapes)
-            for name, (function, shapes) in functions.items()
+            "log_weights_of_holes": (
+                _log_weights_of_holes,
+                [rows, codes, rows, (None, codes[-1], codes[-1])],
+            ),
         }
         widest = max(
             math.prod(output.shape[1:])
@@ -391,9 +410,15 @@ class Inference:
         )
         self.batch_rows = max(1, CALL_VALUES // widest)
 
-    def _compile(self, graph, function, shapes):
-        """A concrete function of rows, coordinates and weights."""
-        variables = graph.variables
+    def concrete(self, name):
+        """A function of rows, coordinates and weights, compiled at its first use."""
+        with self.lock:
+            if name not in self.compiled:
+                self.compiled[name] = self._compile(*self.functions[name])
+            return self.compiled[name]
+
+    def _compile(self, function, shapes):
+        graph, variables = self.graph, self.graph.variables
         size, n_features = graph.decoder.input_shape[-1], graph.specification.n_features
         place = {"mean": (n_features,), "spread": (n_features,), "unit": (n_features,)}
         if graph.specification.rotates:
@@ -426,8 +451,8 @@ def _decode(graph, place, z):
     specification = graph.specification
     if "rotation" in place:
         z = tf.matmul(z, place["inverse"]) + place["offset"]
-    activation = keras.activations.get(specification.objective.likelihood.activation)
-    output = activation(graph.decoder(z, training=False))
+    likelihood = specification.objective.likelihood
+    output = likelihood.mean(graph.decoder(z, training=False))
     output = output * place["spread"] + place["mean"]
     return tf.reshape(output, (-1, *specification.row_shape))
 
@@ -439,6 +464,11 @@ def _posterior(graph, place, x):
 def _log_weights(graph, place, x, noise):
     objective = graph.specification.objective
     return objective.log_weights(graph, x, noise[:, None], place["unit"])
+
+
+def _log_weights_of_holes(graph, place, filled, noise, x, surplus):
+    objective = replace(graph.specification.objective, missing=True)
+    return objective.log_weights_of_holes(graph, filled, noise, x, surplus, place["unit"])
 
 
 kept_inference = Kept(16)
@@ -478,31 +508,35 @@ class Fitted:
             path: tf.constant(weights[path], dtype)
             for path, dtype in inference.weights.items()
         }
-        bound = tf.nest.flatten([place, weights])  # in the order that is compiled
-        self.functions = {
-            function: self._bind(concrete, bound)
-            for function, concrete in inference.functions.items()
-        }
+        self.bound = tf.nest.flatten([place, weights])  # in the order that is compiled
+        self.inference = inference
 
-    @staticmethod
-    def _bind(concrete, bound):
-        dtypes = [tensor.dtype for tensor in concrete.outputs]
+    def compile(self):
+        """Compile what every estimator needs, which fails if the network can't be."""
+        for name in ("encode", "decode"):
+            self.inference.concrete(name)
 
-        def call(*inputs):
-            # A quarter of the time that calling `concrete` takes, for a row
-            found = tf.raw_ops.PartitionedCall(
-                args=[*(x if tf.is_tensor(x) else _tensor(x) for x in inputs), *bound],
-                Tout=dtypes,
-                f=concrete,
-            )
-            found = tuple(tensor.numpy() for tensor in found)
-            return found if len(found) > 1 else found[0]
+    def _call(self, name, *inputs):
+        concrete = self.inference.concrete(name)
+        # A quarter of the time that calling `concrete` takes, for a row
+        found = tf.raw_ops.PartitionedCall(
+            args=[*(x if tf.is_tensor(x) else _tensor(x) for x in inputs), *self.bound],
+            Tout=[tensor.dtype for tensor in concrete.outputs],
+            f=concrete,
+        )
+        found = tuple(tensor.numpy() for tensor in found)
+        return found if len(found) > 1 else found[0]
 
-        return call
+    def completed(self, X):
+        """Rows whose holes are filled in."""
+        completion = self.coordinates.completion
+        if completion is None or sparse.issparse(X) or not has_nan(X):
+            return X
+        return completion.filled(X)
 
     def encode(self, X):
         """Codes, of shape (n_samples, n_components), of flat rows."""
-        return self._in_batches("encode", X, self._standardized)
+        return self._in_batches("encode", self.completed(X), self._standardized)
 
     def decode(self, Z):
         """Rows, in their own shape, of codes."""
@@ -510,11 +544,37 @@ class Fitted:
 
     def posterior(self, X):
         """Mean and log-variance of the code of flat rows, before it is turned."""
-        return self._in_batches("posterior", X, self._standardized)
+        return self._in_batches("posterior", self.completed(X), self._standardized)
 
     def log_weights(self, X, noise):
         """``log p(x, z) - log q(z | x)`` at draws of the code, in standardised units."""
-        return self.functions["log_weights"](self._standardized(X), noise)
+        completion = self.coordinates.completion
+        if completion is None or not has_nan(X):
+            return self._call("log_weights", self._standardized(X), noise)
+        found = np.empty((len(noise), len(X)))
+        holes = np.isnan(X).any(axis=1)
+        found[:, ~holes] = self._call("log_weights", self._standardized(X[~holes]), noise)
+        found[:, holes] = self._call(
+            "log_weights_of_holes",
+            self._standardized(completion.filled(X[holes])),
+            noise,
+            self._standardized(X[holes]),
+            self._surplus(X[holes]).astype(X.dtype),
+        )
+        return found
+
+    def surplus(self, X):
+        """What the holes of each row add to the variance of its code; 0 without any."""
+        if sparse.issparse(X) or not has_nan(X) or not self.specification.surplus:
+            return X.dtype.type(0)
+        return np.diagonal(self._surplus(X), axis1=1, axis2=2).astype(X.dtype)
+
+    def _surplus(self, X):
+        """What the holes of each row add to the covariance of its code."""
+        if self.specification.surplus:
+            return self.coordinates.completion.surplus(X)
+        size = self.inference.graph.decoder.input_shape[-1]
+        return np.zeros((len(X), size, size))
 
     def _standardized(self, X):
         def standardize(out, rows):  # while they are copied, it costs no time
@@ -524,12 +584,11 @@ class Fitted:
         return _tensor(X, standardize)
 
     def _in_batches(self, name, X, tensor):
-        call = self.functions[name]
         if X.shape[0] <= self.batch_rows and not sparse.issparse(X):
-            return call(tensor(X))
+            return self._call(name, tensor(X))
         found = [
-            call(tensor(X[batch].toarray() if sparse.issparse(X) else X[batch]))
-            for batch in gen_batches(X.shape[0], self.batch_rows)
+            self._call(name, tensor(X[some].toarray() if sparse.issparse(X) else X[some]))
+            for some in gen_batches(X.shape[0], self.batch_rows)
         ]
         if isinstance(found[0], tuple):
             return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))

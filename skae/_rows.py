@@ -15,6 +15,14 @@ VALUES_AT_ONCE = 2**17
 _SPLIT = 2**32
 
 
+def degrees_of_freedom(n_samples):
+    """What the squared deviations of so many rows are divided by: one less.
+
+    Weights may make it less than two rows, of which it is half.
+    """
+    return max(n_samples - 1, n_samples / 2)
+
+
 class Rows:
     """The rows of X, or some of them, and the rows that they are to become.
 
@@ -29,16 +37,55 @@ class Rows:
     target : {ndarray, sparse matrix} of shape (n_all, n_features) or None, default=None
         What the rows are to become; None is the rows themselves.
 
+    weight : ndarray of shape (n_all,) or None, default=None
+        How many rows each stands for; None is one.
+
     index : ndarray of int or None, default=None
         Which rows of X these are, in their order; None is all.
+
+    series : bool, default=False
+        Whether NaN is the end of a series, which the network sees, and not a hole.
     """
 
-    def __init__(self, X, target=None, index=None):
-        self.X, self.index = X, index
-        self.target = None if target is None else Rows(target, index=index)
+    def __init__(self, X, target=None, weight=None, index=None, series=False):
+        self.X, self.index, self.all_weights, self.series = X, index, weight, series
+        self.target = None
+        if target is not None:
+            self.target = Rows(target, None, weight, index, series)
+
+    @classmethod
+    def weighted(cls, X, target, weight, series=False):
+        """Rows of which each counts as often as its weight says.
+
+        Those of weight 0 are left out. A weight of 2 is the row twice: the sum of all
+        weights is the number of rows, but for weights that add up to less than there
+        are rows, such as shares, which are scaled to that number.
+        """
+        if weight is None or (weight == 1).all():
+            return cls(X, target, series=series)
+        index = np.flatnonzero(weight)
+        weight = weight * max(1.0, len(index) / weight.sum())
+        index = None if len(index) == len(weight) else index
+        return cls(X, target, weight, index, series)
 
     def __len__(self):
         return self.X.shape[0] if self.index is None else len(self.index)
+
+    @cached_property
+    def weight(self):
+        """How many rows each stands for; None where it is one."""
+        if self.all_weights is None or self.index is None:
+            return self.all_weights
+        return self.all_weights[self.index]
+
+    @property
+    def size(self):
+        """The number of rows that these stand for."""
+        return len(self) if self.all_weights is None else float(self.weight.sum())
+
+    def average(self, values):
+        """The mean of a value of each row."""
+        return np.average(values, weights=self.weight)
 
     @property
     def n_features(self):
@@ -59,7 +106,13 @@ class Rows:
         """The rows at these places among these."""
         if self.index is not None:
             index = self.index[index]
-        return Rows(self.X, None if self.target is None else self.target.X, index)
+        target = None if self.target is None else self.target.X
+        return Rows(self.X, target, self.all_weights, index, self.series)
+
+    def replaced(self, X):
+        """Rows of the same weights with other values, which are as many."""
+        target = None if self.target is None else self.target.array
+        return Rows(X, target, self.weight, None, self.series)
 
     def split(self, fraction, seed):
         """Some rows to train on, and the others to validate on.
@@ -114,22 +167,57 @@ class Rows:
             return self.array
         return np.where(np.isnan(self.array), self.mean.astype(self.dtype), self.array)
 
-    def chunks(self, order, batch_size, buffers):
+    @property
+    def widths(self):
+        """The numbers that a row has in each of the arrays that training reads."""
+        widths = {"rows": self.n_features}
+        if self.target is not None or self.has_holes:
+            widths["wanted"] = self.n_features
+        if self.all_weights is not None:
+            widths["weight"] = 1
+        return widths
+
+    def chunks(self, order, batch_size, buffers, completion=None):
         """Fill the buffers with the rows in `order`, and yield the batches in them.
 
-        There is a buffer for the rows and, where they have a target, one for that.
+        Parameters
+        ----------
+        order : ndarray of int
+            A multiple of `batch_size` rows.
+
+        batch_size : int
+        buffers : dict of str to ndarray
+            One for each of `widths`; that of the weights is given their shares of the
+            mean weight.
+
+        completion : Completion or None, default=None
+            What fills in the holes of the rows that the network sees, and says how much
+            they add to the variance of the code, if there is a buffer for that.
         """
-        capacity = buffers[0].shape[0] * batch_size
-        arrays = (self.X,) if self.target is None else (self.X, self.target.X)
+        capacity = buffers["rows"].shape[0] * batch_size
+        arrays = {"rows": self.X}
+        if "wanted" in buffers:
+            arrays["wanted"] = self.wanted.X
+        if self.all_weights is not None:
+            arrays["weight"] = (self.all_weights * (len(self) / self.size))[:, None]
         for start in range(0, len(order), capacity):
             rows = order[start : start + capacity]
             rows = rows if self.index is None else self.index[rows]
-            for X, buffer in zip(arrays, buffers, strict=True):
-                flat = buffer.reshape(capacity, -1)[: len(rows)]
+            for name, X in arrays.items():
+                flat = buffers[name].reshape(capacity, -1)[: len(rows)]
                 if sparse.issparse(X):
                     flat[:] = X[rows].toarray()
-                else:
+                elif X.dtype == flat.dtype:
                     np.take(X, rows, axis=0, out=flat, mode="clip")
+                else:
+                    flat[:] = X[rows]
+            if self.has_holes:
+                seen = buffers["rows"].reshape(capacity, -1)[: len(rows)]
+                if "surplus" in buffers:
+                    flat = buffers["surplus"].reshape(capacity, -1)[: len(rows)]
+                    surplus = completion.surplus(seen)
+                    flat[:] = np.diagonal(surplus, axis1=1, axis2=2)
+                seen[:] = completion.filled(seen)
             yield len(rows) // batch_size
 
     # -- moments, in float64
@@ -139,39 +227,67 @@ class Rows:
         """Whether any value is NaN."""
         if sparse.issparse(self.X):
             return False
-        with np.errstate(over="ignore", invalid="ignore"):
-            return any(np.isnan(self.dense(batch).sum()) for batch in self.batches())
+        return any(has_nan(self.dense(batch)) for batch in self.batches())
+
+    @cached_property
+    def share_present(self):
+        """The share of the values that are not NaN."""
+        if not self.has_missing:
+            return 1.0
+        counts = (np.isnan(self.dense(batch)).sum() for batch in self.batches())
+        return 1 - sum(counts) / (len(self) * self.n_features)
+
+    @property
+    def has_holes(self):
+        """Whether a value is NaN that the network must not see."""
+        return self.has_missing and not self.series
 
     @cached_property
     def _moments(self):
         """The mean of each feature and its summed squared deviations from it."""
+        weight = self.weight
         if sparse.issparse(self.X):
-            mean, variance = mean_variance_axis(self.array, axis=0)
-            return mean.astype(np.float64), len(self) * variance.astype(np.float64)
+            mean, variance = mean_variance_axis(self.array, axis=0, weights=weight)
+            return mean.astype(np.float64), self.size * variance.astype(np.float64)
         count, total, square, origin = 0.0, 0.0, 0.0, None
         with np.errstate(over="ignore", invalid="ignore"):
             for batch in self.batches():
                 rows = np.asarray(self.dense(batch), np.float64)
                 present = ~np.isnan(rows) if self.has_missing else np.ones((len(rows), 1))
-                n_present = present.sum(axis=0)
                 if origin is None:  # near the mean, for the sake of precision
-                    origin = np.nansum(rows, axis=0) / np.maximum(n_present, 1)
+                    origin = np.nansum(rows, axis=0) / np.maximum(present.sum(axis=0), 1)
                 rows = rows - origin
                 rows = np.where(present, rows, 0.0) if self.has_missing else rows
-                count, total = count + n_present, total + rows.sum(axis=0)
-                square = square + np.einsum("ij,ij->j", rows, rows)
-            shift = total / np.maximum(count, 1)
-            return origin + shift, np.maximum(square - count * shift**2, 0)
+                heavy = rows
+                if weight is not None:
+                    present = present * weight[batch, None]
+                    heavy = rows * weight[batch, None]
+                count, total = count + present.sum(axis=0), total + heavy.sum(axis=0)
+                square = square + np.einsum("ij,ij->j", heavy, rows)
+            shift = total / np.where(count > 0, count, 1)
+            square = np.maximum(square - count * shift**2, 0)
+            if self.has_holes:  # as much where nothing was measured
+                square *= self.size / np.where(count > 0, count, self.size)
+            return origin + shift, square
 
     @property
     def mean(self):
         """The mean of each feature; 0 of one without any value."""
         return self._moments[0]
 
+    @property
+    def variance(self):
+        """The variance of each feature, unbiased."""
+        return self._moments[1] / degrees_of_freedom(self.size)
+
     @cached_property
     def total_variance(self):
-        """The summed variance of all features, unbiased; NaN count as their mean."""
-        return float(self._moments[1].sum() / max(len(self) - 1, 1))
+        """The summed variance of all features, unbiased.
+
+        Where a series has ended NaN counts as the mean; where there is a hole, as the
+        other values of the feature.
+        """
+        return float(self._moments[1].sum() / degrees_of_freedom(self.size))
 
     @property
     def typical_scale(self):
@@ -198,3 +314,9 @@ class Rows:
     def high(self):
         """The greatest value of each feature."""
         return self._range[1]
+
+
+def has_nan(X):
+    """Whether any value of a dense array is NaN."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isnan(X.sum())) and bool(np.isnan(X).any())

@@ -7,14 +7,17 @@ from itertools import chain
 
 import numpy as np
 from scipy import linalg, sparse
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import LinearOperator, eigsh, svds
 from scipy.special import expit, logit
 from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.decomposition._pca import _infer_dimension
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.extmath import randomized_svd
-from sklearn.utils.sparsefuncs import min_max_axis
+from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
+
+from skae._completion import Completion
+from skae._rows import degrees_of_freedom
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class LinearStart:
     """A linear encoder and decoder, in the units of X.
 
     ``code = (x - mean) @ encoder`` and ``output = code @ decoder + intercept``; the
-    code has mean zero and the variances `explained_variance`.
+    code has mean zero and the variances `explained_variance`. The `completion` is the
+    probabilistic model of X that fills in what is missing.
     """
 
     mean: np.ndarray
@@ -30,6 +34,7 @@ class LinearStart:
     decoder: np.ndarray
     intercept: np.ndarray
     explained_variance: np.ndarray
+    completion: Completion | None
 
 
 #: Values of X that are in float64 at one time.
@@ -44,7 +49,7 @@ GRAM_SIDE, EIGH_SIDE, FEW = 4096, 1024, 1 / 8
 SAME = 1e-9
 
 
-def fit_pca(X, n_components):
+def fit_pca(X, n_components, weight=None):
     """scikit-learn's PCA of X, exactly, whatever X's dtype, offset and shape.
 
     Of rows and features the fewer decide: the eigenvectors of the scatter matrix of the
@@ -61,43 +66,47 @@ def fit_pca(X, n_components):
     n_components : int, float in (0, 1) or "mle"
         As for PCA; of an int there are at most as many as X has rows and features.
 
+    weight : ndarray of shape (n_samples,) or None, default=None
+        How many rows each stands for.
+
     Returns
     -------
     pca : PCA
         With its fitted attributes in float64. Components without variance are zero.
     """
     n_samples, n_features = X.shape
-    if n_components == "mle" and n_samples < n_features:
+    size = n_samples if weight is None else float(weight.sum())
+    if n_components == "mle" and size < n_features:
         raise ValueError(
             "n_components='mle' is only supported if n_samples >= n_features."
-            f" Got {n_samples} samples of {n_features} features."
+            f" Got {size:g} samples of {n_features} features."
         )
     side = min(X.shape)
     n_found = side if isinstance(n_components, float | str) else min(n_components, side)
-    mean, width = _centre(X)
+    mean, width = _centre(X, weight)
     scale = max(float(width.max()), sys.float_info.min)
-    weight = (width > 0) / scale
-    if side > GRAM_SIDE and n_found < FEW * side and weight.any():
-        variance, axes, total = _lanczos(X, mean, weight, n_found)
+    deviations = _Deviations(X, mean, (width > 0) / scale, weight)
+    if side > GRAM_SIDE and n_found < FEW * side and width.any():
+        variance, axes, total = deviations.lanczos(n_found)
     else:
         tall = n_features <= n_samples
-        gram = (_scatter if tall else _gram)(X, mean, weight)
+        gram = deviations.scatter() if tall else deviations.gram()
         total = np.trace(gram)
-        variance, vectors = _eigenvectors(gram, n_found, _offset(X, mean, weight))
-        n_found = _n_components(n_components, variance, n_samples, n_found)
+        variance, vectors = _eigenvectors(gram, n_found, deviations.offset)
+        n_found = n_components_of(n_components, variance, size, n_found)
         variance, axes = variance[:n_found], vectors[:, :n_found].T
         if not tall:
-            axes = _orthonormal(_project(axes, X, mean, weight))
-    return _as_pca(mean, axes * _signs(axes), variance, total, scale, X.shape)
+            axes = _orthonormal(deviations.project(axes))
+    return as_pca(mean, axes * _signs(axes), variance, total, scale, size)
 
 
-def _as_pca(mean, axes, variance, total, scale, shape):
+def as_pca(mean, axes, variance, total, scale, n_samples):
     """PCA with these axes, and these sums of squares of centred rows over `scale`."""
-    (n_samples, n_features), side = shape, min(shape)
+    side = min(n_samples, len(mean))
     left = total - variance.sum()
-    if len(axes) == side or variance[-1] == 0 or left <= rounding(side) * total:
+    if len(axes) >= side or variance[-1] == 0 or left <= rounding(side) * total:
         left = 0.0
-    unit = scale / math.sqrt(max(n_samples - 1, 1))
+    unit = scale / math.sqrt(degrees_of_freedom(n_samples))
     pca = PCA(len(axes))
     pca.mean_, pca.components_ = mean, axes
     # of Python's numbers, which become infinite in silence
@@ -106,11 +115,11 @@ def _as_pca(mean, axes, variance, total, scale, shape):
     pca.explained_variance_ratio_ = variance / (total or 1.0)
     pca.noise_variance_ = float(left) / max(side - len(axes), 1) * unit * unit
     pca.n_components_, pca.n_samples_ = len(axes), n_samples
-    pca.n_features_in_ = n_features
+    pca.n_features_in_ = len(mean)
     return pca
 
 
-def _n_components(n_components, variance, n_samples, n_found):
+def n_components_of(n_components, variance, n_samples, n_found):
     """The number that a share of the variance or Minka's "mle" comes to."""
     total = variance.sum() or 1.0
     if n_components == "mle":  # its formula needs a spectrum that is not near zero
@@ -123,18 +132,25 @@ def _n_components(n_components, variance, n_samples, n_found):
     return n_found
 
 
-def _centre(X):
+def _centre(X, weight=None):
     """The means of the features, those of constants exact, and half of their ranges."""
     low, high = _range(X)
     middle, width = low / 2 + high / 2, high / 2 - low / 2
+    share = (
+        np.full(X.shape[0], 1 / X.shape[0]) if weight is None else weight / weight.sum()
+    )
     if sparse.issparse(X):
-        total = (X / X.shape[0]).sum(axis=0, dtype=np.float64)
-        return np.where(width > 0, np.asarray(total).ravel(), low), width
+        total = X.T @ share if weight is not None else _sparse_mean(X)
+        return np.where(width > 0, total, low), width
     rest, missing = 0.0, 0.0
     for batch in _row_batches(X):
-        rest = rest + _centred(X[batch], middle, 1 / len(X)).sum(axis=0)
-        missing = missing + np.isnan(X[batch]).sum(axis=0) / len(X)
+        rest = rest + _centred(X[batch], middle, share[batch, None]).sum(axis=0)
+        missing = missing + share[batch] @ np.isnan(X[batch])
     return middle + rest / np.where(missing < 1, 1 - missing, 1.0), width
+
+
+def _sparse_mean(X):
+    return np.asarray((X / X.shape[0]).sum(axis=0, dtype=np.float64)).ravel()
 
 
 def _range(X):
@@ -150,56 +166,114 @@ def _row_batches(X):
     return gen_batches(X.shape[0], max(1, VALUES_AT_ONCE // X.shape[1]))
 
 
-def _column_batches(X):
-    return gen_batches(X.shape[1], max(1, VALUES_AT_ONCE // X.shape[0]))
-
-
-def _centred(X, mean, weight):
-    """``(X - mean) * weight`` in float64, zero in place of NaN."""
+def _centred(X, mean, factor):
+    """``(X - mean) * factor`` in float64, zero in place of NaN."""
     X = np.subtract(X, mean, dtype=np.float64)
     X[np.isnan(X)] = 0
-    X *= weight
+    X *= factor
     return X
 
 
-def _offset(X, mean, weight):
-    """The part of the second moments that is subtracted from those of sparse rows."""
-    return X.shape[0] * np.sum((mean * weight) ** 2) if sparse.issparse(X) else 0.0
+class _Deviations:
+    """The rows ``Z = sqrt(weight) * (X - mean) * per_unit``, a batch of them at a time.
 
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+    mean, per_unit : ndarray of shape (n_features,)
+    weight : ndarray of shape (n_samples,) or None
+    """
 
-def _scatter(X, mean, weight):
-    """``Z' Z`` of the rows ``Z = (X - mean) * weight``."""
-    if sparse.issparse(X):
-        X, mean = X.multiply(weight).tocsr(), mean * weight
-        return (X.T @ X).toarray() - X.shape[0] * np.outer(mean, mean)
-    total = 0.0
-    for batch in _row_batches(X):
-        rows = _centred(X[batch], mean, weight)
-        total = total + rows.T @ rows
-    return total
+    def __init__(self, X, mean, per_unit, weight):
+        self.X, self.mean, self.per_unit = X, mean, per_unit
+        self.root = np.ones(X.shape[0]) if weight is None else np.sqrt(weight)
+        if sparse.issparse(X):  # what is in X, and what is taken from each row
+            self.kept = X.multiply(per_unit).multiply(self.root[:, None]).tocsr()
+            self.taken = mean * per_unit
 
+    @property
+    def is_sparse(self):
+        return sparse.issparse(self.X)
 
-def _gram(X, mean, weight):
-    """``Z Z'`` of the rows ``Z = (X - mean) * weight``."""
-    if sparse.issparse(X):
-        X, mean = X.multiply(weight).tocsr(), mean * weight
-        along = X @ mean
-        return (X @ X.T).toarray() - along - along[:, None] + mean @ mean
-    total = 0.0
-    for batch in _column_batches(X):
-        columns = _centred(X[:, batch], mean[batch], weight[batch])
-        total = total + columns @ columns.T
-    return total
+    @property
+    def offset(self):
+        """The part of the second moments that is subtracted from those of sparse rows."""
+        if not self.is_sparse:
+            return 0.0
+        return np.sum(self.root**2) * np.sum(self.taken**2)
 
+    def rows(self, batch):
+        """Some of the rows, of X that is not sparse."""
+        rows = _centred(self.X[batch], self.mean, self.per_unit)
+        rows *= self.root[batch, None]
+        return rows
 
-def _project(turn, X, mean, weight):
-    """``turn Z`` of the rows ``Z = (X - mean) * weight``."""
-    if sparse.issparse(X):
-        return ((X.T @ turn.T).T - np.outer(turn.sum(axis=1), mean)) * weight
-    batches = _column_batches(X)
-    return np.hstack(
-        [turn @ _centred(X[:, some], mean[some], weight[some]) for some in batches]
-    )
+    def columns(self):
+        """All columns, some at a time."""
+        n_rows, n_columns = self.X.shape
+        for batch in gen_batches(n_columns, max(1, VALUES_AT_ONCE // n_rows)):
+            part = _centred(self.X[:, batch], self.mean[batch], self.per_unit[batch])
+            part *= self.root[:, None]
+            yield part
+
+    def scatter(self):
+        """``Z' Z``."""
+        if self.is_sparse:
+            kept = (self.kept.T @ self.kept).toarray()
+            return kept - np.sum(self.root**2) * np.outer(self.taken, self.taken)
+        total = 0.0
+        for batch in _row_batches(self.X):
+            rows = self.rows(batch)
+            total = total + rows.T @ rows
+        return total
+
+    def gram(self):
+        """``Z Z'``."""
+        if self.is_sparse:
+            along = np.outer(self.kept @ self.taken, self.root)
+            level = np.outer(self.root, self.root) * (self.taken @ self.taken)
+            return (self.kept @ self.kept.T).toarray() - along - along.T + level
+        total = 0.0
+        for columns in self.columns():
+            total = total + columns @ columns.T
+        return total
+
+    def project(self, turn):
+        """``turn Z``."""
+        if self.is_sparse:
+            return (self.kept.T @ turn.T).T - np.outer(turn @ self.root, self.taken)
+        return np.hstack([turn @ columns for columns in self.columns()])
+
+    @config_context(array_api_dispatch=False)  # X is NumPy's or SciPy's
+    def lanczos(self, n_wanted):
+        """The greatest eigenvalues of ``Z' Z``, their vectors in rows, and its trace."""
+        dtype = self.X.dtype
+        if self.is_sparse:
+            rows = self._operator()
+            total = np.sum(self.kept.data**2) - self.offset
+        else:
+            rows, total = np.empty_like(self.X), 0.0
+            for batch in _row_batches(self.X):
+                found = self.rows(batch)
+                rows[batch] = found
+                total += np.sum(found**2)
+        first = check_random_state(0).uniform(-1, 1, min(self.X.shape))
+        _, values, axes = svds(rows, n_wanted, v0=first.astype(dtype))
+        order = np.argsort(-values)
+        variance, axes = np.float64(values[order]) ** 2, np.float64(axes[order])
+        size = max(variance[0], self.offset)
+        real = variance > np.finfo(dtype).eps ** 2 * max(self.X.shape) * size
+        return np.where(real, variance, 0.0), np.where(real[:, None], axes, 0.0), total
+
+    def _operator(self):
+        """Sparse rows as what they do to vectors."""
+        kept, taken, root = self.kept, self.taken, self.root
+        return LinearOperator(
+            kept.shape,
+            dtype=kept.dtype,
+            matvec=lambda v: kept @ v.ravel() - root * (taken @ v.ravel()),
+            rmatvec=lambda v: kept.T @ v.ravel() - taken * (root @ v.ravel()),
+        )
 
 
 def rounding(side):
@@ -225,22 +299,11 @@ def _eigenvectors(gram, n_wanted, offset=0.0):
     return np.where(real, values, 0.0), np.where(real, vectors, 0.0)
 
 
-@config_context(array_api_dispatch=False)  # X is NumPy's or SciPy's
-def _lanczos(X, mean, weight, n_wanted):
-    """The greatest eigenvalues of the scatter, their vectors in rows, and the trace."""
-    if sparse.issparse(X):
-        rows = X.multiply(weight).tocsr()
-    else:
-        rows = np.empty_like(X)
-        for batch in _row_batches(X):
-            rows[batch] = _centred(X[batch], mean, weight)
-    pca = PCA(n_wanted, svd_solver="arpack", random_state=0, copy=False).fit(rows)
-    variance = pca.explained_variance_.astype(np.float64) * (X.shape[0] - 1)
-    total = variance[0] / float(pca.explained_variance_ratio_[0])
-    size = max(variance[0], _offset(X, mean, weight))
-    real = variance > np.finfo(X.dtype).eps ** 2 * max(X.shape) * size
-    axes = np.where(real[:, None], pca.components_.astype(np.float64), 0.0)
-    return np.where(real, variance, 0.0), axes, total
+def principal_axes(scatter, n_wanted):
+    """The greatest eigenvalues of a scatter matrix, and their vectors in rows, signed."""
+    variance, vectors = _eigenvectors(scatter, n_wanted)
+    axes = vectors.T
+    return variance, axes * _signs(axes)
 
 
 def _orthonormal(axes):
@@ -265,7 +328,8 @@ def pca_start(pca, n_components):
     variance = np.zeros(n_components)
     variance[:found] = pca.explained_variance_
     mean = np.asarray(pca.mean_, dtype=np.float64)
-    return LinearStart(mean, components.T, components, mean, variance)
+    completion = ppca_start(pca, n_components).completion
+    return LinearStart(mean, components.T, components, mean, variance, completion)
 
 
 #: Rows that the logistic decoder is fitted to at most, and its iterations.
@@ -276,11 +340,11 @@ def _dense(X):
     return X.toarray() if sparse.issparse(X) else X
 
 
-def logistic_start(start, X, target=None, ridge=1e-2):
+def logistic_start(start, X, target, weight=None, ridge=1e-2):
     """The same encoder, with the logistic regression on its codes for a decoder.
 
-    It is that of X on the codes of X, or of `target` where they are those of noisy rows:
-    complete rows, of which some `LOGISTIC_ROWS` are enough.
+    It is that of `target` on the codes of X: complete rows, of which some
+    `LOGISTIC_ROWS` are enough.
 
     The intercepts and weights of all features are found together by the
     quadratic bound of Böhning & Lindsay (1988): the logistic curvature is at most
@@ -288,18 +352,20 @@ def logistic_start(start, X, target=None, ridge=1e-2):
     loss, whatever the data.
     """
     codes = (X - start.mean) @ start.encoder
-    X = X if target is None else target
-    width = np.sqrt(np.mean(codes**2, axis=0))
+    weight = np.ones(len(X)) if weight is None else weight
+    width = np.sqrt(np.average(codes**2, axis=0, weights=weight))
     width = np.where(width > rounding(len(width)) * width.max(), width, np.inf)
     design = np.column_stack([codes / width, np.ones(len(X))])
-    gram = design.T @ design / 4
-    penalty = ridge * len(X) / 4 * np.eye(len(gram))
+    heavy = (design * weight[:, None]).T
+    gram = heavy @ design / 4
+    penalty = ridge * weight.sum() / 4 * np.eye(len(gram))
     factor = linalg.cho_factor(gram + penalty)
-    weights = np.zeros((design.shape[1], X.shape[1]))
-    base = logit(np.clip(X.mean(axis=0), 1e-3, 1 - 1e-3))
+    weights = np.zeros((design.shape[1], target.shape[1]))
+    mean = np.average(target, axis=0, weights=weight)
+    base = logit(np.clip(mean, 1e-3, 1 - 1e-3))
     for _ in range(LOGISTIC_STEPS):
-        errors = X - expit(design @ weights + base)
-        weights += linalg.cho_solve(factor, design.T @ errors - penalty @ weights)
+        errors = target - expit(design @ weights + base)
+        weights += linalg.cho_solve(factor, heavy @ errors - penalty @ weights)
     return replace(
         start, decoder=weights[:-1] / width[:, None], intercept=weights[-1] + base
     )
@@ -372,12 +438,14 @@ def _probabilistic_start(mean, axes, variance, discarded, unit, beta, n_componen
     posterior = np.ones(n_components)
     posterior[:n_found] = np.where(signal > 0, threshold / total, 1.0)
     noise = np.square(unit) * threshold / beta
+    completion = Completion(mean, decoder, noise * beta * np.ones(n_features))
+    ones = np.ones(n_components)
     return ProbabilisticStart(
-        mean, encoder.T, decoder, mean, np.ones(n_components), posterior, noise
+        mean, encoder.T, decoder, mean, ones, completion, posterior, noise
     )
 
 
-def ppca_start(pca, n_components, n_samples, beta=1.0):
+def ppca_start(pca, n_components, beta=1.0):
     """Probabilistic PCA, with scikit-learn's noise variance, for this weight of the KL.
 
     Where nothing is discarded, half the least variance that PCA kept is the noise's:
@@ -385,7 +453,7 @@ def ppca_start(pca, n_components, n_samples, beta=1.0):
     """
     axes = np.asarray(pca.components_, np.float64)
     variance = np.asarray(pca.explained_variance_, np.float64)
-    n_left = min(n_samples, axes.shape[1]) - len(axes)
+    n_left = max(round(min(pca.n_samples_, axes.shape[1])) - len(axes), 0)
     discarded = np.full(n_left, pca.noise_variance_, np.float64)
     mean = np.asarray(pca.mean_, np.float64)
     return _probabilistic_start(mean, axes, variance, discarded, 1.0, beta, n_components)
@@ -396,23 +464,49 @@ def ppca_start(pca, n_components, n_samples, beta=1.0):
 FACTOR_ROUNDS, FACTOR_GAIN, LEAST_UNIQUENESS = 1000, 1e-2, 1e-12
 
 
-def factor_start(X, n_components, beta=1.0):
+def factor_start(X, n_components, beta=1.0, weight=None):
     """Factor analysis, its factors rotated so that the posterior is diagonal.
 
     In features divided by the standard deviation of their noise, it is probabilistic
     PCA with a noise variance of one.
     """
     low, high = _range(X)
-    mean, variance, axes, noise = _factors(X, n_components)
-    discarded = np.ones(X.shape[1] - len(axes))
-    start = _probabilistic_start(
-        mean, axes * _signs(axes), variance, discarded, np.sqrt(noise), beta, n_components
-    )
+    width = _widths(X, weight)
+    X = X.multiply(1 / width).tocsr() if sparse.issparse(X) else X / width
+    mean, variance, axes, noise = _factors(X, n_components, weight)
+    start = factor_start_of(mean, variance, axes, noise, n_components, beta, width)
     return replace(start, constant=low == high)
 
 
+def _widths(X, weight):
+    """The standard deviations of the features; one of those that are constant."""
+    if sparse.issparse(X):
+        variance = mean_variance_axis(X, axis=0, weights=weight)[1]
+    else:
+        mean = np.average(X, axis=0, weights=weight)
+        variance = np.average(np.square(X - mean), axis=0, weights=weight)
+    return np.sqrt(np.where(variance > 0, variance, 1.0))
+
+
+def factor_start_of(mean, variance, axes, noise, n_components, beta=1.0, width=1.0):
+    """The start that is factor analysis of features divided by their widths.
+
+    Parameters
+    ----------
+    mean, variance, axes, noise : ndarray
+        What `_factors` returns.
+
+    width : ndarray of shape (n_features,) or 1.0
+    """
+    axes, discarded = axes * _signs(axes), np.ones(len(mean) - len(axes))
+    unit = np.sqrt(noise) * width
+    return _probabilistic_start(
+        mean * width, axes, variance, discarded, unit, beta, n_components
+    )
+
+
 @config_context(array_api_dispatch=False)
-def _factors(X, n_components):
+def _factors(X, n_components, weight):
     """Factor analysis by maximum likelihood (Barber 2012, algorithm 21.1).
 
     Given the noise, the factors are the principal axes of features divided by its
@@ -433,8 +527,11 @@ def _factors(X, n_components):
     """
     n_samples, n_features = X.shape
     n_found = min(n_components, *X.shape)
-    mean, _ = _centre(X)
-    rows = _centred(_dense(X), mean, 1 / np.sqrt(n_samples))
+    mean, _ = _centre(X, weight)
+    if weight is not None:
+        n_samples = weight.sum()
+    share = 1.0 if weight is None else np.sqrt(weight)[:, None]
+    rows = _centred(_dense(X), mean, share / np.sqrt(n_samples))
     spread = np.einsum("ij,ij->j", rows, rows)
     least = LEAST_UNIQUENESS * np.where(spread > 0, spread, 1.0)
     noise, before, rng = np.ones(n_features), -np.inf, check_random_state(0)
@@ -445,7 +542,7 @@ def _factors(X, n_components):
             axes = _orthonormal(turn.T @ scaled)
         else:
             _, strength, axes = randomized_svd(
-                scaled, n_found, n_iter=3, random_state=rng
+                scaled, n_found, n_iter=3, random_state=rng, transpose=False
             )
             real = strength > rounding(n_features) * strength[0]
             variance, axes = np.where(real, strength**2, 0), axes * real[:, None]
@@ -467,7 +564,7 @@ def _factors(X, n_components):
 BERNOULLI_ROUNDS, BERNOULLI_STEPS = 6, 6
 
 
-def bernoulli_start(pca, X, n_components, beta=1.0):
+def bernoulli_start(pca, X, n_components, beta=1.0, weight=None):
     """Logistic PCA with normal codes: each feature is Bernoulli, its logit linear.
 
     From the codes of probabilistic PCA on, two steps alternate, as in Tipping (1998).
@@ -477,24 +574,27 @@ def bernoulli_start(pca, X, n_components, beta=1.0):
     X and its covariance the same for all rows; the code is rotated to make it diagonal.
     X may be some of the rows that PCA was fitted to: `LOGISTIC_ROWS` are enough.
     """
-    first = ppca_start(pca, n_components, pca.n_samples_)
+    first = ppca_start(pca, n_components)
+    weight = np.ones(len(X)) if weight is None else weight
     active = first.posterior_variance < 1
     mean, encoder = first.mean, first.encoder[:, active]
     posterior, n_active = first.posterior_variance[active], np.count_nonzero(active)
     noise = np.random.default_rng(LOGISTIC_ROWS).standard_normal((len(X), n_active))
     decoder = np.zeros((n_active + 1, X.shape[1]))
-    decoder[-1] = logit(np.clip(X.mean(axis=0), 1e-3, 1 - 1e-3))
-    ridge = 1e-3 * len(X) * np.eye(len(decoder))
+    mean_x = np.average(X, axis=0, weights=weight)
+    decoder[-1] = logit(np.clip(mean_x, 1e-3, 1 - 1e-3))
+    ridge = 1e-3 * weight.sum() * np.eye(len(decoder))
     ridge[-1, -1] = 0
     for _ in range(BERNOULLI_ROUNDS):
         codes = (X - mean) @ encoder + np.sqrt(posterior) * noise
         codes = np.column_stack([codes, np.ones(len(X))])
-        factor = linalg.cho_factor(codes.T @ codes / 4 + ridge)
+        heavy = (codes * weight[:, None]).T
+        factor = linalg.cho_factor(heavy @ codes / 4 + ridge)
         for _ in range(BERNOULLI_STEPS):
             p = expit(codes @ decoder)
-            slope = codes.T @ (X - p) - ridge @ decoder
+            slope = heavy @ (X - p) - ridge @ decoder
             decoder += linalg.cho_solve(factor, slope)
-        curvature = (p * (1 - p)).mean(axis=0)
+        curvature = np.average(p * (1 - p), axis=0, weights=weight)
         if not n_active:
             continue
         strength, axes = _eigenvectors(
@@ -504,14 +604,16 @@ def bernoulli_start(pca, X, n_components, beta=1.0):
         decoder[:-1] *= _signs(decoder[:-1])  # the draws of the codes have signs too
         posterior = 1 / (1 + strength / beta)
         encoder = decoder[:-1].T * posterior / beta
-    rest = n_components - n_active
+    rest = ((0, n_components - n_active), (0, 0))
+    information = np.pad(decoder[:-1] * np.sqrt(curvature), rest)
     return ProbabilisticStart(
         mean,
-        np.pad(encoder, ((0, 0), (0, rest))),
-        np.pad(decoder[:-1], ((0, rest), (0, 0))),
+        np.pad(encoder, rest[::-1]),
+        np.pad(decoder[:-1], rest),
         decoder[-1],
         np.ones(n_components),
-        np.pad(posterior, (0, rest), constant_values=1.0),
+        replace(first.completion, information=information),
+        np.pad(posterior, rest[0], constant_values=1.0),
         None,
     )
 
@@ -551,9 +653,10 @@ def denoiser_start(moments, n_components, axes=None):
 
     Parameters
     ----------
-    moments : iterable of (clean, noisy, variance)
+    moments : iterable of (clean, noisy, variance, weight)
         By chunks of rows: what they were, the expectation over the noise of what they
-        become, and its variance, which is independent between features.
+        become, its variance, which is independent between features, and how many rows
+        each stands for, of shape (n_rows, 1) or 1.
 
     axes : ndarray of shape (n_features, n_axes) or None, default=None
         Where to look at noisy rows alone; None is everywhere. Fewer rows than features,
@@ -587,22 +690,24 @@ def _denoiser(means, encoder, axes_out, variance, n_components):
         decoder=np.pad(signs * axes_out, missing),
         intercept=means[0],
         explained_variance=np.pad(variance, missing[0]),
+        completion=None,
     )
 
 
 def _filters(moments, n_components, axes):
     """`denoiser_start` by the covariance of all features or axes."""
     n_samples, origin = 0, None
-    for clean, noisy, variance in moments:
+    for clean, noisy, variance, weight in moments:
         if origin is None:  # near both means, for the sake of precision
             origin = _means(clean), _means(noisy)
             x_sum, y_sum, spread, cross, square = (0.0,) * 5
         x, y = clean - origin[0], noisy - origin[1]
         seen = y if axes is None else y @ axes
-        n_samples += len(x)
-        x_sum, y_sum = x_sum + x.sum(axis=0), y_sum + y.sum(axis=0)
-        spread = spread + np.broadcast_to(variance, x.shape).sum(axis=0)
-        cross, square = cross + x.T @ seen, square + seen.T @ seen
+        heavy = seen * weight
+        n_samples += np.broadcast_to(weight, (len(x), 1)).sum()
+        x_sum, y_sum = x_sum + (x * weight).sum(axis=0), y_sum + (y * weight).sum(axis=0)
+        spread = spread + np.broadcast_to(variance * weight, x.shape).sum(axis=0)
+        cross, square = cross + x.T @ heavy, square + seen.T @ heavy
     x_mean, y_mean, spread = x_sum / n_samples, y_sum / n_samples, spread / n_samples
     seen = y_mean if axes is None else y_mean @ axes
     noise = np.diag(spread) if axes is None else axes.T @ (spread[:, None] * axes)
@@ -633,14 +738,17 @@ def _filters_of_few_rows(moments, n_components):
     their columns, and what ``Y S^-1`` is for them follows from ``Y S^-1 Y' = I - E``.
     """
     clean, y = (np.concatenate(rows) for rows in list(zip(*moments, strict=True))[:2])
-    n_samples = len(y)
-    spread = sum(
-        np.broadcast_to(variance, rows.shape).sum(axis=0) / n_samples
-        for rows, _, variance in moments
+    weight = np.concatenate(
+        [np.broadcast_to(weight, (len(rows), 1)) for rows, *_, weight in moments]
     )
-    means = _means(clean), _means(y)
+    n_samples = weight.sum()
+    spread = sum(
+        np.broadcast_to(variance * heavy, rows.shape).sum(axis=0) / n_samples
+        for rows, _, variance, heavy in moments
+    )
+    means = _means(clean, weight), _means(y, weight)
     x, y = (
-        (rows - mean) / np.sqrt(n_samples)
+        (rows - mean) * np.sqrt(weight / n_samples)
         for rows, mean in zip((clean, y), means, strict=True)
     )
     power = np.einsum("ij,ij->j", y, y)
@@ -650,7 +758,7 @@ def _filters_of_few_rows(moments, n_components):
     inner = whitened @ y[:, ~exact].T
 
     strength, basis = linalg.eigh(sure @ sure.T)
-    known = strength > rounding(n_samples) * strength[-1]
+    known = strength > rounding(len(y)) * strength[-1]
     rest, basis, strength = basis[:, ~known], basis[:, known], strength[known]
     signal, turn = linalg.eigh(rest.T @ inner @ rest)
     signal, rest = np.maximum(signal, 0), rest @ turn
@@ -662,7 +770,7 @@ def _filters_of_few_rows(moments, n_components):
 
     factor = np.hstack([basis, rest * np.sqrt(signal / (1 + signal))])  # of I - E
     seen = factor.T @ x
-    variance, turn = _eigenvectors(seen @ seen.T, min(n_components, n_samples))
+    variance, turn = _eigenvectors(seen @ seen.T, min(n_components, len(y)))
     axes_out = _orthonormal(turn.T @ seen)
     return means, axes_out @ x.T @ inverse, axes_out, variance
 
@@ -672,6 +780,7 @@ def _is_rounding(variance, mean):
     return variance <= (10 * np.finfo(float).eps * mean) ** 2
 
 
-def _means(rows):
+def _means(rows, weight=1.0):
     """The means of the features, those of constants exact."""
-    return rows[0] + (rows - rows[0]).mean(axis=0)
+    weight = np.broadcast_to(weight, (len(rows), 1))
+    return rows[0] + ((rows - rows[0]) * weight).sum(axis=0) / weight.sum()

@@ -9,11 +9,41 @@ from sklearn.utils import check_random_state
 from skae._components import Coordinates
 from skae._graph import stream
 from skae._optimizer import Optimizer
-from skae._rows import Rows
+from skae._rows import Rows, degrees_of_freedom
 from skae._schedule import Adaptive, Constant, Planned, Recipe, suited_rate
 
 #: How many standard errors the validation loss must fall by to leave the start behind.
 SIGNIFICANCE = 1.0
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The loss of each of some rows, and how many rows each stands for, or None."""
+
+    values: np.ndarray
+    weight: np.ndarray | None = None
+
+    @classmethod
+    def together(cls, several):
+        """Those of several sets of rows as one."""
+        weight = None
+        if several[0].weight is not None:
+            weight = np.concatenate([losses.weight for losses in several])
+        return cls(np.concatenate([losses.values for losses in several]), weight)
+
+    @property
+    def mean(self):
+        return float(np.average(self.values, weights=self.weight))
+
+    def below(self, others):
+        """Whether they are lower than others, on average, by over one standard error."""
+        fall = others.values - self.values
+        size = len(fall) if self.weight is None else self.weight.sum()
+        if len(fall) < 2:
+            return False
+        mean = np.average(fall, weights=self.weight)
+        variance = np.average((fall - mean) ** 2, weights=self.weight)
+        return mean > SIGNIFICANCE * np.sqrt(variance / degrees_of_freedom(size))
 
 
 @dataclass(frozen=True)
@@ -24,8 +54,8 @@ class Candidate:
     ----------
     weights : dict of str to ndarray
     coordinates : Coordinates
-    losses : ndarray or None
-        The loss of each validation row; None without such rows, and where a callback has
+    losses : Losses or None
+        Those of the validation rows; None without such rows, and where a callback has
         put the weights in place.
 
     variance : ndarray of shape (n_components,) or None
@@ -34,7 +64,7 @@ class Candidate:
 
     weights: dict
     coordinates: Coordinates
-    losses: np.ndarray | None = None
+    losses: Losses | None = None
     variance: np.ndarray | None = None
 
 
@@ -63,7 +93,7 @@ class Plan:
     first_epoch: int = 0
 
     @classmethod
-    def of(cls, estimator, rows, before, one_epoch):
+    def of(cls, estimator, rows, before, one_epoch, validated=False):
         """The plan that an estimator's parameters make for these rows.
 
         Parameters
@@ -75,6 +105,9 @@ class Plan:
 
         one_epoch : bool
             Whether to train for one epoch on all rows, whatever the parameters.
+
+        validated : bool, default=False
+            Whether the user brings the validation rows.
 
         Raises
         ------
@@ -88,7 +121,9 @@ class Plan:
         batch_size = recipe.batch_size if batch_size == "auto" else batch_size
         batch_size = min(batch_size, len(rows))
         n_splits, adaptive = estimator.n_splits, estimator.learning_rate == "adaptive"
-        if n_splits == "auto":
+        if validated:
+            n_splits = 1
+        elif n_splits == "auto":
             watched = estimator.callbacks or hasattr(estimator, "_skl_callbacks")
             n_splits = 1 if watched or before is not None else recipe.n_splits
         elif n_splits > 1 and estimator.callbacks:
@@ -198,7 +233,7 @@ def train(program, begin, rows, held_out, plan, monitor):
     validation_seed = stream(plan.seed, "validation")
     if held_out is not None and plan.max_iter > 0:
         begin = measured(program, begin, held_out, plan.seed)
-        lowest = begin.losses.mean()
+        lowest = begin.losses.mean
     best, reference = begin, lowest
     try:
         monitor.begin()
@@ -213,8 +248,8 @@ def train(program, begin, rows, held_out, plan, monitor):
             )
             current = losses["loss"]
             if held_out is not None:
-                of_rows = program.measure(held_out, validation_seed)
-                current = losses["val_loss"] = of_rows.mean()
+                of_rows = _losses(program, held_out, validation_seed)
+                current = losses["val_loss"] = of_rows.mean
             latest = None
             if held_out is None or current < lowest:
                 latest = program.weights()
@@ -242,8 +277,12 @@ def train(program, begin, rows, held_out, plan, monitor):
 def measured(program, candidate, held_out, seed):
     """The candidate with its losses on the validation rows."""
     program.load(candidate.weights, candidate.coordinates)
-    losses = program.measure(held_out, stream(seed, "validation"))
+    losses = _losses(program, held_out, stream(seed, "validation"))
     return replace(candidate, losses=losses)
+
+
+def _losses(program, held_out, seed):
+    return Losses(program.measure(held_out, seed), held_out.weight)
 
 
 def _tolerance(program, begin, plan):
@@ -306,12 +345,12 @@ def rates_by_splits(program, splits, plan, monitor):
         program.load_optimizer()
         begin = measured(program, begin, held_out, plan.seed)
         runs.append(Split(rows, held_out, begin, program.bookmark()))
-    start = best = np.concatenate([run.begin.losses for run in runs])
+    start = best = Losses.together([run.begin.losses for run in runs])
     places = [run.place for run in runs]
     schedule = plan.schedule()
     if plan.adaptive:
         schedule = Adaptive(plan.rate, plan.patience, **SPLITS_RATE)
-    tolerance, reference = _tolerance(program, splits[0][2], plan), start.mean()
+    tolerance, reference = _tolerance(program, splits[0][2], plan), start.mean
     try:
         monitor.begin()
         for epoch in range(plan.last_epoch):
@@ -324,15 +363,15 @@ def rates_by_splits(program, splits, plan, monitor):
                 order = plan.order(len(run.rows), epoch)
                 seed = plan.noise_seed(epoch)
                 found.append(program.epoch(run.rows, order, plan.alpha, seed, rates))
-                measured_rows.append(program.measure(run.held_out, validation_seed))
+                measured_rows.append(_losses(program, run.held_out, validation_seed))
                 run.place = program.bookmark()
             losses = {name: np.mean([each[name] for each in found]) for name in found[0]}
-            of_rows = np.concatenate(measured_rows)
-            losses["val_loss"] = current = of_rows.mean()
+            of_rows = Losses.together(measured_rows)
+            losses["val_loss"] = current = of_rows.mean
             if not _finite(losses, None):
                 course.trouble = _diverged(epoch)
                 break
-            if current < best.mean():
+            if current < best.mean:
                 best, good = of_rows, len(path)
                 places = [run.place for run in runs]
             rate = schedule.rate
@@ -348,7 +387,7 @@ def rates_by_splits(program, splits, plan, monitor):
         monitor.end(program)
     except KeyboardInterrupt:
         course.trouble = UserWarning("Training interrupted by user.")
-    return (path[:good] if is_better(best, start) else []), course
+    return (path[:good] if best.below(start) else []), course
 
 
 def train_for(program, begin, rows, rates, plan, course):
@@ -411,14 +450,6 @@ def select(trained, begin, of_all):
     """
     if trained.losses is None:
         return trained
-    if not is_better(trained.losses, begin.losses):
+    if not trained.losses.below(begin.losses):
         return of_all
-    return of_all if is_better(of_all.losses, trained.losses) else trained
-
-
-def is_better(losses, others):
-    """Whether losses are lower than others, on average, by over one standard error."""
-    fall = others - losses
-    if len(fall) < 2:
-        return False
-    return fall.mean() > SIGNIFICANCE * fall.std(ddof=1) / np.sqrt(len(fall))
+    return of_all if of_all.losses.below(trained.losses) else trained

@@ -1,8 +1,15 @@
 """Validation of what stands beside the parameters: rows, and rows that belong to them."""
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_array
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _get_feature_names,
+    validate_data,
+)
+
+from skae._rows import has_nan
 
 
 def check_rows(estimator, X, network, reset):
@@ -18,7 +25,6 @@ def check_rows(estimator, X, network, reset):
     reset : bool
         Whether X is what the estimator is fitted to.
     """
-    series = getattr(X, "ndim", 2) == 3
     X = validate_data(
         estimator,
         X,
@@ -26,7 +32,7 @@ def check_rows(estimator, X, network, reset):
         dtype=[np.float64, np.float32],
         order="C" if reset else None,
         allow_nd=True,
-        ensure_all_finite="allow-nan" if series else True,
+        ensure_all_finite="allow-nan",
         ensure_min_samples=2 if reset else 1,
         reset=reset,
     )
@@ -36,50 +42,125 @@ def check_rows(estimator, X, network, reset):
             f"X has rows of shape {X.shape[1:]}, but {type(estimator).__name__} was"
             f" fitted with rows of shape {row_shape}."
         )
-    if series:
-        _check_series(X, network)
+    _check_missing(estimator, X, network, reset)
     return (X.reshape(X.shape[0], -1) if X.ndim > 2 else X), row_shape
 
 
-def check_clean(estimator, X_clean, X, row_shape, network):
-    """X_clean as rows like those of X; None where there is none."""
-    if X_clean is None:
+def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False):
+    """Rows that come beside X, as rows like those of X; None where there are none.
+
+    Parameters
+    ----------
+    estimator : BaseAutoencoder
+    name : str
+        What they are called.
+
+    beside : {array-like, sparse matrix} of shape (n, *row_shape) or None
+    X : {ndarray, sparse matrix} of shape (n_samples, n_features)
+        As `check_rows` gives it.
+
+    row_shape : tuple
+    network : Network
+    paired : bool, default=False
+        Whether there must be one for each row of X.
+
+    Raises
+    ------
+    ValueError
+        If their columns, shape or values are not like those of X.
+    """
+    if beside is None:
         return None
-    series = network.allows_missing and len(row_shape) == 2
-    X_clean = check_array(
-        X_clean,
+    names = _get_feature_names(beside)
+    own = getattr(estimator, "feature_names_in_", None)
+    if names is not None and own is not None and list(names) != list(own):
+        raise ValueError(
+            f"{name} must have the columns of X, in their order: {list(own)}. Got"
+            f" {list(names)}."
+        )
+    beside = check_array(
+        beside,
         dtype=X.dtype,
         order="C",
         accept_sparse="csr",
         allow_nd=True,
-        ensure_all_finite="allow-nan" if series else True,
+        ensure_all_finite="allow-nan",
         estimator=estimator,
-        input_name="X_clean",
+        input_name=name,
     )
-    if X_clean.shape != (X.shape[0], *row_shape):
+    n_rows = X.shape[0] if paired else beside.shape[0]
+    if beside.shape != (n_rows, *row_shape):
+        wanted = f"{(n_rows, *row_shape)}" if paired else f"(n, *{row_shape})"
         raise ValueError(
-            f"X_clean must have the shape of X, {(X.shape[0], *row_shape)}. Got"
-            f" {X_clean.shape}."
+            f"{name} must have the shape of X, {wanted}. Got {beside.shape}."
         )
-    return X_clean.reshape(X.shape) if X_clean.ndim > 2 else X_clean
+    _check_missing(estimator, beside, network, reset=True, name=name)
+    return beside.reshape(n_rows, -1) if beside.ndim > 2 else beside
 
 
-def _check_series(X, network):
-    """Refuse NaN but for the trailing steps of series, where the network takes them."""
-    missing = np.isnan(X)
-    if not missing.any():
-        return
-    if not network.allows_missing:
+def check_weight(estimator, sample_weight, X):
+    """The weights of the rows of X in float64; None where there are none.
+
+    Raises
+    ------
+    ValueError
+        If there is not one for each row, one is negative or not finite, or fewer than
+        two are above zero.
+    """
+    if sample_weight is None:
+        return None
+    try:
+        weight = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+    except ValueError as error:
+        raise ValueError(f"{type(estimator).__name__}.fit: {error}") from error
+    if np.count_nonzero(weight) < 2:
         raise ValueError(
-            "X contains NaN. Series of different lengths, which end in steps of NaN, need"
-            f" network=SequenceNetwork(...); {type(network).__name__} takes numbers only."
+            f"{type(estimator).__name__}.fit needs at least two rows of X whose"
+            f" sample_weight is above 0. Got {np.count_nonzero(weight)}."
+        )
+    return weight
+
+
+def _check_missing(estimator, X, network, reset, name="X"):
+    """Refuse NaN where it can't be understood: see the messages."""
+    if sparse.issparse(X):
+        if np.isnan(X.data).any():
+            raise ValueError(
+                f"{name} contains NaN in sparse rows, in which nothing can be missing:"
+                " pass dense rows."
+            )
+        return
+    if not has_nan(X):
+        return
+    if network.allows_missing:
+        _check_series(X, name)
+    elif not reset and estimator._state.coordinates.completion is None:
+        raise ValueError(
+            f"{name} contains NaN, but {type(estimator).__name__} was fitted to complete"
+            " rows without a linear start (init='random', or a code that is not dense and"
+            " linear), and knows nothing to expect in its place."
+        )
+
+
+def _check_series(X, name):
+    """Refuse NaN but for the trailing steps of series."""
+    missing = np.isnan(X)
+    if X.ndim != 3:
+        raise ValueError(
+            f"{name} contains NaN. Series of different lengths, which end in steps of NaN,"
+            " must have the shape (n_samples, timesteps, features). Got"
+            f" {X.shape}."
         )
     step = missing.any(axis=2)
     if (step != missing.all(axis=2)).any() or (step[:, :-1] & ~step[:, 1:]).any():
         raise ValueError(
-            "X contains NaN where a series has not ended: only whole steps at its end"
-            " may be NaN."
+            f"{name} contains NaN where a series has not ended: only whole steps at its"
+            " end may be NaN."
         )
     if step[:, 0].any():
         row = int(step[:, 0].argmax())
-        raise ValueError(f"X contains a series without any step: row {row} is all NaN.")
+        raise ValueError(
+            f"{name} contains a series without any step: row {row} is all NaN."
+        )

@@ -15,7 +15,6 @@ from skae._base import BaseAutoencoder
 from skae._graph import LEAST_NOISE, NOISE
 from skae._objectives import Evidence
 from skae._rows import Rows
-from skae._tunable import made
 from skae._warnings import warn_user
 from skae.likelihoods import LIKELIHOODS, Likelihood, bounded
 
@@ -283,7 +282,7 @@ class VAETransformer(BaseAutoencoder):
 
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
-        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood],
+        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood, list],
         "beta": [Interval(Real, 0, None, closed="neither")],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
     }
@@ -340,8 +339,8 @@ class VAETransformer(BaseAutoencoder):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _objective(self, missing, paired):
-        likelihood = made(self.likelihood, LIKELIHOODS)
+    def _objective(self, rows, missing):
+        likelihood = self._by_name(LIKELIHOODS, "likelihood", rows)
         return Evidence(likelihood, missing, beta=self.beta)
 
     _components = staticmethod(_components.of_posterior)
@@ -376,9 +375,11 @@ class VAETransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        mean, log_variance = self._fitted(X.dtype).posterior(X)
+        model = self._fitted(X.dtype)
+        mean, log_variance = model.posterior(X)
         matrix = self._state.coordinates.rotation.astype(X.dtype)
-        return mean @ matrix, np.exp(log_variance / 2) @ np.abs(matrix)
+        std = np.sqrt(np.exp(log_variance) + model.surplus(X))
+        return mean @ matrix, std @ np.abs(matrix)
 
     def elbo(self, X):
         """The evidence lower bound of the log-likelihood of each row.
@@ -446,9 +447,8 @@ class VAETransformer(BaseAutoencoder):
             dense = rows.dense(batch)
             for draws in gen_batches(len(noise), DRAWS_AT_ONCE):
                 found[draws, batch] = model.log_weights(dense, noise[draws])
-            n_present = (~np.isnan(dense)).sum(axis=1)
             found[:, batch] = -objective.likelihood.in_units(
-                -found[:, batch], self._state.coordinates.scale, n_present
+                -found[:, batch], self._state.coordinates.scale, ~np.isnan(dense)
             )
         return found
 
@@ -480,21 +480,29 @@ class VAETransformer(BaseAutoencoder):
         X = self.inverse_transform(Z.astype(self.mean_.dtype))
         if not add_noise:
             return X
-        likelihood = self._state.specification.objective.likelihood
+        likelihood, scale = self._likelihood, self._state.coordinates.scale
         flat = X.reshape(n_samples, -1)
-        return likelihood.sample(flat, self.noise_variance_, rng).reshape(X.shape)
+        return likelihood.sample(flat, self._noise, scale, rng).reshape(X.shape)
+
+    @property
+    def _likelihood(self):
+        return self._state.specification.objective.likelihood
+
+    @property
+    def _noise(self):
+        """What the likelihood has learned of the noise, in standardised units, or None."""
+        weights = self._state.weights
+        if NOISE not in weights:
+            return None
+        log_variance = bounded(np.asarray(weights[NOISE], np.float64))
+        return np.exp(np.maximum(log_variance, weights[LEAST_NOISE]))
 
     @property
     def noise_variance_(self):
         """The variance of the noise around the decoder's mean, in squared units of X."""
         check_is_fitted(self)
-        weights, scale = self._state.weights, self._state.coordinates.scale
-        if NOISE not in weights:
-            return None
-        log_variance = bounded(np.asarray(weights[NOISE], np.float64))
-        log_variance = np.maximum(log_variance, weights[LEAST_NOISE])
-        variance = np.exp(log_variance) * scale**2
-        return variance if len(variance) > 1 else float(variance[0])
+        scale = self._state.coordinates.scale
+        return self._likelihood.noise_variance(self._noise, scale)
 
     @property
     def n_active_components_(self):

@@ -1,21 +1,49 @@
 """Likelihoods: a distribution around the decoder's output, and all that follows from it."""
 
 import math
+from numbers import Real
 
 import numpy as np
+from scipy.special import expit, logit, softmax
 from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
 
+from skae._glm import (
+    bounded_step,
+    latent_start,
+    linear_step,
+    point_start,
+    scoring_step,
+)
+from skae._incomplete import completed, factors_of, pca_of
+from skae._keras import import_keras
 from skae._starts import (
+    LEAST_NOISE,
     LOGISTIC_ROWS,
     bernoulli_start,
-    factor_start,
     fit_pca,
     logistic_start,
+    pca_start,
     ppca_start,
 )
-from skae._tunable import Tunable
+from skae._tunable import Tunable, made
 
-__all__ = ["Bernoulli", "Gaussian", "Likelihood", "SquaredError"]
+__all__ = [
+    "AbsoluteError",
+    "Bernoulli",
+    "ByColumn",
+    "Categorical",
+    "Gaussian",
+    "Huber",
+    "Likelihood",
+    "NegativeBinomial",
+    "Poisson",
+    "SquaredError",
+    "from_transformer",
+]
 
 
 #: The bounds of log-variances, in the units of standardised rows.
@@ -60,6 +88,42 @@ class Likelihood(Tunable):
         """Whether the mean is the decoder's output as it is."""
         return self.activation == "linear"
 
+    @property
+    def sees_rows(self):
+        """Whether the network sees rows as they are, all on one scale."""
+        return True
+
+    def blocks(self, n_features):
+        """Pairs of a likelihood and the columns that have it: all have this one."""
+        return [(self, np.arange(n_features))]
+
+    def standardisation(self, mean, variance):
+        """What rows are centred by and divided by, of shape (n_features,) each.
+
+        Parameters
+        ----------
+        mean, variance : ndarray of shape (n_features,)
+            Those of X.
+        """
+        if not self.standardises:
+            return np.zeros_like(mean), np.ones_like(mean)
+        return mean, np.full_like(mean, math.sqrt(variance.mean()) or 1.0)
+
+    # -- in `keras.ops`
+
+    def seen(self, x):
+        """What the network sees of standardised rows."""
+        return x
+
+    def mean(self, output):
+        """The mean of a standardised row, from the decoder's output."""
+        return import_keras().activations.get(self.activation)(output)
+
+    def output_layer(self):
+        """The layer that computes `mean` in a Keras model."""
+        layer = import_keras().layers.Activation
+        return layer(self.activation, name="output_activation")
+
     def per_sample(self, x, output, log_noise=None, present=1.0):
         """Minus the log-density of each row, in ``keras.ops``.
 
@@ -84,15 +148,43 @@ class Likelihood(Tunable):
         """
         raise NotImplementedError
 
+    # -- in NumPy
+
     def n_noise(self, n_features):
         """The number of noise variances that are learned."""
         return 0
 
-    def in_units(self, loss, scale, n_features):
-        """A loss of standardised rows in the units of X: nats, by the change of scale."""
-        return loss + n_features * math.log(scale)
+    def noise_of(self, start, scale):
+        """The noise of a start in standardised units, and the unit of the output.
+
+        Returns
+        -------
+        noise : ndarray of shape (n_noise,) or None
+        unit : float or ndarray of shape (n_features,)
+        """
+        return None, 1.0
+
+    def noise_variance(self, noise, scale):
+        """The noise in squared units of X; None where there is none."""
+        return None
+
+    def in_units(self, loss, scale, present=1.0):
+        """A loss of standardised rows in the units of X: nats, by the change of scale.
+
+        Parameters
+        ----------
+        loss : float or ndarray of shape (..., n_samples)
+        scale : ndarray of shape (n_features,)
+        present : ndarray of shape (n_samples, n_features) or 1.0
+            Which values are there.
+        """
+        return loss + (present * np.log(scale)).sum(axis=-1)
 
     # -- starts
+
+    def point_start(self, rows, n_components):
+        """The linear autoencoder that training starts at, a `LinearStart`."""
+        return pca_start(pca_of(rows, n_components), n_components)
 
     def decoder_start(self, start, pairs):
         """The linear start with the decoder that suits this distribution.
@@ -101,14 +193,40 @@ class Likelihood(Tunable):
         ----------
         start : LinearStart
         pairs : callable
-            Returns rows to encode and rows to decode to, complete, in float64.
+            Returns rows to encode and rows to decode to, complete, in float64, and how
+            many rows each stands for, or None.
         """
         return start
 
     def generative_start(self, rows, n_components, beta):
         """The linear latent variable model in closed form, a `ProbabilisticStart`."""
-        pca = fit_pca(rows.complete, n_components)
-        return ppca_start(pca, n_components, len(rows), beta)
+        return ppca_start(pca_of(rows, n_components), n_components, beta)
+
+    # -- the steps of `_glm`, in standardised units
+
+    def intercept(self, X, weight):
+        """The output that suits all rows best, of shape (n_features,)."""
+        return np.average(X, axis=0, weights=weight)
+
+    def step(self, design, X, decoder, weight, ridge):
+        """A decoder that suits the rows better, of shape (n_design, n_features)."""
+        return linear_step(design, X, decoder, weight, ridge)
+
+    def curvature(self, design, X, decoder, weight):
+        """What the columns say about the code, at a decoder.
+
+        Returns
+        -------
+        curvature : ndarray of shape (n_features,)
+            The mean second derivative of minus the log-density by the output.
+        slope : ndarray of shape (n_features,)
+            How fast the output that a value asks for rises with what the network sees.
+        noise : ndarray of shape (n_noise,)
+            In standardised units.
+        """
+        noise = np.average((X - design @ decoder) ** 2, axis=0, weights=weight)
+        noise = np.maximum(noise, LEAST_NOISE * (X.var(axis=0).mean() or 1.0))
+        return 1 / noise, np.ones_like(noise), np.empty(0)
 
     def knows_enough(self, some, rows):
         """Whether a start on some of the rows knows what one on all of them would."""
@@ -116,8 +234,17 @@ class Likelihood(Tunable):
 
     # -- the fitted distribution
 
-    def sample(self, mean, noise_variance, rng):
-        """Rows drawn around their means, of shape (n_samples, n_features)."""
+    def sample(self, mean, noise, scale, rng):
+        """Rows drawn around their means.
+
+        Parameters
+        ----------
+        mean : ndarray of shape (n_samples, n_features)
+        noise : ndarray of shape (n_noise,) or None
+            In standardised units.
+        scale : ndarray of shape (n_features,)
+        rng : RandomState
+        """
         raise ValueError(f"{type(self).__name__} has no samples: it is a loss.")
 
     def of_pca(self, X, X_noisy, n_components):
@@ -141,8 +268,8 @@ class SquaredError(Likelihood):
 
         return ops.sum(present * ops.square(x - output), axis=-1)
 
-    def in_units(self, loss, scale, n_features):
-        return loss * scale**2
+    def in_units(self, loss, scale, present=1.0):
+        return loss * scale[0] ** 2
 
     def of_pca(self, X, X_noisy, n_components):
         pca = fit_pca(X, n_components)
@@ -171,8 +298,22 @@ class Gaussian(Likelihood):
     def __init__(self, per_feature=False):
         self.per_feature = per_feature
 
+    def standardisation(self, mean, variance):
+        if not self.per_feature:
+            return super().standardisation(mean, variance)
+        return mean, np.sqrt(np.where(variance > 0, variance, 1.0))
+
     def n_noise(self, n_features):
         return n_features if self.per_feature else 1
+
+    def noise_of(self, start, scale):
+        if start.noise_variance is None:
+            return None, 1.0
+        noise = start.noise_variance / (scale if self.per_feature else scale[0]) ** 2
+        return noise, np.sqrt(noise) * np.ones(len(scale))
+
+    def noise_variance(self, noise, scale):
+        return noise * scale**2 if self.per_feature else float(noise[0] * scale[0] ** 2)
 
     def per_sample(self, x, output, log_noise=None, present=1.0):
         from keras import ops
@@ -183,8 +324,15 @@ class Gaussian(Likelihood):
 
     def generative_start(self, rows, n_components, beta):
         if self.per_feature:
-            return factor_start(rows.complete, n_components, beta)
+            return factors_of(rows, n_components, beta)
         return super().generative_start(rows, n_components, beta)
+
+    def curvature(self, design, X, decoder, weight):
+        curvature, slope, _ = super().curvature(design, X, decoder, weight)
+        if not self.per_feature:
+            curvature = np.full_like(curvature, 1 / np.mean(1 / curvature))
+        noise = 1 / curvature if self.per_feature else 1 / curvature[:1]
+        return curvature, slope, noise
 
     def knows_enough(self, some, rows):
         if not self.per_feature:
@@ -192,9 +340,9 @@ class Gaussian(Likelihood):
         varies = rows.low != rows.high  # a feature must not be taken for a constant
         return bool((some.low != some.high)[varies].all())
 
-    def sample(self, mean, noise_variance, rng):
-        noise = rng.standard_normal(mean.shape) * np.sqrt(noise_variance)
-        return mean + noise.astype(mean.dtype)
+    def sample(self, mean, noise, scale, rng):
+        width = np.sqrt(self.noise_variance(noise, scale))
+        return mean + (rng.standard_normal(mean.shape) * width).astype(mean.dtype)
 
     def of_pca(self, X, X_noisy, n_components):
         """Minus the log-likelihood of the linear model of X on X, in nats."""
@@ -231,18 +379,606 @@ class Bernoulli(Likelihood):
         return logistic_start(start, *pairs())
 
     def generative_start(self, rows, n_components, beta):
-        pca = fit_pca(rows.complete, n_components)
-        some = rows.filled(rows.spread(LOGISTIC_ROWS))
-        return bernoulli_start(pca, some, n_components, beta)
+        pca = pca_of(rows, n_components)
+        rows = completed(rows, ppca_start(pca, n_components).completion)
+        some = rows.spread(LOGISTIC_ROWS)
+        weight = None if rows.weight is None else rows.weight[some]
+        return bernoulli_start(pca, rows.filled(some), n_components, beta, weight)
 
-    def sample(self, mean, noise_variance, rng):
+    def intercept(self, X, weight):
+        return logit(np.clip(super().intercept(X, weight), 1e-3, 1 - 1e-3))
+
+    def step(self, design, X, decoder, weight, ridge):
+        errors = X - expit(design @ decoder)
+        return bounded_step(design, errors, decoder, weight, ridge, 1 / 4)
+
+    def curvature(self, design, X, decoder, weight):
+        p = expit(design @ decoder)
+        curvature = np.average(p * (1 - p), axis=0, weights=weight)
+        return curvature, 1 / curvature, np.empty(0)
+
+    def sample(self, mean, noise, scale, rng):
         return rng.binomial(1, mean).astype(mean.dtype)
 
 
+class AbsoluteError(Likelihood):
+    """The absolute error, summed over features: few large errors weigh less.
+
+    Examples
+    --------
+    >>> from skae import AutoencoderTransformer
+    >>> AutoencoderTransformer(loss="absolute_error")
+    AutoencoderTransformer(loss='absolute_error')
+    """
+
+    def per_sample(self, x, output, log_noise=None, present=1.0):
+        from keras import ops
+
+        return ops.sum(present * ops.abs(x - output), axis=-1)
+
+    def in_units(self, loss, scale, present=1.0):
+        return loss * scale[0]
+
+
+class Huber(Likelihood):
+    """Squared where errors are small and absolute where they are large.
+
+    Parameters
+    ----------
+    delta : float, default=1.0
+        The error from which on it is absolute, in units of the overall standard
+        deviation of X, which is the root of the mean variance of its features.
+
+    Examples
+    --------
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.likelihoods import Huber
+    >>> AutoencoderTransformer(loss=Huber(0.5))
+    AutoencoderTransformer(loss=Huber(delta=0.5))
+    """
+
+    _parameter_constraints: dict = {"delta": [Interval(Real, 0, None, closed="neither")]}
+
+    def __init__(self, delta=1.0):
+        self.delta = delta
+
+    def per_sample(self, x, output, log_noise=None, present=1.0):
+        from keras import ops
+
+        error = ops.abs(x - output)
+        small = ops.minimum(error, self.delta)
+        # half the square, and the line that goes on where that ends
+        return ops.sum(present * small * (error - small / 2), axis=-1)
+
+    def in_units(self, loss, scale, present=1.0):
+        return loss * scale[0] ** 2
+
+
+class Categorical(Likelihood):
+    """One group of one-hot columns: the cross-entropy of their softmax.
+
+    Examples
+    --------
+    >>> from skae import VAETransformer
+    >>> vae = VAETransformer(
+    ...     likelihood=[("gaussian_diag", slice(0, 5)), ("categorical", [5, 6, 7])]
+    ... )
+    """
+
+    activation = "softmax"
+    domain = (0.0, 1.0)
+    standardises = False
+
+    def per_sample(self, x, output, log_noise=None, present=1.0):
+        from keras import ops
+
+        return -ops.sum(present * x * ops.log_softmax(output, axis=-1), axis=-1)
+
+    def decoder_start(self, start, pairs):
+        return start
+
+    def generative_start(self, rows, n_components, beta):
+        return latent_start(self, rows, n_components, beta)
+
+    def point_start(self, rows, n_components):
+        return point_start(self, rows, n_components)
+
+    def intercept(self, X, weight):
+        return np.log(np.clip(super().intercept(X, weight), 1e-3, None))
+
+    def step(self, design, X, decoder, weight, ridge):
+        errors = X - softmax(design @ decoder, axis=1) * X.sum(axis=1, keepdims=True)
+        return bounded_step(design, errors, decoder, weight, ridge, 1 / 2)
+
+    def curvature(self, design, X, decoder, weight):
+        p = softmax(design @ decoder, axis=1)
+        curvature = np.average(p * (1 - p), axis=0, weights=weight)
+        return curvature, 1 / curvature, np.empty(0)
+
+    def sample(self, mean, noise, scale, rng):
+        ends = np.cumsum(mean, axis=1, dtype=np.float64)
+        drawn = rng.uniform(size=(len(mean), 1)) * ends[:, -1:]
+        place = np.minimum((drawn > ends).sum(axis=1), mean.shape[1] - 1)
+        return np.eye(mean.shape[1], dtype=mean.dtype)[place]
+
+
+class Poisson(Likelihood):
+    """Counts whose variance is their mean: the network sees the logarithm of 1 + x.
+
+    Parameters
+    ----------
+    total : float or None, default=None
+        If not None, the rate of a row is relative to the sum of the row, and the
+        decoder's means are those of a row whose values add up to `total`.
+
+    Examples
+    --------
+    >>> from skae import VAETransformer
+    >>> VAETransformer(likelihood="poisson")
+    VAETransformer(likelihood='poisson')
+    """
+
+    _parameter_constraints: dict = {
+        "total": [Interval(Real, 0, None, closed="neither"), None]
+    }
+
+    activation = "exponential"
+    domain = (0.0, math.inf)
+    standardises = False
+
+    def __init__(self, total=None):
+        self.total = total
+
+    @property
+    def sees_rows(self):
+        return False
+
+    def seen(self, x):
+        from keras import ops
+
+        x = ops.maximum(x, 0)
+        if self.total is not None:
+            x = x * (self.total / ops.maximum(ops.sum(x, axis=-1, keepdims=True), 1e-9))
+        return ops.log1p(x)
+
+    def _log_size(self, x):
+        """The logarithm of each row's sum over `total`."""
+        if self.total is None:
+            return 0.0
+        from keras import ops
+
+        size = ops.sum(x, axis=-1, keepdims=True) / self.total
+        return ops.log(ops.maximum(size, 1e-9))
+
+    def per_sample(self, x, output, log_noise=None, present=1.0):
+        from keras import ops
+
+        log_rate = ops.minimum(output + self._log_size(x), LARGEST_LOG_RATE)
+        nats = ops.exp(log_rate) - x * log_rate + log_gamma(x + 1)
+        return ops.sum(present * nats, axis=-1)
+
+    def decoder_start(self, start, pairs):
+        return start
+
+    def generative_start(self, rows, n_components, beta):
+        return latent_start(self, rows, n_components, beta)
+
+    def point_start(self, rows, n_components):
+        return point_start(self, rows, n_components)
+
+    def _size(self, X):
+        if self.total is None:
+            return 1.0
+        return np.maximum(X.sum(axis=1, keepdims=True) / self.total, 1e-9)
+
+    def _rate(self, design, X, decoder):
+        return self._size(X) * np.exp(np.minimum(design @ decoder, LARGEST_LOG_RATE))
+
+    def intercept(self, X, weight):
+        size = np.broadcast_to(self._size(X), (len(X), 1))
+        rate = weight @ X / (weight @ size)
+        return np.log(np.maximum(rate, 1e-3))
+
+    def step(self, design, X, decoder, weight, ridge):
+        rate = self._rate(design, X, decoder)
+        return scoring_step(design, X - rate, rate, decoder, weight, ridge)
+
+    def curvature(self, design, X, decoder, weight):
+        rate = np.average(self._rate(design, X, decoder), axis=0, weights=weight)
+        return rate, (1 + rate) / rate, np.empty(0)
+
+    def sample(self, mean, noise, scale, rng):
+        return rng.poisson(mean).astype(mean.dtype)
+
+
+class NegativeBinomial(Poisson):
+    """Counts that vary more than their mean, by a dispersion of each feature.
+
+    The variance of a count of the mean m is ``m + dispersion * m**2``; the dispersions
+    are learned.
+
+    Parameters
+    ----------
+    total : float or None, default=None
+        If not None, the mean of a row is relative to the sum of the row, and the
+        decoder's means are those of a row whose values add up to `total`.
+
+    Examples
+    --------
+    >>> from skae import VAETransformer
+    >>> VAETransformer(likelihood="negative_binomial")
+    VAETransformer(likelihood='negative_binomial')
+    """
+
+    def n_noise(self, n_features):
+        return n_features
+
+    def noise_of(self, start, scale):
+        return start.noise_variance, np.ones(len(scale))
+
+    def per_sample(self, x, output, log_noise=None, present=1.0):
+        from keras import ops
+
+        log_mean = ops.minimum(output + self._log_size(x), LARGEST_LOG_RATE)
+        shape = ops.exp(-log_noise)
+        # log(1 + mean / shape), in full precision where that is small
+        surplus = ops.softplus(log_mean + log_noise)
+        nats = (
+            log_gamma(shape)
+            + log_gamma(x + 1)
+            - log_gamma(x + shape)
+            + shape * surplus
+            - x * (log_mean + log_noise - surplus)
+        )
+        return ops.sum(present * nats, axis=-1)
+
+    def _dispersion(self, rate, X, weight):
+        extra = np.average((X - rate) ** 2 - rate, axis=0, weights=weight)
+        found = extra / np.average(rate**2, axis=0, weights=weight)
+        return np.clip(found, *DISPERSIONS)
+
+    def step(self, design, X, decoder, weight, ridge):
+        rate = self._rate(design, X, decoder)
+        surplus = 1 + self._dispersion(rate, X, weight) * rate
+        errors, information = (X - rate) / surplus, rate / surplus
+        return scoring_step(design, errors, information, decoder, weight, ridge)
+
+    def curvature(self, design, X, decoder, weight):
+        rate = self._rate(design, X, decoder)
+        dispersion = self._dispersion(rate, X, weight)
+        mean = np.average(rate, axis=0, weights=weight)
+        return mean / (1 + dispersion * mean), (1 + mean) / mean, dispersion
+
+    def sample(self, mean, noise, scale, rng):
+        rate = rng.gamma(1 / noise, mean * noise)
+        return rng.poisson(rate).astype(mean.dtype)
+
+
+class ByColumn(Likelihood):
+    """A likelihood for each of several groups of columns.
+
+    A list of pairs in an estimator's `loss` or `likelihood` becomes one of these.
+
+    Parameters
+    ----------
+    pairs : list of (Likelihood, array-like of int)
+        The columns of all together are those of X, each once.
+    """
+
+    def __init__(self, pairs):
+        self.pairs = pairs
+
+    def _key(self):
+        return type(self), *((one._key(), tuple(c)) for one, c in self.pairs)
+
+    @property
+    def is_linear(self):
+        return False
+
+    @property
+    def sees_rows(self):
+        return False
+
+    def blocks(self, n_features):
+        return [(one, np.asarray(columns)) for one, columns in self.pairs]
+
+    @property
+    def _columns(self):
+        return np.concatenate([columns for _, columns in self.pairs])
+
+    def _joined(self, parts):
+        """Parts of the columns of each pair, in the columns' own order."""
+        from keras import ops
+
+        order = np.argsort(self._columns)
+        return ops.take(ops.concatenate(parts, axis=-1), order, axis=-1)
+
+    def _split(self, x):
+        from keras import ops
+
+        return [ops.take(x, np.asarray(c), axis=-1) for _, c in self.pairs]
+
+    def _noises(self, noise):
+        """The part of each pair in what all have learned of the noise, on the last axis."""
+        start = 0
+        for one, columns in self.pairs:
+            n_noise = one.n_noise(len(columns))
+            yield noise[..., start : start + n_noise] if n_noise else None
+            start += n_noise
+
+    def standardisation(self, mean, variance):
+        found = np.empty((2, len(mean)))
+        for one, columns in self.pairs:
+            found[:, columns] = one.standardisation(mean[columns], variance[columns])
+        return found[0], found[1]
+
+    def seen(self, x):
+        parts = zip(self.pairs, self._split(x), strict=True)
+        return self._joined([one.seen(part) for (one, _), part in parts])
+
+    def mean(self, output):
+        parts = zip(self.pairs, self._split(output), strict=True)
+        return self._joined([one.mean(part) for (one, _), part in parts])
+
+    def output_layer(self):
+        from skae._layers import MeansByColumn
+
+        activations = [one.activation for one, _ in self.pairs]
+        columns = [[int(i) for i in columns] for _, columns in self.pairs]
+        return MeansByColumn(activations, columns, name="output_activation")
+
+    def per_sample(self, x, output, log_noise=None, present=1.0):
+        outputs, rows = self._split(output), self._split(x)
+        there = [present] * len(rows) if isinstance(present, float) else None
+        there = self._split(present) if there is None else there
+        noises = self._noises(log_noise)
+        return sum(
+            one.per_sample(*parts)
+            for (one, _), *parts in zip(
+                self.pairs, rows, outputs, noises, there, strict=True
+            )
+        )
+
+    def n_noise(self, n_features):
+        return sum(one.n_noise(len(columns)) for one, columns in self.pairs)
+
+    def noise_of(self, start, scale):
+        unit = np.ones(len(scale))
+        if not self.n_noise(len(scale)):
+            return None, unit
+        for (one, columns), noise in zip(
+            self.pairs, self._noises(start.noise_variance), strict=True
+        ):
+            if isinstance(one, Gaussian):
+                unit[columns] = np.sqrt(noise)
+        return start.noise_variance, unit
+
+    def noise_variance(self, noise, scale):
+        """NaN for columns whose likelihood has none."""
+        if noise is None:
+            return None
+        found = np.full(len(scale), np.nan)
+        for (one, columns), part in zip(self.pairs, self._noises(noise), strict=True):
+            variance = one.noise_variance(part, scale[columns])
+            if variance is not None:
+                found[columns] = variance
+        return found
+
+    def in_units(self, loss, scale, present=1.0):
+        return super().in_units(loss, self._density_scale(scale), present)
+
+    def _density_scale(self, scale):
+        """The scale of columns that have a density; errors stay as they are."""
+        scale = scale.copy()
+        for one, columns in self.pairs:
+            if type(one).in_units is not Likelihood.in_units:
+                scale[columns] = 1.0
+        return scale
+
+    def generative_start(self, rows, n_components, beta):
+        return latent_start(self, rows, n_components, beta)
+
+    def point_start(self, rows, n_components):
+        return point_start(self, rows, n_components)
+
+    def decoder_start(self, start, pairs):
+        return start
+
+    def knows_enough(self, some, rows):
+        varies = rows.low != rows.high
+        return bool((some.low != some.high)[varies].all())
+
+    def sample(self, mean, noise, scale, rng):
+        drawn = np.empty_like(mean)
+        for (one, columns), part in zip(self.pairs, self._noises(noise), strict=True):
+            drawn[:, columns] = one.sample(mean[:, columns], part, scale[columns], rng)
+        return drawn
+
+
+def by_name(given, names, n_features, feature_names=None, parameter="likelihood"):
+    """The likelihood that a user names, or gives for several groups of columns.
+
+    Parameters
+    ----------
+    given : str, Likelihood or list of (str or Likelihood, columns)
+        Columns as `ColumnTransformer` takes them: numbers, names, slices, masks.
+
+    names : dict
+        What names are short for.
+
+    n_features : int
+    feature_names : ndarray of str or None, default=None
+    parameter : str
+        The estimator's, for messages.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or the columns are not all columns of X, each once.
+    """
+    if not isinstance(given, list):
+        return made(given, names)
+    pairs = []
+    for pair in given:
+        if not (isinstance(pair, tuple) and len(pair) == 2):
+            raise ValueError(
+                f"{parameter} must be a list of (likelihood, columns) pairs. Got {pair!r}"
+                " in it."
+            )
+        one, columns = pair
+        if isinstance(one, str) and one not in names:
+            raise ValueError(
+                f"{parameter} knows {sorted(names)}, and objects of skae.likelihoods."
+                f" Got {one!r}."
+            )
+        one = made(one, names)
+        one._validate_params()
+        pairs.append((one, _places(columns, n_features, feature_names, parameter)))
+    times = np.bincount(np.concatenate([c for _, c in pairs]), minlength=n_features)
+    if (times != 1).any():
+        wrong = np.flatnonzero(times != 1)
+        shown = (
+            wrong[:10].tolist() if feature_names is None else feature_names[wrong[:10]]
+        )
+        raise ValueError(
+            f"{parameter} must have each column of X in one pair. These are in none, or in"
+            f" several: {list(shown)}."
+        )
+    return ByColumn(pairs)
+
+
+def _places(columns, n_features, feature_names, parameter):
+    """The numbers of some columns, as an array."""
+    names = [] if feature_names is None else list(feature_names)
+
+    def place(name):
+        return names.index(name) if isinstance(name, str) else name
+
+    try:
+        if isinstance(columns, str):
+            columns = [place(columns)]
+        elif isinstance(columns, slice):
+            end = place(columns.stop)  # a name is among them, as in a ColumnTransformer
+            end = end + 1 if isinstance(columns.stop, str) else end
+            columns = slice(place(columns.start), end, columns.step)
+        elif not isinstance(columns, np.ndarray):
+            columns = [place(name) for name in np.atleast_1d(columns).tolist()]
+        places = np.arange(n_features)[columns]
+    except (ValueError, IndexError, TypeError) as error:
+        raise ValueError(
+            f"{parameter}: {columns!r} are no columns of X: {error}"
+        ) from error
+    return np.atleast_1d(places)
+
+
+def from_transformer(transformer):
+    """The likelihoods by column of what a fitted ColumnTransformer gives.
+
+    Each column that a :class:`~sklearn.preprocessing.OneHotEncoder` encodes becomes a
+    "categorical" group, or "bernoulli" where it is one column of 0 and 1, as for two
+    classes with ``drop="if_binary"``; all others are "gaussian_diag".
+
+    Parameters
+    ----------
+    transformer : ColumnTransformer
+        Fitted; its encoders, at the end of a Pipeline or alone.
+
+    Returns
+    -------
+    pairs : list of (str, list of int)
+        For the parameter `likelihood` of :class:`~skae.VAETransformer`.
+
+    Raises
+    ------
+    ValueError
+        If an encoder drops one of several classes, the others of which are not one-hot.
+
+    Examples
+    --------
+    >>> from sklearn.compose import make_column_transformer
+    >>> from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    >>> from skae.likelihoods import from_transformer
+    >>> X = [[1.0, 0], [2.0, 1], [4.0, 2]]
+    >>> encoder = OneHotEncoder(sparse_output=False)
+    >>> columns = make_column_transformer((StandardScaler(), [0]), (encoder, [1]))
+    >>> from_transformer(columns.fit(X))
+    [('gaussian_diag', [0]), ('categorical', [1, 2, 3])]
+    """
+    check_is_fitted(transformer)
+    n_features = max(place.stop for place in transformer.output_indices_.values())
+    pairs, rest = [], set(range(n_features))
+    for name, fitted, _ in transformer.transformers_:
+        last = fitted[-1] if isinstance(fitted, Pipeline) else fitted
+        if not isinstance(last, OneHotEncoder):
+            continue
+        start = transformer.output_indices_[name].start
+        for classes, infrequent, dropped in zip(
+            last.categories_, _infrequent(last), _dropped(last), strict=True
+        ):
+            n_columns = len(classes) - max(infrequent - 1, 0) - dropped
+            group = list(range(start, start + n_columns))
+            if dropped and n_columns > 1:
+                raise ValueError(
+                    f"The OneHotEncoder {name!r} drops one of {n_columns + 1} classes, so"
+                    " that the others are not one-hot. Use drop=None or 'if_binary'."
+                )
+            if group:
+                pairs.append(("bernoulli" if n_columns == 1 else "categorical", group))
+            rest -= set(group)
+            start += n_columns
+    if rest:
+        pairs.insert(0, ("gaussian_diag", sorted(rest)))
+    return pairs
+
+
+def _infrequent(encoder):
+    """The number of classes of each column that share one column for infrequent ones."""
+    if not getattr(encoder, "_infrequent_enabled", False):
+        return [0] * len(encoder.categories_)
+    return [0 if c is None else len(c) for c in encoder.infrequent_categories_]
+
+
+def _dropped(encoder):
+    """Whether each column has a class without a column of its own."""
+    if encoder.drop_idx_ is None:
+        return [0] * len(encoder.categories_)
+    return [int(place is not None) for place in encoder.drop_idx_]
+
+
+#: Counts above the exponential of this are no counts; dispersions are in between.
+LARGEST_LOG_RATE, DISPERSIONS = 30.0, (1e-4, 1e2)
+
+
+def log_gamma(x):
+    """The logarithm of the gamma function of positive numbers, in ``keras.ops``.
+
+    Stirling's series at x + 7 (Abramowitz & Stegun 1964, 6.1.40), and the recurrence
+    back: right to 1e-10.
+    """
+    from keras import ops
+
+    product, high = 0.0, x + 7
+    for i in range(7):
+        product = product + ops.log(x + i)
+    series = 1 / (12 * high) - 1 / (360 * high**3) + 1 / (1260 * high**5)
+    stirling = (high - 0.5) * ops.log(high) - high + math.log(2 * math.pi) / 2
+    return stirling + series - product
+
+
 #: The losses and likelihoods that have a name of their own.
-LOSSES = {"squared_error": SquaredError, "binary_crossentropy": Bernoulli}
+LOSSES = {
+    "squared_error": SquaredError,
+    "binary_crossentropy": Bernoulli,
+    "absolute_error": AbsoluteError,
+    "huber": Huber,
+    "categorical_crossentropy": Categorical,
+    "poisson": Poisson,
+}
 LIKELIHOODS = {
     "gaussian": Gaussian,
     "gaussian_diag": lambda: Gaussian(per_feature=True),
     "bernoulli": Bernoulli,
+    "categorical": Categorical,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
 }

@@ -29,8 +29,20 @@ FLOORS = [
     {"_fitting"},
     {"_training", "_components", "_state", "_monitor"},
     {"_program", "_optimizer", "_objectives", "_graph"},
-    {"likelihoods", "noise", "_starts"},
-    {"_rows", "_layers", "_keras", "_random", "_tunable", "_warnings", "_version"}
+    {"likelihoods", "noise"},
+    {"_glm"},
+    {"_incomplete"},
+    {"_starts"},
+    {
+        "_completion",
+        "_rows",
+        "_layers",
+        "_keras",
+        "_random",
+        "_tunable",
+        "_warnings",
+        "_version",
+    }
     | {"networks", "_schedule", "_sklearn"},
 ]
 

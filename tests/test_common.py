@@ -48,6 +48,8 @@ ESTIMATORS = [
     for kind in (AutoencoderTransformer, DenoisingAutoencoder, VAETransformer)
 ]
 OTHER_SETTINGS = [
+    AutoencoderTransformer(max_iter=0, network=SMALL),
+    VAETransformer(max_iter=0, network=SMALL),
     AutoencoderTransformer(20, init="random", max_iter=3, network=SMALL),
     Squashed(
         3,
@@ -70,13 +72,35 @@ OTHER_SETTINGS = [
 ]
 
 
-@parametrize_with_checks(ESTIMATORS)
+#: As scikit-learn says of its own MLPRegressor. `test_weights.py` holds what they mean.
+IN_BATCHES = dict.fromkeys(
+    (
+        "check_sample_weight_equivalence_on_dense_data",
+        "check_sample_weight_equivalence_on_sparse_data",
+    ),
+    "A batch of weighted rows is another one than of repeated rows.",
+)
+
+
+def trained_in_batches(estimator):
+    """What differs where training leaves the start, which is kept by the others here."""
+    is_linear = isinstance(estimator, VAETransformer) and estimator.init == "auto"
+    keeps = (
+        estimator.max_iter == 0
+        or (is_linear and estimator.likelihood != "bernoulli")
+        or getattr(estimator, "noise", None) == "salt_and_pepper"
+        or getattr(estimator.network, "dropout", 0)
+    )
+    return {} if keeps else IN_BATCHES
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=trained_in_batches)
 def test_scikit_learn_checks(estimator, check, without_xla):
     check(estimator)
 
 
 @pytest.mark.slow
-@parametrize_with_checks(OTHER_SETTINGS)
+@parametrize_with_checks(OTHER_SETTINGS, expected_failed_checks=trained_in_batches)
 def test_scikit_learn_checks_of_other_settings(estimator, check, without_xla):
     check(estimator)
 

@@ -111,7 +111,7 @@ def test_pca_shrunken_is_the_wiener_filter_of_gaussian_noise():
     X = correlated()
     pca = fit_pca(X, 3)
     closed = shrunken_start(pca, 3, 0.7 * len(X) / (len(X) - 1))
-    found = denoiser_start([(X, X, 0.7)], 3)
+    found = denoiser_start([(X, X, 0.7, 1.0)], 3)
     assert_allclose(closed.encoder, found.encoder, atol=1e-10)
     assert_allclose(closed.decoder, found.decoder, atol=1e-10)
     assert_allclose(
@@ -123,7 +123,7 @@ def test_denoiser_of_some_axes_sees_nothing_else():
     X, n = correlated(), 500
     noise = MaskingNoise(0.4)
     axes = fit_pca(X, 2).components_.T
-    moments = [(X, *noise.moments(X, noise.values(Rows(X))))]
+    moments = [(X, *noise.moments(X, noise.values(Rows(X))), 1.0)]
     narrow, wide = denoiser_start(moments, 2, axes), denoiser_start(moments, 2)
     away = np.eye(6) - axes @ axes.T
     assert_allclose(away @ narrow.encoder, 0, atol=1e-12)

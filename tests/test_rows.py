@@ -32,10 +32,12 @@ def test_moments_are_numpys(kind, tmp_path):
 
 
 def test_moments_of_holes_are_those_of_the_other_values():
-    rows = Rows(HOLES)
+    rows, series = Rows(HOLES), Rows(HOLES, series=True)
     assert_allclose(rows.mean, np.nanmean(HOLES, axis=0), rtol=1e-12)
     deviations = np.nansum((HOLES - np.nanmean(HOLES, axis=0)) ** 2)
-    assert_allclose(rows.total_variance, deviations / (len(X) - 1), rtol=1e-8)
+    assert_allclose(series.total_variance, deviations / (len(X) - 1), rtol=1e-8)
+    variance = np.nanvar(HOLES, axis=0) * len(X) / (len(X) - 1)
+    assert_allclose(rows.variance, variance, rtol=1e-8)
     assert_array_equal(rows.low, np.nanmin(HOLES, axis=0))
     filled = np.where(np.isnan(HOLES), rows.mean, HOLES)
     assert_array_equal(rows.filled(), filled)
@@ -62,10 +64,10 @@ def test_taking_rows_of_taken_rows():
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_chunks_hold_the_rows_in_their_order(kind, tmp_path):
     rows = Rows(as_stored(kind, X, tmp_path)).take(np.arange(100, 200))
-    buffers = [np.empty((4, 8, X.shape[1]))]
+    buffers = {"rows": np.empty((4, 8, X.shape[1]))}
     order, seen = RNG.permutation(96), []
     for n_batches in rows.chunks(order, 8, buffers):
-        seen.append(buffers[0][:n_batches].reshape(-1, X.shape[1]).copy())
+        seen.append(buffers["rows"][:n_batches].reshape(-1, X.shape[1]).copy())
     assert_array_equal(np.concatenate(seen), X[100 + order])
 
 

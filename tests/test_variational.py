@@ -101,7 +101,7 @@ def test_the_start_of_gaussian_diag_is_factor_analysis(X, k):
 @pytest.mark.parametrize("beta", [0.3, 1.0, 3.0])
 def test_no_linear_model_has_a_better_weighted_bound_than_the_start(beta):
     X = DIABETES - DIABETES.mean(axis=0)
-    start = ppca_start(PCA(4).fit(X), 4, len(X), beta)
+    start = ppca_start(PCA(4).fit(X), 4, beta)
 
     def loss(encoder, decoder, log_posterior, log_noise):
         codes, noise = X @ encoder, np.exp(log_noise)

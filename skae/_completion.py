@@ -1,0 +1,132 @@
+"""Completion: what a linear model expects of a row where nothing was measured."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.utils import gen_batches
+
+#: Values of the rows' own covariances that are in memory at one time.
+VALUES_AT_ONCE = 2**22
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A linear model with normal codes, and what follows from a part of a row.
+
+    A row is ``mean + z @ loadings`` and noise of the variances `noise`; the code z is
+    standard normal. Given the values that are there, z is normal with the covariance
+    ``(I + W D^-1 W')^-1``, of the loadings W and the noise D of these, and missing values
+    are expected at ``mean + E[z] @ loadings`` (Tipping & Bishop 1999, section 3.3).
+
+    Parameters
+    ----------
+    mean : ndarray of shape (n_features,)
+    loadings : ndarray of shape (n_components, n_features)
+    noise : ndarray of shape (n_features,)
+    information : ndarray of shape (n_components, n_features) or None, default=None
+        What the outer product of each feature's column adds to the precision of the code
+        that the model starts with, where that is another one than z; None is
+        ``loadings / sqrt(noise)``, which is z's.
+    """
+
+    mean: np.ndarray
+    loadings: np.ndarray
+    noise: np.ndarray
+    information: np.ndarray | None = None
+
+    @property
+    def _batch_rows(self):
+        return max(1, VALUES_AT_ONCE // max(self.loadings.shape[0] ** 2, 1))
+
+    def codes(self, X):
+        """The code of each row given what is there: its mean and its covariance."""
+        present = ~np.isnan(X)
+        covariance = _covariance(present, self.loadings / np.sqrt(self.noise))
+        known = np.where(present, X - self.mean, 0.0) @ (self.loadings / self.noise).T
+        return np.einsum("nij,nj->ni", covariance, known), covariance
+
+    def filled(self, X):
+        """A copy of X with expectations in place of NaN, in its own dtype."""
+        holes = np.flatnonzero(np.isnan(X).any(axis=1))
+        filled = X.copy()
+        for batch in gen_batches(len(holes), self._batch_rows):
+            rows = X[holes[batch]]
+            expected = self.mean + self.codes(rows)[0] @ self.loadings
+            filled[holes[batch]] = np.where(np.isnan(rows), expected, rows)
+        return filled
+
+    def drawn(self, X, seed):
+        """A copy of X with draws from their distribution in place of NaN."""
+        holes = np.flatnonzero(np.isnan(X).any(axis=1))
+        rng, filled = np.random.default_rng(seed), X.copy()
+        for batch in gen_batches(len(holes), self._batch_rows):
+            rows = X[holes[batch]]
+            mean, covariance = self.codes(rows)
+            spread = np.linalg.cholesky(covariance)
+            noise = rng.standard_normal(mean.shape)
+            z = mean + np.einsum("nij,nj->ni", spread, noise)
+            values = self.mean + z @ self.loadings
+            values += rng.standard_normal(rows.shape) * np.sqrt(self.noise)
+            filled[holes[batch]] = np.where(np.isnan(rows), values, rows)
+        return filled
+
+    def surplus(self, X):
+        """What holes add to the covariance of the code that the model starts with.
+
+        Returns
+        -------
+        surplus : ndarray of shape (n_samples, n_components, n_components)
+            Positive semi-definite; zero for a row without holes.
+        """
+        information = self.information
+        if information is None:
+            information = self.loadings / np.sqrt(self.noise)
+        of_all = _covariance(np.ones((1, len(self.mean)), bool), information)
+        found = np.zeros((len(X), *of_all.shape[1:]))
+        holes = np.flatnonzero(np.isnan(X).any(axis=1))
+        for batch in gen_batches(len(holes), self._batch_rows):
+            present = ~np.isnan(X[holes[batch]])
+            found[holes[batch]] = _covariance(present, information) - of_all
+        return found
+
+    def moments(self, rows):
+        """The mean and the scatter matrix that are expected of rows with holes.
+
+        Parameters
+        ----------
+        rows : Rows
+
+        Returns
+        -------
+        mean : ndarray of shape (n_features,)
+        scatter : ndarray of shape (n_features, n_features)
+            The summed outer products of deviations from the mean: of values that are
+            there or expected, and the covariance of those that are missing.
+        """
+        n_features = len(self.mean)
+        total, scatter = np.zeros(n_features), np.zeros((n_features, n_features))
+        batch_rows = self._batch_rows // max(1, n_features // 64)
+        for batch in rows.batches(max(1, batch_rows)):
+            X = np.asarray(rows.dense(batch), np.float64)
+            weight = np.ones(len(X)) if rows.weight is None else rows.weight[batch]
+            missing = np.isnan(X)
+            z, covariance = self.codes(X)
+            deviations = np.where(missing, z @ self.loadings, X - self.mean)
+            heavy = deviations * weight[:, None]
+            total += heavy.sum(axis=0)
+            scatter += deviations.T @ heavy
+            root = np.linalg.cholesky(covariance) * np.sqrt(weight)[:, None, None]
+            unknown = root.transpose(0, 2, 1) @ self.loadings * missing[:, None]
+            unknown = unknown.reshape(-1, n_features)
+            scatter += unknown.T @ unknown
+            scatter[np.diag_indices(n_features)] += weight @ missing * self.noise
+        shift = total / rows.size
+        return self.mean + shift, scatter - rows.size * np.outer(shift, shift)
+
+
+def _covariance(present, information):
+    """``(I + V V')^-1`` of the columns V of the information that are present, by row."""
+    n_components, n_features = information.shape
+    pairs = (information[:, None] * information[None]).reshape(-1, n_features)
+    precision = (present @ pairs.T).reshape(-1, n_components, n_components)
+    return np.linalg.inv(precision + np.eye(n_components))

@@ -1,0 +1,257 @@
+"""Rows with holes: what is there decides, and nothing else."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from scipy.stats import multivariate_normal
+from sklearn.datasets import load_digits, load_wine
+from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae._completion import Completion
+from skae._incomplete import factors_of, pca_of
+from skae._rows import Rows
+from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
+from skae.noise import MaskingNoise
+
+WINE = StandardScaler().fit_transform(load_wine().data)
+RNG = np.random.default_rng(0)
+MISSING = RNG.random(WINE.shape) < 0.2
+HOLES = np.where(MISSING, np.nan, WINE)
+SMALL = DenseNetwork((8,))
+ESTIMATORS = [
+    AutoencoderTransformer(3),
+    AutoencoderTransformer(3, init="random"),
+    DenoisingAutoencoder(3),
+    DenoisingAutoencoder(3, noise=MaskingNoise(0.2)),
+    VAETransformer(3),
+    VAETransformer(3, likelihood="gaussian_diag"),
+    VAETransformer(3, init="random"),
+]
+
+
+def error_of(X_imputed, X=WINE, missing=MISSING):
+    return np.sqrt(np.mean((X_imputed - X)[missing] ** 2))
+
+
+def exact_scores(completion, X):
+    """The log-likelihood of what is there, under the linear model that a VAE starts as."""
+    covariance = completion.loadings.T @ completion.loadings + np.diag(completion.noise)
+    there = ~np.isnan(X)
+    return [
+        multivariate_normal(completion.mean[p], covariance[np.ix_(p, p)]).logpdf(x[p])
+        for x, p in zip(X, there, strict=True)
+    ]
+
+
+# -- the closed forms
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag"])
+@pytest.mark.parametrize("n_components", [1, 4])
+def test_the_start_scores_what_is_there_exactly(likelihood, n_components):
+    vae = VAETransformer(n_components, likelihood=likelihood, max_iter=0).fit(HOLES)
+    expected = exact_scores(vae._state.coordinates.completion, HOLES)
+    assert_allclose(vae.score_samples(HOLES), expected, atol=1e-9)
+    assert_allclose(vae.elbo(HOLES), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag"])
+def test_a_start_of_complete_rows_scores_holes_too(likelihood):
+    vae = VAETransformer(3, likelihood=likelihood, max_iter=0).fit(WINE)
+    expected = exact_scores(vae._state.coordinates.completion, HOLES)
+    assert_allclose(vae.score_samples(HOLES), expected, atol=1e-9)
+
+
+def test_without_holes_it_is_pca_and_factor_analysis():
+    rows = Rows(WINE, weight=None)
+    assert_array_equal(pca_of(rows, 3).components_, pca_of(rows, 3).components_)
+    few = WINE.copy()
+    few[0, 0] = np.nan
+    nearly = pca_of(Rows(few), 3)
+    assert_allclose(
+        nearly.explained_variance_, PCA(3).fit(WINE).explained_variance_, 0.01
+    )
+    start = factors_of(Rows(few), 3, 1.0)
+    noise = FactorAnalysis(3).fit(WINE).noise_variance_
+    assert_allclose(start.noise_variance, noise, rtol=0.3)
+
+
+def test_em_climbs_to_where_the_likelihood_is_highest():
+    """No small change of the model gives what is there a higher likelihood."""
+    vae = VAETransformer(2, max_iter=0).fit(HOLES)
+    completion, rng = vae._state.coordinates.completion, np.random.default_rng(0)
+    best = np.mean(exact_scores(completion, HOLES))
+    for size in (1e-2, 1e-1):
+        for _ in range(5):
+            changed = Completion(
+                completion.mean + size * rng.normal(size=13),
+                completion.loadings * (1 + size * rng.normal(size=(2, 13))),
+                completion.noise * (1 + size * rng.normal()),
+            )
+            assert np.mean(exact_scores(changed, HOLES)) < best + 1e-5
+
+
+def test_a_code_is_what_the_values_that_are_there_say():
+    vae = VAETransformer(3, max_iter=0).fit(HOLES)
+    completion = vae._state.coordinates.completion
+    mean, std = vae.posterior(HOLES)
+    z, covariance = completion.codes(HOLES)
+    assert_allclose(np.abs(mean), np.abs(z), atol=1e-8)
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    assert_allclose(std, np.sqrt(variance), rtol=1e-6)
+    assert_array_equal(vae.transform(HOLES), mean)
+
+
+def test_weights_are_repetitions_with_holes_too():
+    times = RNG.integers(1, 3, len(HOLES))
+    model = VAETransformer(2, max_iter=0)
+    weighted = model.fit(HOLES, sample_weight=times).transform(HOLES)
+    repeated = model.fit(np.repeat(HOLES, times, axis=0)).transform(HOLES)
+    assert_allclose(weighted, repeated, atol=1e-8)
+
+
+def test_wide_rows_with_holes():
+    X = RNG.normal(size=(30, 3)) @ RNG.normal(size=(3, 5000))
+    missing = RNG.random(X.shape) < 0.1
+    model = AutoencoderTransformer(3, max_iter=0).fit(np.where(missing, np.nan, X))
+    imputed = model.impute(np.where(missing, np.nan, X))
+    assert error_of(imputed, X, missing) < 0.1 * X.std()
+
+
+# -- whatever is fitted
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
+def test_holes_are_filled_better_than_by_means(estimator):
+    estimator.set_params(network=SMALL, max_iter=20, random_state=0).fit(HOLES)
+    imputed = estimator.impute(HOLES)
+    assert_array_equal(imputed[~MISSING], WINE[~MISSING])
+    most = 1.0 if estimator.init == "random" else 0.95
+    assert error_of(imputed) < most * error_of(SimpleImputer().fit_transform(HOLES))
+    assert np.isfinite(estimator.transform(HOLES)).all()
+    assert np.isfinite(estimator.score(HOLES))
+    assert np.isfinite(estimator.history_["loss"]).all()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS[::2], ids=str)
+def test_what_is_not_there_plays_no_part(estimator):
+    """Another value in a hole can't matter; a value that is there does."""
+    estimator.set_params(network=SMALL, max_iter=3, random_state=0).fit(HOLES)
+    codes = estimator.transform(HOLES)
+    alone = estimator.transform(HOLES[5:6])
+    assert_allclose(codes[5:6], alone, atol=1e-9)
+    changed = HOLES.copy()
+    changed[5, np.flatnonzero(~MISSING[5])[0]] += 1
+    assert np.abs(estimator.transform(changed)[5] - codes[5]).max() > 1e-3
+
+
+def test_scores_of_rows_with_and_without_holes_do_not_mix():
+    vae = VAETransformer(3, network=SMALL, max_iter=5, random_state=0).fit(HOLES)
+    mixed = np.vstack([WINE[:20], HOLES[:20]])
+    scores = vae.score_samples(mixed)
+    assert_allclose(scores[:20], vae.score_samples(WINE[:20]), rtol=1e-12)
+    assert_allclose(scores[20:], vae.score_samples(HOLES[:20]), rtol=1e-12)
+
+
+def test_training_on_holes_gains_on_other_rows_with_holes():
+    X = load_digits().data / 16
+    X = np.where(RNG.random(X.shape) < 0.2, np.nan, X)
+    start = VAETransformer(4, max_iter=0).fit(X[:1200])
+    trained = VAETransformer(4, network=SMALL, max_iter=15, random_state=0).fit(X[:1200])
+    assert trained.score(X[1200:]) > start.score(X[1200:]) + 1
+
+
+def test_float32_rows_and_other_shapes_have_holes_too():
+    images = load_digits().images[:200].astype("float32") / 16
+    missing = RNG.random(images.shape) < 0.1
+    holes = np.where(missing, np.float32(np.nan), images)
+    network = ConvNetwork((8, 8, 1), filters=(4,))
+    model = AutoencoderTransformer(4, network=network, max_iter=2, random_state=0)
+    imputed = model.fit(holes).impute(holes)
+    assert imputed.shape == images.shape
+    assert imputed.dtype == np.float32
+    assert error_of(imputed, images, missing) < images.std()
+
+
+def test_series_keep_nan_as_their_end():
+    series = RNG.normal(size=(40, 6, 2)).cumsum(axis=1)
+    series[::2, 4:] = np.nan
+    network = SequenceNetwork((6, 2), units=4)
+    model = AutoencoderTransformer(2, network=network, max_iter=2, random_state=0)
+    assert np.isfinite(model.fit(series).transform(series)).all()
+    series[0, 1] = np.nan
+    with pytest.raises(ValueError, match="where a series has not ended"):
+        model.fit(series)
+    with pytest.raises(ValueError, match=r"must have the shape \(n_samples, timesteps"):
+        model.fit(series.reshape(40, 12))
+
+
+def test_pairs_may_have_holes_on_either_side():
+    clean = np.where(RNG.random(WINE.shape) < 0.1, np.nan, WINE)
+    noisy = np.where(MISSING, np.nan, WINE + 0.3 * RNG.normal(size=WINE.shape))
+    model = DenoisingAutoencoder(4, network=SMALL, max_iter=5, random_state=0)
+    denoised = model.fit(noisy, X_clean=clean).denoise(noisy)
+    assert error_of(denoised) < error_of(SimpleImputer().fit_transform(HOLES))
+
+
+def test_holes_may_come_after_the_first_call():
+    model = VAETransformer(2, network=SMALL, random_state=0).partial_fit(WINE)
+    model.partial_fit(HOLES).partial_fit(WINE)
+    assert np.isfinite(model.score(HOLES))
+
+
+def test_columns_and_rows_without_any_value():
+    X = HOLES.copy()
+    X[:, 3], X[7] = np.nan, np.nan
+    for kind in (AutoencoderTransformer, VAETransformer):
+        model = kind(2, network=SMALL, max_iter=2, random_state=0).fit(X)
+        assert np.isfinite(model.transform(X)).all()
+        assert np.isfinite(model.score(X))
+
+
+def test_n_components_as_a_share_of_what_is_there():
+    found = AutoencoderTransformer(0.7, max_iter=0).fit(HOLES).n_components_
+    assert (
+        abs(found - AutoencoderTransformer(0.7, max_iter=0).fit(WINE).n_components_) < 2
+    )
+
+
+def test_holes_in_a_pipeline_and_a_grid():
+    X = np.where(MISSING, np.nan, load_wine().data)
+    vae = VAETransformer(max_iter=0)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), vae),
+        {"vaetransformer__n_components": [1, 4]},
+        cv=3,
+    )
+    assert search.fit(X).best_params_ == {"vaetransformer__n_components": 4}
+
+
+# -- what is refused
+
+
+def test_infinity_stays_an_error():
+    X = HOLES.copy()
+    X[0, 0] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        AutoencoderTransformer().fit(X)
+
+
+def test_nan_in_sparse_rows_is_an_error():
+    X = sparse.csr_array(np.where(MISSING, np.nan, WINE * (WINE > 0)))
+    with pytest.raises(ValueError, match="NaN in sparse rows"):
+        AutoencoderTransformer().fit(X)
+    with pytest.raises(ValueError, match="impute needs dense rows"):
+        AutoencoderTransformer(max_iter=0).fit(WINE).impute(sparse.csr_array(WINE))
+
+
+def test_a_random_start_of_complete_rows_knows_nothing_of_holes():
+    model = AutoencoderTransformer(2, init="random", max_iter=1).fit(WINE)
+    with pytest.raises(ValueError, match="was fitted to complete rows without a linear"):
+        model.transform(HOLES)
