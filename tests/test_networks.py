@@ -388,13 +388,25 @@ def test_models_are_pickled_as_plain_data_and_restored(body):
     network = CustomNetwork(body, custom)
     state = network.__getstate__()["encoder"]
     json.loads(state.config)
-    restored = pickle.loads(pickle.dumps(network))
-    assert type(restored.encoder) is type(body)
-    assert restored._key() == network._key()
-    for value, original in zip(
-        restored.encoder.get_weights(), body.get_weights(), strict=True
-    ):
+    loaded = pickle.loads(pickle.dumps(network))
+    loaded = pickle.loads(pickle.dumps(clone(loaded)))
+    assert loaded._key() == network._key()
+    restored = loaded.encoder.restored()
+    assert type(restored) is type(body)
+    for value, original in zip(restored.get_weights(), body.get_weights(), strict=True):
         assert_array_equal(value, original)
+
+
+def test_stored_models_take_the_place_of_models():
+    network = CustomNetwork(custom_model(64), custom_model(2), jit_compile=False)
+    given = {"max_iter": 1, "random_state": 0}
+    fitted = AutoencoderTransformer(2, network=network, **given).fit(DIGITS)
+    stored = copy.copy(network)
+    stored.__setstate__(network.__getstate__())
+    again = AutoencoderTransformer(2, network=stored, **given).fit(DIGITS)
+    assert_array_equal(again.transform(DIGITS), fitted.transform(DIGITS))
+    assert "stored Keras model" in repr(again)
+    assert again.set_params(warm_start=True).fit(DIGITS).n_iter_ == 2
 
 
 def test_clones_share_the_models():
