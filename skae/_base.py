@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from skae import _components
+from skae import _components, _files
 from skae._graph import Specification
 from skae._keras import import_keras
 from skae._rows import Rows
@@ -368,6 +368,33 @@ class BaseAutoencoder(
         return loss
 
     # -- state
+
+    def save(self, path):
+        """Write the fitted estimator to a file, which :func:`skae.load` reads.
+
+        The file is a zip of JSON and raw arrays and holds no code, so that it can be
+        loaded wherever it comes from. It takes the place of a file that is there only
+        when all of it is written.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, by any name, such as "autoencoder.skae".
+
+        Raises
+        ------
+        TypeError
+            If a parameter is neither a number, a string, an array nor a network, noise
+            or likelihood of skae: a function, a Keras object, a `RandomState`. The
+            message names it.
+
+        See Also
+        --------
+        skae.load : Loads the file.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        _files.write(path, self)
 
     def __getstate__(self):
         """Parameters and plain arrays: what is built from them is built again."""
