@@ -348,15 +348,16 @@ class BaseAutoencoder(
 
     def _fitted(self, dtype):
         """The model that encodes and decodes rows of this dtype, compiled."""
-        if dtype not in self._built:
+        built = self._built  # before the state, in case that another thread fits now
+        if dtype not in built:
             import_keras()
             from skae._program import Fitted
 
             state = self._state
-            self._built[dtype] = Fitted(
+            built[dtype] = Fitted(
                 state.specification, state.weights, state.coordinates, dtype
             )
-        return self._built[dtype]
+        return built[dtype]
 
     def _pca_loss(self, X):
         """The loss that the linear model of X has on X, in the units of `history_`."""

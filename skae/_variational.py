@@ -376,8 +376,9 @@ class VAETransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        mean, log_variance = self._fitted(X.dtype).posterior(X)
-        matrix = self._state.coordinates.rotation.astype(X.dtype)
+        model = self._fitted(X.dtype)
+        mean, log_variance = model.posterior(X)
+        matrix = model.coordinates.rotation.astype(X.dtype)
         return mean @ matrix, np.exp(log_variance / 2) @ np.abs(matrix)
 
     def elbo(self, X):
@@ -435,9 +436,9 @@ class VAETransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        rows, objective = Rows(X), self._state.specification.objective
+        rows, model = Rows(X), self._fitted(X.dtype)
+        objective = model.specification.objective
         objective.check(rows, self.likelihood)
-        model = self._fitted(X.dtype)
         rng = np.random.default_rng(DRAWS_SEED)
         noise = rng.standard_normal((self.n_importance_samples, self.n_components_))
         noise = noise.astype(X.dtype)
@@ -448,7 +449,7 @@ class VAETransformer(BaseAutoencoder):
                 found[draws, batch] = model.log_weights(dense, noise[draws])
             n_present = (~np.isnan(dense)).sum(axis=1)
             found[:, batch] = -objective.likelihood.in_units(
-                -found[:, batch], self._state.coordinates.scale, n_present
+                -found[:, batch], model.coordinates.scale, n_present
             )
         return found
 
@@ -488,7 +489,8 @@ class VAETransformer(BaseAutoencoder):
     def noise_variance_(self):
         """The variance of the noise around the decoder's mean, in squared units of X."""
         check_is_fitted(self)
-        weights, scale = self._state.weights, self._state.coordinates.scale
+        state = self._state
+        weights, scale = state.weights, state.coordinates.scale
         if NOISE not in weights:
             return None
         log_variance = bounded(np.asarray(weights[NOISE], np.float64))
