@@ -434,13 +434,14 @@ class SequenceNetwork(Network):
 
     def encode(self, x):
         x = _folded(x, self._shape())
-        from skae._layers import MaskMissing
+        from skae._layers import present
 
         layer = self._recurrent(self.units, "encoder_recurrent")
         if self.bidirectional:
             wrapper = import_keras().layers.Bidirectional
             layer = wrapper(layer, name="encoder_bidirectional")
-        return layer(MaskMissing(name="mask_missing")(x))
+        x, mask = present(x)
+        return layer(x, mask=mask)
 
     def decode(self, z, shape):
         timesteps, n_features = self._shape()
