@@ -78,7 +78,7 @@ def write(path, estimator):
         raise _not_saved(f"The class {kind.__qualname__}, which is not skae's own,")
     fitted = {
         name: value
-        for name, value in vars(estimator).items()
+        for name, value in vars(estimator).copy().items()
         if name not in given.keys() | MADE_AGAIN
     }
     for name in fitted:

@@ -100,13 +100,15 @@ LOAD = """if True:
         model = keras.models.load_model(path)
         given = np.load(path.with_suffix(".given.npy"))
         np.save(path.with_suffix(".kept.npy"), np.asarray(model(given)))
-        exported = tf.saved_model.load(path.with_suffix(""))
-        np.save(path.with_suffix(".served.npy"), exported.serve(given).numpy())
+        if path.with_suffix("").exists():
+            exported = tf.saved_model.load(path.with_suffix(""))
+            np.save(path.with_suffix(".served.npy"), exported.serve(given).numpy())
 """
 
 
 #: In float32, where the layers are the same, one of each kind is enough.
 SINGLE = ["dense", "conv", "sequence"]
+EXPORTED = [*SINGLE, "custom"]
 
 
 @pytest.mark.parametrize(
@@ -128,12 +130,13 @@ def test_models_load_without_skae(tmp_path, without_xla, dtype, names, tolerance
             path = tmp_path / f"{name}-{side}.keras"
             model = getattr(estimator, f"{side}_")
             model.save(path)
-            model.export(path.with_suffix(""), verbose=False)
+            if name in EXPORTED:
+                model.export(path.with_suffix(""), verbose=False)
             np.save(path.with_suffix(".given.npy"), given)
             wanted[path] = wanted_of_it
     run(LOAD, tmp_path)
     for path, expected in wanted.items():
-        for kind in ("kept", "served"):
+        for kind in ("kept", "served")[: 1 + path.with_suffix("").exists()]:
             found = np.load(path.with_suffix(f".{kind}.npy"))
             assert found.dtype == dtype
             assert found.shape == expected.shape
@@ -153,7 +156,6 @@ def test_a_checkpoint_loads_without_skae(tmp_path, without_xla):
         callbacks=[keras.callbacks.ModelCheckpoint(path)],
     ).fit(X)
     np.save(path.with_suffix(".given.npy"), X)
-    estimator.autoencoder_.export(path.with_suffix(""), verbose=False)
     run(LOAD, tmp_path)
     found = np.load(path.with_suffix(".kept.npy"))
     assert_allclose(found, estimator.reconstruct(X), atol=2e-3)

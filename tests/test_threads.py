@@ -188,3 +188,21 @@ def test_one_estimator_is_used_while_it_is_fitted_again(estimators):
         for array in found.result():
             assert any(np.array_equal(array, known) for known in codes)
     assert_array_equal(estimator.transform(X), codes[1])
+
+
+def test_what_is_compiled_for_an_old_fit_does_not_stand_for_a_new_one(
+    estimators, monkeypatch
+):
+    from skae import _program
+
+    estimator, fitted = estimators[0].fit(X), _program.Fitted
+
+    def meanwhile(*args):
+        monkeypatch.setattr(_program, "Fitted", fitted)
+        estimator.set_params(random_state=1).fit(X)
+        return fitted(*args)
+
+    new = clone(estimator).set_params(random_state=1).fit_transform(X)
+    monkeypatch.setattr(_program, "Fitted", meanwhile)
+    assert not np.array_equal(estimator.transform(X), new)
+    assert_array_equal(estimator.transform(X), new)
