@@ -93,7 +93,11 @@ def of_table(frame, k, seed):
 
 def show(name, k, runs):
     means = {key: np.mean([run[key] for run in runs]) for key in runs[0]}
-    print(f"{name}, k = {k}:", ", ".join(f"{n} {v:.2f}" for n, v in means.items()), flush=True)
+    print(
+        f"{name}, k = {k}:",
+        ", ".join(f"{n} {v:.2f}" for n, v in means.items()),
+        flush=True,
+    )
 
 
 def main():

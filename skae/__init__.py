@@ -2,6 +2,7 @@
 
 from skae._autoencoder import AutoencoderTransformer
 from skae._denoising import DenoisingAutoencoder
+from skae._load import load
 from skae._variational import VAETransformer
 from skae._version import __version__
 
@@ -10,4 +11,5 @@ __all__ = [
     "DenoisingAutoencoder",
     "VAETransformer",
     "__version__",
+    "load",
 ]

@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skae import _components
+from skae import _components, _files
 from skae._graph import Specification
 from skae._incomplete import pca_of
 from skae._keras import import_keras
@@ -445,15 +445,16 @@ class BaseAutoencoder(
 
     def _fitted(self, dtype):
         """The model that encodes and decodes rows of this dtype, compiled."""
-        if dtype not in self._built:
+        built = self._built  # before the state, in case that another thread fits now
+        if dtype not in built:
             import_keras()
             from skae._program import Fitted
 
             state = self._state
-            self._built[dtype] = Fitted(
+            built[dtype] = Fitted(
                 state.specification, state.weights, state.coordinates, dtype
             )
-        return self._built[dtype]
+        return built[dtype]
 
     def _pca_loss(self, X):
         """The loss that the linear model of X has on X, in the units of `history_`."""
@@ -465,6 +466,33 @@ class BaseAutoencoder(
         return loss
 
     # -- state
+
+    def save(self, path):
+        """Write the fitted estimator to a file, which :func:`skae.load` reads.
+
+        The file is a zip of JSON and raw arrays and holds no code, so that it can be
+        loaded wherever it comes from. It takes the place of a file that is there only
+        when all of it is written.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, by any name, such as "autoencoder.skae".
+
+        Raises
+        ------
+        TypeError
+            If a parameter is neither a number, a string, an array nor a network, noise
+            or likelihood of skae: a function, a Keras object, a `RandomState`. The
+            message names it.
+
+        See Also
+        --------
+        skae.load : Loads the file.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        _files.write(path, self)
 
     def __getstate__(self):
         """Parameters and plain arrays: what is built from them is built again."""

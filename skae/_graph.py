@@ -279,7 +279,7 @@ def _output(code, specification):
     """The output before its activation."""
     from keras import layers
 
-    from skae._layers import Gate
+    from skae._layers import gate
 
     linear, n_features = specification.linear, specification.n_features
     network, shape = specification.network, (n_features,)
@@ -295,7 +295,7 @@ def _output(code, specification):
         )
         sums.append(head(output))
     else:
-        sums.append(Gate(name="output_gate")(output) if linear else output)
+        sums.append(gate(output, "output_gate") if linear else output)
     if linear:
         path = layers.Dense(n_features, name="linear_output")
         sums.append(path(code))
@@ -330,36 +330,29 @@ def raw(graph, coordinates):
     """
     specification = graph.specification
     objective, flat = specification.objective, (specification.n_features,)
-    dtype = graph.encoder.input.dtype
+    dtype, rotates = graph.encoder.input.dtype, specification.rotates
+    mean, scale = coordinates.mean, coordinates.scale
     with building(dtype, 0) as keras:
-        from skae._layers import Rotate, Standardize
+        from skae._layers import rotated, standardized, unstandardized
 
         layers, folded = keras.layers, specification.row_shape != flat
         rows = keras.Input(specification.row_shape, dtype=dtype, name="rows")
         x = layers.Reshape(flat, name="flatten")(rows) if folded else rows
-        standardize = Standardize(name="standardize")
-        z = objective.point(graph.encoder(standardize(x)))
-        if specification.rotates:
-            rotate = Rotate(name="rotate")
-            z = rotate(z)
+        z = objective.point(graph.encoder(standardized(x, mean, scale)))
+        if rotates:
+            shift = -coordinates.offset @ coordinates.rotation
+            z = rotated(z, coordinates.rotation, shift, name="rotate")
         encoder = keras.Model(rows, z, name="encoder")
 
         code = keras.Input(z.shape[1:], dtype=dtype, name="code")
         y = code
-        if specification.rotates:
-            rotate_back = Rotate(inverse=True, name="rotate_back")
-            y = rotate_back(y)
+        if rotates:
+            y = rotated(y, coordinates.inverse, coordinates.offset, name="rotate_back")
         activation = objective.likelihood.output_layer()
-        unstandardize = Standardize(inverse=True, name="unstandardize")
-        y = unstandardize(activation(graph.decoder(y)))
+        y = unstandardized(activation(graph.decoder(y)), mean, scale * coordinates.unit)
         if folded:
             y = layers.Reshape(specification.row_shape, name="unflatten")(y)
         decoder = keras.Model(code, y, name="decoder")
         rows = keras.Input(specification.row_shape, dtype=dtype, name="rows")
         autoencoder = keras.Model(rows, decoder(encoder(rows)), name="autoencoder")
-    standardize.set_weights([coordinates.mean, coordinates.scale])
-    unstandardize.set_weights([coordinates.mean, coordinates.scale * coordinates.unit])
-    if specification.rotates:
-        rotate.set_weights([coordinates.rotation, coordinates.offset])
-        rotate_back.set_weights([coordinates.inverse, coordinates.offset])
     return RawModels(encoder, decoder, autoencoder)

@@ -4,17 +4,30 @@ import contextlib
 import importlib
 import os
 import random
+import re
 import sys
 import tempfile
+import threading
 from collections import defaultdict
+
+#: Held by the thread that imports Keras, or builds with it.
+LOCK = threading.RLock()
+
+#: What TensorFlow says whenever it is imported, of which nobody needs to know.
+BANNER = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog"
+    rb"|To enable the following instructions: "
+    rb"|I\d{4} \d\d:\d\d:[\d.]+ +\d+ \w+\.(cc|h):\d+\] "
+    rb"|[WE]\d{4} \d\d:\d\d:[\d.]+ +\d+ (cuda_\w+|computation_placer)\.cc:\d+\] "
+)
 
 
 def import_keras():
     """Keras on its TensorFlow backend, imported at the first call.
 
-    TensorFlow writes a banner to standard error from C++ while it is imported, and
-    more lines when its compiler first runs. They are held back, and shown if the
-    import fails.
+    TensorFlow writes a banner to standard error from C++ while it is imported. It is
+    held back where no other thread runs whose lines would be held back with it, and
+    shown if the import fails.
 
     Returns
     -------
@@ -42,13 +55,10 @@ def import_keras():
             "skae needs Keras on its TensorFlow backend, but KERAS_BACKEND is set to"
             f" {wanted!r}. Unset KERAS_BACKEND or set it to 'tensorflow'."
         )
-    if "keras" in sys.modules and "tensorflow" in sys.modules:
-        keras = sys.modules["keras"]
-    else:
-        with _held_back_stderr():
-            tensorflow = importlib.import_module("tensorflow")
-            tensorflow.config.list_physical_devices()  # looks for GPUs, and says so
-            keras = importlib.import_module("keras")
+    with LOCK:
+        if not {"keras", "tensorflow"} <= sys.modules.keys():
+            _import_quietly()
+        keras = importlib.import_module("keras")  # waits for whoever is importing it
     if keras.backend.backend() != "tensorflow":
         raise ImportError(
             "skae needs Keras on its TensorFlow backend, but Keras is configured for"
@@ -72,60 +82,86 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_used.fork)
 
 
-@contextlib.contextmanager
-def _held_back_stderr():
-    """Hold back what is written to standard error, and show it if the block raises."""
+def _import_quietly():
+    """Import TensorFlow and Keras; TensorFlow reads once how much it may say."""
     level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    alone = threading.active_count() == 1
     try:
-        sys.stderr.flush()
-        descriptor = os.dup(2)
-    except (AttributeError, OSError, ValueError):  # no standard error to hold back
-        descriptor = None
-    try:
-        if descriptor is None:
-            yield
-            return
-        with tempfile.TemporaryFile() as held:
-            os.dup2(held.fileno(), 2)
-            try:
-                yield
-            except BaseException:
-                sys.stderr.flush()
-                os.dup2(descriptor, 2)
-                held.seek(0)
-                os.write(2, held.read())
-                raise
-            finally:
-                sys.stderr.flush()
-                os.dup2(descriptor, 2)
-                os.close(descriptor)
+        with _without_banner() if alone else contextlib.nullcontext():
+            tensorflow = importlib.import_module("tensorflow")
+            tensorflow.config.list_physical_devices()  # looks for GPUs, and says so
+            importlib.import_module("keras")
     finally:
         if level is None:
             os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
 
 
 @contextlib.contextmanager
+def _without_banner():
+    """Hold back standard error; then show it but for the banner, or all if there is an error.
+
+    The file descriptor is that of the process: no other thread may run meanwhile.
+    """
+    try:
+        sys.stderr.flush()
+        descriptor = os.dup(2)
+    except (AttributeError, OSError, ValueError):  # no standard error to hold back
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        hidden = BANNER
+        try:
+            yield
+        except BaseException:
+            hidden = re.compile(rb"(?!)")  # nothing
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(descriptor, 2)
+            os.close(descriptor)
+            held.seek(0)
+            shown = [line for line in held if not hidden.match(line)]
+            os.write(2, b"".join(shown))
+
+
+class _Draws:
+    """Takes the place of `random` in Keras: what this thread draws comes from a seed.
+
+    Other threads draw from Python's global generator as ever.
+    """
+
+    def __init__(self, seed):
+        self.thread, self.generator = threading.get_ident(), random.Random(seed)
+
+    def randint(self, low, high):
+        ours = threading.get_ident() == self.thread
+        return (self.generator if ours else random).randint(low, high)
+
+
+@contextlib.contextmanager
 def building(dtype, seed):
     """Build Keras layers in `dtype`, unseeded ones from `seed`; change nothing else.
 
-    Keras draws the seed of a layer that was given none from Python's global
-    generator, which is why that one is set, and put back, here. The dtype policy is
-    put back too, and so is the count of names: layers without a name are numbered as
-    in a fresh process, whatever was built before.
+    The dtype policy is put back, and so is the count of names: layers without a name
+    are numbered as in a fresh process, whatever was built before. Both are the
+    thread's own in Keras. A layer that was given no seed draws one by `random`, as
+    Keras' module of seeds knows it, which is why that name is lent to us here.
     """
     keras = import_keras()
     from keras.src.backend.common import global_state
+    from keras.src.random import seed_generator
 
-    names = global_state.get_global_attribute("object_name_uids")
-    global_state.set_global_attribute("object_name_uids", defaultdict(int))
-    policy = keras.config.dtype_policy()
-    state = random.getstate()
-    random.seed(seed)
-    keras.config.set_dtype_policy(dtype)
-    try:
-        yield keras
-    finally:
-        keras.config.set_dtype_policy(policy)
-        random.setstate(state)
-        global_state.set_global_attribute("object_name_uids", names)
+    with LOCK:
+        names = global_state.get_global_attribute("object_name_uids")
+        global_state.set_global_attribute("object_name_uids", defaultdict(int))
+        policy = keras.config.dtype_policy()
+        draws, seed_generator.python_random = seed_generator.python_random, _Draws(seed)
+        keras.config.set_dtype_policy(dtype)
+        try:
+            yield keras
+        finally:
+            keras.config.set_dtype_policy(policy)
+            seed_generator.python_random = draws
+            global_state.set_global_attribute("object_name_uids", names)

@@ -1,95 +1,73 @@
-"""Keras layers that an autoencoder needs and Keras does not have."""
+"""Keras layers of an autoencoder, made of Keras' own: models of them load without skae."""
 
 import math
 
 import keras
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
 
-@keras.saving.register_keras_serializable("skae")
-class Standardize(keras.layers.Layer):
-    """``(x - mean) / scale``, or its inverse, with a mean and a scale per feature.
-
-    Parameters
-    ----------
-    inverse : bool, default=False
-        Whether to compute ``x * scale + mean``.
-    """
-
-    def __init__(self, inverse=False, **kwargs):
-        super().__init__(**kwargs)
-        self.inverse = inverse
-
-    def build(self, input_shape):
-        self.mean = self.add_weight(
-            shape=input_shape[1:], initializer="zeros", trainable=False, name="mean"
-        )
-        self.scale = self.add_weight(
-            shape=input_shape[1:], initializer="ones", trainable=False, name="scale"
-        )
-
-    def call(self, inputs):
-        if self.inverse:
-            return inputs * self.scale + self.mean
-        return (inputs - self.mean) / self.scale
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "inverse": self.inverse}
-
-
-@keras.saving.register_keras_serializable("skae")
-class Rotate(keras.layers.Layer):
-    """``(z - offset) @ matrix``, or ``z @ matrix + offset`` for the way back."""
-
-    def __init__(self, inverse=False, **kwargs):
-        super().__init__(**kwargs)
-        self.inverse = inverse
-
-    def build(self, input_shape):
-        size = input_shape[-1]
-        self.matrix = self.add_weight(
-            shape=(size, size), initializer="identity", trainable=False, name="matrix"
-        )
-        self.offset = self.add_weight(
-            shape=(size,), initializer="zeros", trainable=False, name="offset"
-        )
-
-    def call(self, inputs):
-        if self.inverse:
-            return ops.matmul(inputs, self.matrix) + self.offset
-        return ops.matmul(inputs - self.offset, self.matrix)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "inverse": self.inverse}
-
-
-@keras.saving.register_keras_serializable("skae")
-class Gate(keras.layers.Layer):
+def gate(x, name):
     """A learned factor that starts at zero (Bachlechner et al. 2021, ReZero)."""
+    factor = layers.EinsumDense(
+        "bfc,c->bfc", (x.shape[1], 1), kernel_initializer="zeros", name=name
+    )
+    y = layers.Reshape((*x.shape[1:], 1), name=f"{name}_fold")(x)
+    return layers.Reshape(x.shape[1:], name=f"{name}_unfold")(factor(y))
 
-    def build(self, input_shape):
-        self.gate = self.add_weight(shape=(), initializer="zeros", name="gate")
 
-    def call(self, inputs):
-        return inputs * self.gate
+def present(x):
+    """Zeros in place of NaN, and which time steps hold anything else."""
+    missing = ops.isnan(x)
+    mask = ops.logical_not(ops.all(missing, axis=-1))
+    return ops.where(missing, ops.zeros_like(x), x), mask
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
+
+def standardized(x, mean, scale):
+    """``(x - mean) / scale``, with a mean for each feature."""
+    centre = layers.Normalization(name="standardize")
+    centre.build(x.shape)
+    centre.adapt_mean.assign(mean)  # of variance one: Keras bounds others from below
+    centre.finalize_state()
+    return _scaled(centre(x), "standardize_scale", np.full(x.shape[1:], 1 / scale))
+
+
+def unstandardized(x, mean, scale):
+    """``x * scale + mean``, with a scale and a mean for each feature."""
+    return _scaled(x, "unstandardize", scale, mean)
+
+
+def _scaled(x, name, *weights):
+    """Each feature by a factor of its own; numbers in a configuration are float32."""
+    bias_axes = "f" if len(weights) > 1 else None
+    layer = layers.EinsumDense(
+        "bf,f->bf", x.shape[1:], bias_axes=bias_axes, trainable=False, name=name
+    )
+    return _with_weights(layer, x, weights)
+
+
+def rotated(z, matrix, offset, name):
+    """``z @ matrix + offset``."""
+    layer = layers.Dense(len(offset), trainable=False, name=name)
+    return _with_weights(layer, z, [matrix, offset])
+
+
+def _with_weights(layer, x, weights):
+    y = layer(x)
+    layer.set_weights(weights)
+    return y
 
 
 class _OneFilter:
     """A convolution with one filter: a product for each of its taps, shifted and added.
 
     The same numbers in a half of the time that TensorFlow takes on a CPU, whose
-    convolutions want many filters.
+    convolutions want many filters. It is saved by the name of the convolution that it
+    is, which loads without skae.
     """
+
+    def __init_subclass__(cls):
+        cls.__module__, cls.__name__ = "keras.layers", cls.__mro__[2].__name__
 
     def convolution_op(self, inputs, kernel):
         *sizes, channels, _ = kernel.shape
@@ -99,63 +77,13 @@ class _OneFilter:
         return ops.conv(ops.matmul(inputs, taps), shifts, padding="same")
 
 
-@keras.saving.register_keras_serializable("skae")
 class OneFilterConv1D(_OneFilter, keras.layers.Conv1D):
     """`Conv1D` with one filter, no strides and padding "same"."""
 
 
-@keras.saving.register_keras_serializable("skae")
 class OneFilterConv2D(_OneFilter, keras.layers.Conv2D):
     """`Conv2D` with one filter, no strides and padding "same"."""
 
 
-@keras.saving.register_keras_serializable("skae")
 class OneFilterConv3D(_OneFilter, keras.layers.Conv3D):
     """`Conv3D` with one filter, no strides and padding "same"."""
-
-
-@keras.saving.register_keras_serializable("skae")
-class MaskMissing(keras.layers.Layer):
-    """Puts zeros for NaN, and masks the time steps that hold nothing else."""
-
-    supports_masking = True
-
-    def call(self, inputs):
-        return ops.where(ops.isnan(inputs), ops.zeros_like(inputs), inputs)
-
-    def compute_mask(self, inputs, mask=None):
-        return ops.logical_not(ops.all(ops.isnan(inputs), axis=-1))
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-
-@keras.saving.register_keras_serializable("skae")
-class MeansByColumn(keras.layers.Layer):
-    """An activation for each of several groups of columns.
-
-    Parameters
-    ----------
-    activations : list of str
-    columns : list of list of int
-        Of each activation; all columns, each once.
-    """
-
-    def __init__(self, activations, columns, **kwargs):
-        super().__init__(**kwargs)
-        self.activations, self.columns = activations, columns
-
-    def call(self, x):
-        parts = [
-            keras.activations.get(name)(keras.ops.take(x, np.array(columns), axis=-1))
-            for name, columns in zip(self.activations, self.columns, strict=True)
-        ]
-        order = np.argsort(np.concatenate(self.columns))
-        return keras.ops.take(keras.ops.concatenate(parts, axis=-1), order, axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        more = {"activations": self.activations, "columns": self.columns}
-        return {**super().get_config(), **more}

@@ -24,8 +24,9 @@ def all_or_nothing(estimator):
         yield
     except BaseException:
         now = vars(estimator)
+        now.update(before)
         theirs = ("_callback_fit", "_skl_callbacks")  # scikit-learn tears them down
-        kept = {name: now[name] for name in now if name.startswith(theirs)}
-        now.clear()
-        now.update(before | kept)
+        for name in [*now]:
+            if name not in before and not name.startswith(theirs):
+                del now[name]
         raise

@@ -377,7 +377,7 @@ class VAETransformer(BaseAutoencoder):
         X, _ = self._check_rows(X)
         model = self._fitted(X.dtype)
         mean, log_variance = model.posterior(X)
-        matrix = self._state.coordinates.rotation.astype(X.dtype)
+        matrix = model.coordinates.rotation.astype(X.dtype)
         std = np.sqrt(np.exp(log_variance) + model.surplus(X))
         return mean @ matrix, std @ np.abs(matrix)
 
@@ -436,9 +436,9 @@ class VAETransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        rows, objective = Rows(X), self._state.specification.objective
+        rows, model = Rows(X), self._fitted(X.dtype)
+        objective = model.specification.objective
         objective.check(rows, self.likelihood)
-        model = self._fitted(X.dtype)
         rng = np.random.default_rng(DRAWS_SEED)
         noise = rng.standard_normal((self.n_importance_samples, self.n_components_))
         noise = noise.astype(X.dtype)

@@ -31,9 +31,10 @@ class FittedViews:
     def _keras_models(self):
         built = _fitted_only(self, "_built")
         if "models" not in built:
-            graph = build(self._state.specification, self.mean_.dtype.name)
-            graph.load(self._state.weights)
-            built["models"] = raw(graph, self._state.coordinates)
+            state = self._state
+            graph = build(state.specification, self.mean_.dtype.name)
+            graph.load(state.weights)
+            built["models"] = raw(graph, state.coordinates)
         return built["models"]
 
     # -- as PCA has it

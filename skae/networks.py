@@ -434,13 +434,14 @@ class SequenceNetwork(Network):
 
     def encode(self, x):
         x = _folded(x, self._shape())
-        from skae._layers import MaskMissing
+        from skae._layers import present
 
         layer = self._recurrent(self.units, "encoder_recurrent")
         if self.bidirectional:
             wrapper = import_keras().layers.Bidirectional
             layer = wrapper(layer, name="encoder_bidirectional")
-        return layer(MaskMissing(name="mask_missing")(x))
+        x, mask = present(x)
+        return layer(x, mask=mask)
 
     def decode(self, z, shape):
         timesteps, n_features = self._shape()
@@ -497,6 +498,11 @@ class CustomNetwork(Network):
     that it computes in, and its `random_state`. Layers of your own in a Keras model
     need a `get_config`.
 
+    In an estimator that was pickled and loaded, a Keras model is a description, of which
+    a model is made in Keras' safe mode where one is needed. That refuses Lambda layers:
+    if you trust where the pickle comes from, call
+    ``keras.config.enable_unsafe_deserialization()`` first.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -538,10 +544,9 @@ class CustomNetwork(Network):
 
     def _key(self):
         params = self.get_params(deep=False)
-        bodies = (self.encoder, self.decoder)
         return (
             type(self),
-            *(_config(body) if _is_keras(body) else body for body in bodies),
+            *(_body_key(body) for body in (self.encoder, self.decoder)),
             _plain(params["input_shape"]),
             params["jit_compile"],
         )
@@ -550,28 +555,36 @@ class CustomNetwork(Network):
         return seed
 
     def __sklearn_clone__(self):
-        # Keras models are only read, so clones share them instead of copying.
+        # Keras models are only read, so copies share them.
         return type(self)(**self.get_params(deep=False))
+
+    def __deepcopy__(self, memo):
+        return self.__sklearn_clone__()
 
     def __getstate__(self):
         state = dict(super().__getstate__())
         for name in ("encoder", "decoder"):
             if _is_keras(state[name]):
-                state[name] = StoredModel.of(state[name])
+                state[name] = _StoredModel.of(state[name])
         return state
 
-    def __setstate__(self, state):
-        super().__setstate__(
-            {
-                name: value.restored() if isinstance(value, StoredModel) else value
-                for name, value in state.items()
-            }
-        )
 
+@dataclass(frozen=True, eq=False, repr=False)
+class _StoredModel:
+    """A Keras model as plain data, which stands for the model wherever it was loaded.
 
-@dataclass(frozen=True)
-class StoredModel:
-    """A Keras model as plain data: its configuration, weights and custom classes."""
+    Loading makes no model of it: that is done where one is needed, in Keras' safe mode,
+    in which no code runs that the configuration brings along.
+
+    Parameters
+    ----------
+    config : str
+        As JSON.
+
+    weights : list of ndarray
+    classes : dict of str to type
+        The classes of layers that are not Keras' own.
+    """
 
     config: str
     weights: list
@@ -581,16 +594,60 @@ class StoredModel:
     def of(cls, model):
         return cls(_config(model), model.get_weights(), _custom_classes(model))
 
+    def __call__(self, x):
+        return self.restored()(x)
+
+    def __repr__(self):
+        name = json.loads(self.config)["config"].get("name")
+        return f"<stored Keras model {name!r}>"
+
     def restored(self):
-        model = _from_config(json.loads(self.config), self.classes)
+        """The Keras model, with its weights."""
+        model = self.remade(json.loads(self.config))
         if self.weights:
             model.set_weights(self.weights)
         return model
+
+    def remade(self, config):
+        """A Keras model of this configuration, made of Keras' layers and `classes`.
+
+        Raises
+        ------
+        ValueError
+            If Keras' safe mode refuses; says what to do.
+        """
+        keras = import_keras()
+        strangers = [
+            name
+            for name, kind in self.classes.items()
+            if not (isinstance(kind, type) and issubclass(kind, keras.Layer))
+        ]
+        if strangers:
+            raise ValueError(f"{self!r} names {strangers}, which are no Keras layers.")
+        try:
+            return keras.saving.deserialize_keras_object(
+                config, custom_objects=self.classes
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self!r}, which this network was loaded with, can't be made again in"
+                " Keras' safe mode, which runs no code that a file brings along, such as"
+                " that of a Lambda layer. If you trust where it comes from, call"
+                " keras.config.enable_unsafe_deserialization() first. Keras says:"
+                f" {error}"
+            ) from error
 
 
 def _is_keras(body):
     keras = sys.modules.get("keras")
     return keras is not None and isinstance(body, keras.Layer)
+
+
+def _body_key(body):
+    """What is hashable, and equal for bodies that are made the same way."""
+    if isinstance(body, _StoredModel):
+        return body.config
+    return _config(body) if _is_keras(body) else body
 
 
 def _config(model):
@@ -608,13 +665,6 @@ def _not_remade(model, error):
     )
 
 
-def _from_config(config, classes):
-    saving = import_keras().saving
-    return saving.deserialize_keras_object(
-        config, custom_objects=classes, safe_mode=False
-    )
-
-
 def _custom_classes(model):
     """The classes of the layers that are not Keras' own, by the name they are found."""
     name = import_keras().saving.get_registered_name
@@ -624,14 +674,9 @@ def _custom_classes(model):
 
 def _applied(body, name, x):
     """What a function, or a fresh copy of a Keras model, makes of a KerasTensor."""
-    if not _is_keras(body):
+    if not _is_keras(body) and not isinstance(body, _StoredModel):
         return _called(body, name, x)
-    config = _renewed(json.loads(_config(body)), import_keras().config.dtype_policy())
-    config["config"]["name"] = f"{name}_model"
-    try:
-        model = _from_config(config, _custom_classes(body))
-    except (TypeError, ValueError) as error:
-        raise _not_remade(body, error) from error
+    model = _fresh(body, f"{name}_model")
     shape = getattr(model, "input_shape", None)
     if isinstance(shape, tuple) and None not in shape[1:]:
         if math.prod(shape[1:]) != math.prod(x.shape[1:]):
@@ -642,6 +687,24 @@ def _applied(body, name, x):
         if shape[1:] != tuple(x.shape[1:]):
             x = import_keras().layers.Reshape(shape[1:], name=f"{name}_fold")(x)
     return model(x)
+
+
+def _fresh(body, name):
+    """A model by this name, made from a Keras model's configuration as it is or stored.
+
+    The code of a model that is there is here already, so it is made again as it is.
+    """
+    keras = import_keras()
+    config = _renewed(json.loads(_body_key(body)), keras.config.dtype_policy())
+    config["config"]["name"] = name
+    if isinstance(body, _StoredModel):
+        return body.remade(config)
+    try:
+        return keras.saving.deserialize_keras_object(
+            config, custom_objects=_custom_classes(body), safe_mode=False
+        )
+    except (TypeError, ValueError) as error:
+        raise _not_remade(body, error) from error
 
 
 def _called(function, name, x):

@@ -24,10 +24,11 @@ SMALL = DenseNetwork((8,))
 
 #: The floors of the house, from the top: imports only go down or stay on a floor.
 FLOORS = [
+    {"_load"},
     {"_autoencoder", "_denoising", "_variational"},
     {"_base", "_views", "_validation"},
     {"_fitting"},
-    {"_training", "_components", "_state", "_monitor"},
+    {"_training", "_components", "_state", "_files", "_monitor"},
     {"_program", "_optimizer", "_objectives", "_graph"},
     {"likelihoods", "noise"},
     {"_glm"},

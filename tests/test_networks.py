@@ -388,13 +388,25 @@ def test_models_are_pickled_as_plain_data_and_restored(body):
     network = CustomNetwork(body, custom)
     state = network.__getstate__()["encoder"]
     json.loads(state.config)
-    restored = pickle.loads(pickle.dumps(network))
-    assert type(restored.encoder) is type(body)
-    assert restored._key() == network._key()
-    for value, original in zip(
-        restored.encoder.get_weights(), body.get_weights(), strict=True
-    ):
+    loaded = pickle.loads(pickle.dumps(network))
+    loaded = pickle.loads(pickle.dumps(clone(loaded)))
+    assert loaded._key() == network._key()
+    restored = loaded.encoder.restored()
+    assert type(restored) is type(body)
+    for value, original in zip(restored.get_weights(), body.get_weights(), strict=True):
         assert_array_equal(value, original)
+
+
+def test_stored_models_take_the_place_of_models():
+    network = CustomNetwork(custom_model(64), custom_model(2), jit_compile=False)
+    given = {"max_iter": 1, "random_state": 0}
+    fitted = AutoencoderTransformer(2, network=network, **given).fit(DIGITS)
+    stored = copy.copy(network)
+    stored.__setstate__(network.__getstate__())
+    again = AutoencoderTransformer(2, network=stored, **given).fit(DIGITS)
+    assert_array_equal(again.transform(DIGITS), fitted.transform(DIGITS))
+    assert "stored Keras model" in repr(again)
+    assert again.set_params(warm_start=True).fit(DIGITS).n_iter_ == 2
 
 
 def test_clones_share_the_models():
@@ -409,8 +421,8 @@ def test_normalisation_follows_the_data():
         2, network=network, max_iter=10, early_stopping=False, batch_size=300
     ).fit(DIGITS)
     fitted = model.encoder_.get_layer("encoder_network").get_layer("encoder_model")
-    standardize = model.encoder_.get_layer("standardize")
-    variance = DIGITS.var(axis=0) / np.square(standardize.scale)
+    unit = model.encoder_.get_layer("standardize_scale").kernel
+    variance = DIGITS.var(axis=0) * np.square(unit)
     assert_allclose(fitted.layers[0].moving_variance, variance, atol=1e-2)
 
 

@@ -1,10 +1,12 @@
 """State: plain arrays that pickle to the same bytes and give the same bits anywhere."""
 
+import inspect
 import io
 import pickle
 import pickletools
 import subprocess
 import sys
+import textwrap
 
 import joblib
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
 from skae import AutoencoderTransformer
-from skae.networks import DenseNetwork
+from skae.networks import CustomNetwork, DenseNetwork, _StoredModel
 
 X = load_digits(return_X_y=True)[0]
 
@@ -98,10 +100,56 @@ def test_a_keras_model_can_be_saved_and_loaded_safely(fitted, tmp_path):
     assert_allclose(loaded(X).numpy(), fitted.reconstruct(X), atol=1e-10)
 
 
-def test_unpickling_needs_no_code_but_arrays_and_estimators(fitted):
-    class Careful(pickle.Unpickler):
-        def find_class(self, module, name):
-            assert module.split(".")[0] in {"skae", "sklearn", "numpy"}, (module, name)
-            return super().find_class(module, name)
+class Careful(pickle.Unpickler):
+    """Takes nothing but arrays and estimators."""
 
+    def find_class(self, module, name):
+        assert module.split(".")[0] in {"skae", "sklearn", "numpy"}, (module, name)
+        return super().find_class(module, name)
+
+
+def test_unpickling_needs_no_code_but_arrays_and_estimators(fitted):
     Careful(io.BytesIO(pickle.dumps(fitted))).load()
+
+
+def test_no_code_in_a_pickle_runs_until_one_says_so(tmp_path):
+    """A Lambda layer's code, which makes a file, comes as bytes in a configuration."""
+    import keras
+
+    mark, path = tmp_path / "mark", tmp_path / "fitted.pickle"
+    code = eval(f"lambda x: (open({str(mark)!r}, 'w').close(), x)[1]")
+    encoder = keras.Sequential([keras.layers.Lambda(code)])
+    decoder = keras.Sequential([keras.layers.Dense(3)])
+    network = CustomNetwork(encoder, decoder, jit_compile=False)
+    fitted = AutoencoderTransformer(2, network=network, max_iter=0).fit(X)
+    path.write_bytes(pickle.dumps(fitted))
+    mark.unlink()
+    script = f"""if True:
+        import os, pickle, sys
+        from sklearn.base import clone
+        from sklearn.datasets import load_digits
+        X = load_digits(return_X_y=True)[0]
+        {textwrap.indent(inspect.getsource(Careful), " " * 8).strip()}
+        fitted = Careful(open({str(path)!r}, "rb")).load()
+        repr(fitted), fitted.get_params(), clone(fitted)
+        assert not {{"keras", "tensorflow"}} & set(sys.modules)
+        said = ""
+        for use in (fitted.transform, clone(fitted).fit):
+            try:
+                use(X)
+            except ValueError as error:
+                said = str(error)
+            assert "enable_unsafe_deserialization" in said
+        assert not os.path.exists({str(mark)!r})
+        import keras
+        keras.config.enable_unsafe_deserialization()
+        fitted.transform(X)
+        assert os.path.exists({str(mark)!r})
+        """
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_only_layers_take_part_in_a_stored_model():
+    stored = _StoredModel('{"config": {"name": "body"}}', [], {"body": np.load})
+    with pytest.raises(ValueError, match=r"body.*no Keras layers"):
+        stored.restored()

@@ -1,0 +1,410 @@
+"""Files: a fitted estimator as a zip of JSON and raw arrays, which holds no code."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import struct
+import uuid
+import zipfile
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import numpy as np
+
+from skae._completion import Completion
+from skae._components import Coordinates
+from skae._graph import Specification
+from skae._objectives import Denoising, Evidence, Pairs, Reconstruction
+from skae._state import State
+from skae._version import __version__
+from skae.likelihoods import (
+    AbsoluteError,
+    Bernoulli,
+    ByColumn,
+    Categorical,
+    Gaussian,
+    Huber,
+    Likelihood,
+    NegativeBinomial,
+    Poisson,
+    SquaredError,
+)
+from skae.networks import ConvNetwork, DenseNetwork, Network, SequenceNetwork
+from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise
+
+#: The format that is written. Another number is one that this version can't read.
+FORMAT = 1
+
+#: The member that describes the estimator; each other one is an array.
+DESCRIPTION = "estimator.json"
+
+#: A file ends in the SHA-256 of all that comes before, in hexadecimal digits.
+DIGEST_SIZE = 64
+
+DTYPES = {
+    "|b1",
+    "|i1",
+    "|u1",
+    *(f"<{kind}" for kind in ["i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8"]),
+}
+
+#: What a file may name beside the estimators: nothing else is ever made of one.
+PARTS = {
+    kind.__name__: kind
+    for kind in (
+        *(State, Specification, Coordinates, Completion),
+        *(Reconstruction, Denoising, Pairs, Evidence),
+        *(DenseNetwork, ConvNetwork, SequenceNetwork),
+        *(GaussianNoise, MaskingNoise, SaltAndPepperNoise),
+        *(SquaredError, AbsoluteError, Huber, Gaussian, Bernoulli, Categorical),
+        *(Poisson, NegativeBinomial, ByColumn),
+    )
+}
+
+#: What is made from the state again.
+MADE_AGAIN = {"_built", "network_"}
+
+#: What reading the bytes of an arbitrary file may come to.
+_NOT_READ = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError),
+    *(RuntimeError, TypeError, ValueError, struct.error, zipfile.BadZipFile),
+)
+
+
+def write(path, estimator):
+    """Write a fitted estimator to a file, in one step: it is there whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+    estimator : BaseAutoencoder
+
+    Raises
+    ------
+    TypeError
+        If the estimator holds what a file can't; the message names it.
+    """
+    kind, given, arrays = type(estimator), estimator.get_params(deep=False), {}
+    if kind.__module__.partition(".")[0] != "skae":
+        raise _not_saved(f"The class {kind.__qualname__}, which is not skae's own,")
+    fitted = {
+        name: value
+        for name, value in vars(estimator).copy().items()
+        if name not in given.keys() | MADE_AGAIN
+    }
+    for name in fitted:
+        if not _is_fitted_attribute(name):
+            raise _not_saved(f"The attribute {name}")
+    description = {
+        "format": FORMAT,
+        "skae": __version__,
+        "estimator": kind.__name__,
+        "parameters": _described(given, ("parameters",), arrays),
+        "fitted": _described(fitted, ("fitted",), arrays),
+    }
+    text = json.dumps(description, indent=1, allow_nan=False)
+    with _taking_the_place_of(path) as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.comment = bytes(DIGEST_SIZE)
+            archive.writestr(_member(DESCRIPTION), text)
+            for name, array in arrays.items():
+                archive.writestr(_member(name), array.tobytes("A"))
+        size = file.seek(0, os.SEEK_END) - DIGEST_SIZE
+        digest = _digest(file, size)
+        file.seek(size)
+        file.write(digest)
+
+
+def read(path, estimators):
+    """Read what `write` has written; nothing that the file says is run or imported.
+
+    Parameters
+    ----------
+    path : str or path-like
+    estimators : dict of str to type
+        The estimators that the file may name.
+
+    Returns
+    -------
+    estimator : BaseAutoencoder
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or is not one that this version can read.
+    """
+    with open(path, "rb") as file:
+        try:
+            return _read(file, estimators)
+        except _NOT_READ as error:
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"{os.fspath(path)!r} can't be loaded: {reason}") from error
+
+
+def _read(file, estimators):
+    size = file.seek(0, os.SEEK_END) - DIGEST_SIZE
+    if size < 0 or _digest(file, size) != file.read():
+        raise ValueError("it is damaged, or is not a file that skae has saved.")
+    with zipfile.ZipFile(file) as archive:
+        members = {info.filename: info for info in archive.infolist()}
+        _check_members(members, archive, size)
+        description = json.loads(
+            archive.read(members.pop(DESCRIPTION)), parse_constant=_refuse_constant
+        )
+        if description["format"] != FORMAT:
+            raise ValueError(
+                f"its format is {description['format']!r}, and this version of skae reads"
+                f" {FORMAT}. It was saved by skae {description['skae']}."
+            )
+        reader = _Reader(archive, members)
+        parameters = reader.values(description["parameters"])
+        fitted = reader.values(description["fitted"])
+    if members:
+        raise ValueError(f"it holds {min(members)!r}, which nothing refers to.")
+    if strangers := [name for name in fitted if not _is_fitted_attribute(name)]:
+        raise ValueError(f"{strangers} are no fitted attributes.")
+    estimator = _kind(description["estimator"], estimators)(**parameters)
+    estimator._validate_params()
+    _check_state(fitted["_state"])
+    made_again = {"_built": {}, "network_": fitted["_state"].specification.network}
+    vars(estimator).update(fitted | made_again)
+    return estimator
+
+
+# -- from values to JSON
+
+
+def _described(values, place, arrays):
+    return {name: _plain(value, (*place, name), arrays) for name, value in values.items()}
+
+
+def _plain(value, place, arrays):
+    """A value as JSON holds it: as it is, or as {kind: content}.
+
+    Parameters
+    ----------
+    value : object
+    place : tuple of str
+        Where it is in the estimator.
+
+    arrays : dict of str to ndarray
+        Takes the arrays, by the names of their members.
+    """
+    kind = type(value)
+    if value is None or kind in (bool, int, str):
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else {"float": str(value)}
+    if kind is list:
+        return [_plain(item, (*place, str(i)), arrays) for i, item in enumerate(value)]
+    if kind is tuple:
+        return {"tuple": _plain([*value], place, arrays)}
+    if kind is slice:
+        return {"slice": _plain([value.start, value.stop, value.step], place, arrays)}
+    if kind is dict and all(type(name) is str for name in value):
+        return {"dict": _described(value, place, arrays)}
+    if isinstance(value, np.generic) and value.dtype.str in DTYPES:
+        return {"number": [value.dtype.str, _plain(value.item(), place, arrays)]}
+    if kind is np.ndarray and value.dtype == object:
+        if value.ndim == 1 and all(isinstance(name, str) for name in value):
+            return {"names": [str(name) for name in value]}
+    elif kind is np.ndarray and _stored_dtype(value).str in DTYPES:
+        return {"array": _set_apart(value, "/".join(place), arrays)}
+    if PARTS.get(kind.__name__) is kind:
+        return {kind.__name__: _described(_content(value), place, arrays)}
+    raise _not_saved(f"{'__'.join(place[1:])}={value!r}")
+
+
+def _content(part):
+    """What a part is made from."""
+    if is_dataclass(part):
+        return {field.name: getattr(part, field.name) for field in fields(part)}
+    return part.get_params(deep=False)
+
+
+def _stored_dtype(array):
+    return array.dtype.newbyteorder("<")
+
+
+def _set_apart(array, name, arrays):
+    """Give the array a member of its own; what describes it stays."""
+    fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+    array = np.asarray(array, _stored_dtype(array), order="F" if fortran else "C")
+    arrays[name] = array
+    return {
+        "member": name,
+        "dtype": array.dtype.str,
+        "shape": [*array.shape],
+        "order": "F" if fortran else "C",
+    }
+
+
+def _is_fitted_attribute(name):
+    public = name.endswith("_") and not name.startswith("_")
+    return public or name in ("_state", "_sklearn_output_config")
+
+
+def _not_saved(what):
+    return TypeError(
+        f"{what} can't be saved: a file holds numbers, strings, arrays and skae's own"
+        " networks, noises and likelihoods, but no code and no other objects. Pickle the"
+        " estimator, or save its Keras models, as in encoder_.save('encoder.keras')."
+    )
+
+
+# -- and back, which trusts nothing
+
+
+class _Reader:
+    """Makes values of what JSON holds, each array of a member of its own.
+
+    Parameters
+    ----------
+    archive : ZipFile
+    members : dict of str to ZipInfo
+        The arrays, by name; what is read is taken out.
+    """
+
+    def __init__(self, archive, members):
+        self.archive, self.members = archive, members
+
+    def values(self, stored):
+        return {name: self.value(value) for name, value in stored.items()}
+
+    def value(self, stored):
+        if isinstance(stored, list):
+            return [self.value(item) for item in stored]
+        if not isinstance(stored, dict):
+            return stored
+        ((kind, content),) = stored.items()
+        if kind == "float":
+            return float(content)
+        if kind == "tuple":
+            return tuple(self.value(content))
+        if kind == "slice":
+            return slice(*self.value(content))
+        if kind == "dict":
+            return self.values(content)
+        if kind == "number":
+            dtype, number = content
+            return _known(dtype).type(self.value(number))
+        if kind == "names":
+            return np.array([str(name) for name in content], dtype=object)
+        if kind == "array":
+            return self.array(**content)
+        return _kind(kind, PARTS)(**self.values(content))
+
+    def array(self, member, dtype, shape, order):
+        """The array in a member, which must have the very size that is declared."""
+        if member not in self.members:
+            raise ValueError(f"the array {member!r} is missing, or referred to twice.")
+        dtype, info = _known(dtype), self.members.pop(member)
+        if not _is_shape(shape) or math.prod(shape) * dtype.itemsize != info.file_size:
+            raise ValueError(f"{member!r} is not of shape {shape}.")
+        array = np.frombuffer(self.archive.read(info), dtype)
+        return array.reshape(shape, order=order).astype(dtype.newbyteorder("="))
+
+
+def _is_shape(shape):
+    return all(type(size) is int and size >= 0 for size in shape)
+
+
+def _known(dtype):
+    if dtype not in DTYPES:
+        raise ValueError(f"it holds numbers of the kind {dtype!r}.")
+    return np.dtype(dtype)
+
+
+def _kind(name, kinds):
+    if name not in kinds:
+        raise ValueError(
+            f"it holds a {name!r}, which this version of skae does not know."
+        )
+    return kinds[name]
+
+
+def _refuse_constant(name):
+    raise ValueError(f"it holds {name}, which is no JSON.")
+
+
+def _check_members(members, archive, size):
+    """Refuse what takes more memory than the file, and what is not as we write it."""
+    infos = archive.infolist()
+    if len(members) != len(infos):
+        raise ValueError("it holds two members of one name.")
+    for info in infos:
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+            raise ValueError(f"{info.filename!r} is compressed or encrypted.")
+    if sum(info.file_size for info in infos) > size:
+        raise ValueError("it declares more than it holds.")
+
+
+def _check_state(state):
+    """Refuse a state whose parts are not what they are used as."""
+    specification, coordinates = state.specification, state.coordinates
+    objective = specification.objective
+    for part, kind in (
+        (state, State),
+        (specification, Specification),
+        (specification.network, Network),
+        (objective, Reconstruction),
+        (objective.likelihood, Likelihood),
+        (coordinates, Coordinates),
+        (coordinates.completion, Completion | None),
+    ):
+        if not isinstance(part, kind):
+            name = getattr(kind, "__name__", kind)
+            raise ValueError(f"it holds {part!r} in the place of a {name}.")
+    specification.network._validate_params()
+    if not _is_shape(specification.row_shape):
+        raise ValueError(f"it has rows of shape {specification.row_shape}.")
+    flat = (specification.n_features,)
+    shapes = {"mean": flat, "scale": flat, "unit": flat}
+    if specification.rotates:
+        n_components = len(coordinates.offset)
+        shapes |= {"rotation": 2 * (n_components,), "offset": (n_components,)}
+    for name, shape in shapes.items():
+        if getattr(coordinates, name).shape != shape:
+            raise ValueError(f"{name!r} is not of shape {shape}.")
+    if not all(isinstance(weight, np.ndarray) for weight in state.weights.values()):
+        raise ValueError("it holds weights that are no arrays.")
+
+
+# -- bytes
+
+
+def _member(name):
+    """A member that is the same bytes whenever and wherever it is written."""
+    info = zipfile.ZipInfo(name)
+    info.create_system = 3
+    return info
+
+
+def _digest(file, size):
+    """The digest of the first bytes of a file, which is left after them."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while size > 0 and (some := file.read(min(size, 2**20))):
+        digest.update(some)
+        size -= len(some)
+    return digest.hexdigest().encode()
+
+
+@contextlib.contextmanager
+def _taking_the_place_of(path):
+    """A new file that takes the place of that at `path` once all of it is written."""
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise ValueError(f"path must be that of a file. Got {str(path)!r}.")
+    new = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with open(new, "x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,208 @@
+"""Threads: what others do meanwhile neither changes a fit nor is changed by it."""
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork
+
+X = load_digits().data[:120] / 16
+
+
+def run(script):
+    """What a fresh process writes, which TensorFlow may say as much as it likes to."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os; os.environ.pop('TF_CPP_MIN_LOG_LEVEL', 0)\n" + script,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+
+
+def test_eight_threads_may_be_the_first_to_use_tensorflow():
+    script = """if True:
+        import random, sys, threading
+        from sklearn.datasets import load_digits
+        from skae import AutoencoderTransformer
+        from skae.networks import CustomNetwork
+
+        def body(x):
+            from keras import layers
+            return layers.Dropout(0.2)(layers.Dense(4)(x))
+
+        X = load_digits().data[:60]
+        network = CustomNetwork(body, body, jit_compile=False)
+        go, over, found, before = threading.Barrier(9), threading.Event(), [], random.Random(1)
+
+        def fit():
+            estimator = AutoencoderTransformer(2, network=network, max_iter=1, random_state=0)
+            go.wait()
+            found.append(estimator.fit(X).transform(X).tobytes())
+
+        def write():
+            go.wait()
+            n_lines = 0
+            while not over.wait(0.001):
+                os.write(2, b"<%d>\\n" % n_lines)
+                assert random.random() == before.random()
+                n_lines += 1
+            print(n_lines)
+
+        random.seed(1)
+        fits = [threading.Thread(target=fit) for _ in range(8)]
+        writer = threading.Thread(target=write)
+        for thread in [*fits, writer]:
+            thread.start()
+        for thread in fits:
+            thread.join()
+        over.set()
+        writer.join()
+        assert len(found) == 8 and len({*found}) == 1
+        assert random.getstate() == before.getstate()
+        import keras
+        assert keras.config.dtype_policy().name == "float32"
+        assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+        os.write(2, b"at the end")
+        """
+    done = run(script)
+    n_lines = int(done.stdout)
+    assert n_lines > 100
+    assert [n for n in range(n_lines) if f"<{n}>\n" not in done.stderr] == []
+    assert done.stderr.endswith("at the end")
+
+
+def test_alone_it_holds_back_the_banner_and_nothing_else():
+    script = """if True:
+        import os, sys
+        class Says:
+            def find_spec(self, name, path=None, target=None):
+                if name == "tensorflow":
+                    os.write(2, b"W0000 00:00:17.5 1 gpu.cc:1] a warning\\nand a line\\n")
+        sys.meta_path.insert(0, Says())
+        from skae._keras import import_keras
+        import_keras()
+        os.write(2, b"at the end")
+        """
+    said = run(script).stderr
+    assert "oneDNN" not in said
+    assert "InitializeLog" not in said
+    assert "a warning\nand a line\n" in said
+    assert said.endswith("at the end")
+
+
+def test_other_threads_keep_their_dtype_policy_and_their_draws():
+    import random
+
+    import keras
+
+    from skae._keras import building
+
+    inside, seen = threading.Event(), []
+
+    def look():
+        inside.wait()
+        random.seed(5)
+        seen.extend(
+            [keras.config.dtype_policy().name, keras.initializers.HeNormal().seed]
+        )
+
+    other = threading.Thread(target=look)
+    other.start()
+    drawn = []
+    for seed in (3, 3, 4):
+        with building("float64", seed):
+            drawn.append(keras.initializers.HeNormal().seed)
+            inside.set()
+            other.join()
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert seen == ["float32", random.Random(5).randint(1, int(1e9))]
+
+
+@pytest.fixture
+def estimators(without_xla):
+    from keras import layers
+
+    def body(x):
+        return layers.Dropout(0.2)(layers.Dense(4)(x))
+
+    more = {"max_iter": 2, "random_state": 0}
+    dense = DenseNetwork((8,), dropout=0.1)
+    return [
+        AutoencoderTransformer(2, network=dense, **more),
+        AutoencoderTransformer(2, network=ConvNetwork((8, 8, 1), filters=(2,)), **more),
+        DenoisingAutoencoder(2, network=dense, **more),
+        VAETransformer(2, network=dense, **more),
+        VAETransformer(
+            2, network=CustomNetwork(body, body, jit_compile=False), init="random", **more
+        ),
+    ]
+
+
+def used(estimator):
+    codes = estimator.transform(X)
+    return codes, estimator.inverse_transform(codes), estimator.score_samples(X)
+
+
+def test_fits_side_by_side_give_the_bits_of_fits_alone(estimators):
+    alone = [used(clone(estimator).fit(X)) for estimator in estimators]
+    many = 2 * estimators
+    with ThreadPoolExecutor(len(many)) as pool:
+        together = [*pool.map(lambda estimator: used(clone(estimator).fit(X)), many)]
+    for one, other in zip(2 * alone, together, strict=True):
+        for array, same in zip(one, other, strict=True):
+            assert_array_equal(array, same)
+
+
+def test_one_estimator_is_used_while_it_is_fitted_again(estimators):
+    estimator = estimators[3].fit(X)
+    codes = [clone(estimator).set_params(random_state=s).fit_transform(X) for s in (0, 1)]
+    over = threading.Event()
+
+    def transform():
+        found = []
+        while not over.is_set():
+            found.append(estimator.transform(X))
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            transformed = [pool.submit(transform) for _ in range(4)]
+            for seed in (1, 0, 1, 0, 1):
+                estimator.set_params(random_state=seed).fit(X)
+        finally:
+            over.set()
+    for found in transformed:
+        for array in found.result():
+            assert any(np.array_equal(array, known) for known in codes)
+    assert_array_equal(estimator.transform(X), codes[1])
+
+
+def test_what_is_compiled_for_an_old_fit_does_not_stand_for_a_new_one(
+    estimators, monkeypatch
+):
+    from skae import _program
+
+    estimator, fitted = estimators[0].fit(X), _program.Fitted
+
+    def meanwhile(*args):
+        monkeypatch.setattr(_program, "Fitted", fitted)
+        estimator.set_params(random_state=1).fit(X)
+        return fitted(*args)
+
+    new = clone(estimator).set_params(random_state=1).fit_transform(X)
+    monkeypatch.setattr(_program, "Fitted", meanwhile)
+    assert not np.array_equal(estimator.transform(X), new)
+    assert_array_equal(estimator.transform(X), new)
