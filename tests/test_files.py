@@ -357,7 +357,7 @@ FORGERIES = {
     "a version": (lambda d: d.update(format=2), "its format is 2, and this version"),
     "a parameter": (lambda d: d["parameters"].update(power=9), "power"),
     "a value": (lambda d: d["parameters"].update(alpha=-1), "'alpha' parameter"),
-    "a type": (lambda d: d["parameters"].update(loss=[1, 2]), "'loss' parameter"),
+    "a type": (lambda d: d["parameters"].update(loss=7), "'loss' parameter"),
     "a part": (
         lambda d: state_of(d).update(specification=state_of(d)["coordinates"]),
         "",
