@@ -305,6 +305,25 @@ class AutoencoderTransformer(BaseAutoencoder):
         found = _components.of_code(model, rows, variance)
         return found.whitened if self.whiten else found
 
+    def score_features(self, X):
+        """Each feature's share of `score_samples`: minus its squared error.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        scores : ndarray of the shape of X
+            The higher the better, in squared units of X; 0 where X is NaN. Summed over
+            the features of a row they are its score.
+        """
+        check_is_fitted(self)
+        X, row_shape = self._check_rows(X)
+        return self._minus_squared_error_of_features(X, X, row_shape)
+
     # -- the density, while it is PCA
 
     @available_if(_is_pca)

@@ -433,15 +433,26 @@ class BaseAutoencoder(
             )
         return float(np.average(scores, weights=sample_weight))
 
-    def _minus_squared_error(self, X, target):
+    def _squared_errors(self, X, target):
+        """The squared error of each value, and which rows they are, batch by batch."""
         model, rows, wanted = self._fitted(X.dtype), Rows(X), Rows(target)
-        scores = np.empty(len(rows))
         for batch in rows.batches(model.batch_rows):
             output = model.decode(model.encode(rows.dense(batch)))
             output = output.reshape(-1, rows.n_features)
             difference = np.subtract(wanted.dense(batch), output, dtype=np.float64)
-            scores[batch] = -np.nansum(np.square(difference), axis=1)
+            yield batch, np.square(difference)
+
+    def _minus_squared_error(self, X, target):
+        scores = np.empty(X.shape[0])
+        for batch, squares in self._squared_errors(X, target):
+            scores[batch] = -np.nansum(squares, axis=1)
         return scores
+
+    def _minus_squared_error_of_features(self, X, target, row_shape):
+        scores = np.empty(X.shape)
+        for batch, squares in self._squared_errors(X, target):
+            scores[batch] = -np.where(np.isnan(squares), 0.0, squares)
+        return scores.reshape(-1, *row_shape)
 
     def _fitted(self, dtype):
         """The model that encodes and decodes rows of this dtype, compiled."""

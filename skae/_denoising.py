@@ -437,6 +437,31 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
         return self._minus_squared_error(X, X if target is None else target)
 
+    def score_features(self, X, X_clean=None):
+        """Each feature's share of `score_samples`: minus its squared error.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        X_clean : {array-like, sparse matrix} of the shape of X, default=None
+            What the reconstruction is held against; None is X itself.
+
+        Returns
+        -------
+        scores : ndarray of the shape of X
+            The higher the better, in squared units of X; 0 where X is NaN. Summed over
+            the features of a row they are its score.
+        """
+        check_is_fitted(self)
+        X, row_shape = self._check_rows(X)
+        like = (X, row_shape, self.network_)
+        target = check_beside(self, "X_clean", X_clean, *like, paired=True)
+        target = X if target is None else target
+        return self._minus_squared_error_of_features(X, target, row_shape)
+
     def score(self, X, y=None, *, X_clean=None, sample_weight=None):
         """The mean of `score_samples` over the rows of X.
 
