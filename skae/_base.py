@@ -26,8 +26,13 @@ from skae import _components, _files
 from skae._graph import Specification
 from skae._incomplete import pca_of
 from skae._keras import import_keras
-from skae._rows import Rows
-from skae._sklearn import CallbackSupportMixin, all_or_nothing, with_callbacks
+from skae._rows import Rows, float_dtype
+from skae._sklearn import (
+    CallbackSupportMixin,
+    all_or_nothing,
+    in_container,
+    with_callbacks,
+)
 from skae._validation import check_beside, check_rows, check_weight
 from skae._views import FittedViews
 from skae._warnings import warn_user
@@ -313,8 +318,9 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        return self._fitted(X.dtype).encode(X)
+        return self._fitted(float_dtype(X)).encode(X)
 
+    @in_container
     def inverse_transform(self, X):
         """Decode codes to rows.
 
@@ -326,7 +332,8 @@ class BaseAutoencoder(
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features) or (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Rows of the shape that `fit` was given; a frame of its columns where
+            `set_output` asks for frames.
 
         Raises
         ------
@@ -341,8 +348,9 @@ class BaseAutoencoder(
                 f"inverse_transform is expecting {self.n_components_} features as input:"
                 " one for each component."
             )
-        return self._fitted(X.dtype).decode(X)
+        return self._fitted(float_dtype(X)).decode(X)
 
+    @in_container
     def reconstruct(self, X):
         """Encode X and decode the codes: ``inverse_transform(transform(X))``.
 
@@ -355,13 +363,15 @@ class BaseAutoencoder(
         Returns
         -------
         X_reconstructed : ndarray of the shape of X
-            The reconstructed rows.
+            The reconstructed rows; a frame with the columns of X where `set_output`
+            asks for frames.
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        model = self._fitted(X.dtype)
+        model = self._fitted(float_dtype(X))
         return model.decode(model.encode(X))
 
+    @in_container
     def impute(self, X):
         """X with the values that the model expects in place of NaN.
 
@@ -373,7 +383,8 @@ class BaseAutoencoder(
         Returns
         -------
         X_imputed : ndarray of the shape of X
-            The values that are not NaN as they were.
+            The values that are not NaN as they were; a frame with the columns of X where
+            `set_output` asks for frames.
         """
         check_is_fitted(self)
         X, row_shape = self._check_rows(X)
@@ -381,7 +392,7 @@ class BaseAutoencoder(
             raise ValueError(
                 "impute needs dense rows: in sparse ones nothing is missing."
             )
-        model = self._fitted(X.dtype)
+        model = self._fitted(float_dtype(X))
         expected = model.decode(model.encode(X)).reshape(X.shape)
         X_imputed = np.where(np.isnan(X), expected, X)
         return X_imputed.reshape(-1, *row_shape)
@@ -435,7 +446,7 @@ class BaseAutoencoder(
 
     def _squared_errors(self, X, target):
         """The squared error of each value, and which rows they are, batch by batch."""
-        model, rows, wanted = self._fitted(X.dtype), Rows(X), Rows(target)
+        model, rows, wanted = self._fitted(float_dtype(X)), Rows(X), Rows(target)
         for batch in rows.batches(model.batch_rows):
             output = model.decode(model.encode(rows.dense(batch)))
             output = output.reshape(-1, rows.n_features)

@@ -26,7 +26,8 @@ def degrees_of_freedom(n_samples):
 class Rows:
     """The rows of X, or some of them, and the rows that they are to become.
 
-    X is never copied as a whole: it may be an ndarray, a memory map or a CSR matrix.
+    X is never copied as a whole: it may be an ndarray, a memory map or a CSR matrix, and
+    whole numbers become floating point batch by batch.
     Where it holds NaN, nothing was measured: its moments are those of the other values,
     and a feature without any value has the mean 0.
 
@@ -93,7 +94,8 @@ class Rows:
 
     @property
     def dtype(self):
-        return self.X.dtype
+        """What is computed with."""
+        return float_dtype(self.X)
 
     @property
     def wanted(self):
@@ -150,10 +152,11 @@ class Rows:
         return self.X if self.index is None else self.X[self.index]
 
     def dense(self, some):
-        """The rows at these places, or the first so many, as X has them."""
+        """The rows at these places, or the first so many, in floating point."""
         some = slice(some) if isinstance(some, int) else some
         rows = self.X[some if self.index is None else self.index[some]]
-        return rows.toarray() if sparse.issparse(rows) else rows
+        rows = rows.toarray() if sparse.issparse(rows) else rows
+        return rows.astype(self.dtype, copy=False)
 
     def filled(self, some=slice(None)):
         """The rows at these places in float64, the mean in place of NaN."""
@@ -225,7 +228,7 @@ class Rows:
     @cached_property
     def has_missing(self):
         """Whether any value is NaN."""
-        if sparse.issparse(self.X):
+        if sparse.issparse(self.X) or self.X.dtype.kind != "f":
             return False
         return any(has_nan(self.dense(batch)) for batch in self.batches())
 
@@ -320,3 +323,8 @@ def has_nan(X):
     """Whether any value of a dense array is NaN."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isnan(X.sum())) and bool(np.isnan(X).any())
+
+
+def float_dtype(X):
+    """The dtype that X is computed with: its own, or float64 of whole numbers."""
+    return X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)

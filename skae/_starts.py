@@ -17,7 +17,7 @@ from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
 from skae._completion import Completion
-from skae._rows import degrees_of_freedom
+from skae._rows import degrees_of_freedom, float_dtype
 
 
 @dataclass(frozen=True)
@@ -247,12 +247,12 @@ class _Deviations:
     @config_context(array_api_dispatch=False)  # X is NumPy's or SciPy's
     def lanczos(self, n_wanted):
         """The greatest eigenvalues of ``Z' Z``, their vectors in rows, and its trace."""
-        dtype = self.X.dtype
+        dtype = float_dtype(self.X)
         if self.is_sparse:
             rows = self._operator()
             total = np.sum(self.kept.data**2) - self.offset
         else:
-            rows, total = np.empty_like(self.X), 0.0
+            rows, total = np.empty_like(self.X, dtype), 0.0
             for batch in _row_batches(self.X):
                 found = self.rows(batch)
                 rows[batch] = found
