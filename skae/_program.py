@@ -30,7 +30,7 @@ FLAT_VALUES = 2**16
 WORTH_XLA = 2000
 
 #: Values in the widest layer's output that one call may hold.
-CALL_VALUES = 2**22
+CALL_VALUES = 2**20
 
 
 class Kept:

@@ -65,6 +65,8 @@ class Rows:
         if weight is None or (weight == 1).all():
             return cls(X, target, series=series)
         index = np.flatnonzero(weight)
+        if (weight[index] == 1).all():
+            return cls(X, target, None, index, series)
         weight = weight * max(1.0, len(index) / weight.sum())
         index = None if len(index) == len(weight) else index
         return cls(X, target, weight, index, series)

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from skae import AutoencoderTransformer, VAETransformer
+from skae import AutoencoderTransformer, DenoisingAutoencoder
 from skae._rows import Rows
 from skae.networks import DenseNetwork
 
@@ -85,13 +85,15 @@ def test_splits_are_disjoint_and_whole():
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.int64])
 def test_whole_numbers_are_rows_like_any(dtype):
-    whole = (np.abs(X[:200, :9] - 1e4)).astype(dtype)
+    whole = (np.abs(X[:200, :9] - 1e4) > 3 if dtype is bool else X[:200, :9] % 99).astype(
+        dtype
+    )
     images = whole.reshape(200, 3, 3)
-    for kind in (AutoencoderTransformer, VAETransformer):
+    for kind in (AutoencoderTransformer, DenoisingAutoencoder):
         model = kind(2, network=DenseNetwork((4,)), max_iter=2, random_state=0)
         expected = model.fit(whole.astype(float)).transform(whole.astype(float))
         assert_array_equal(model.fit(whole).transform(whole), expected)
-        assert_array_equal(model.transform(whole[:1]), expected[:1])
+        assert_allclose(model.transform(whole[:1]), expected[:1], atol=1e-12)
         assert model.fit(images).reconstruct(images).dtype == np.float64
     assert_array_equal(model.fit(pd.DataFrame(whole)).transform(whole), expected)
 
