@@ -8,6 +8,9 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
+#: Rows of holes that are looked at at once.
+ROWS_AT_ONCE = 1024
+
 #: Values that are read at once: they stay in the processor's cache.
 VALUES_AT_ONCE = 2**17
 
@@ -217,13 +220,24 @@ class Rows:
                 else:
                     flat[:] = X[rows]
             if self.has_holes:
-                seen = buffers["rows"].reshape(capacity, -1)[: len(rows)]
-                if "surplus" in buffers:
-                    flat = buffers["surplus"].reshape(capacity, -1)[: len(rows)]
-                    surplus = completion.surplus(seen)
-                    flat[:] = np.diagonal(surplus, axis1=1, axis2=2)
-                seen[:] = completion.filled(seen)
+                places = order[start : start + capacity]
+                for name, X in self._completed(completion, "surplus" in buffers).items():
+                    buffers[name].reshape(capacity, -1)[: len(rows)] = X[places]
             yield len(rows) // batch_size
+
+    def _completed(self, completion, widens):
+        """The rows with expectations in their holes, and what these add to the codes'
+        variances: kept from epoch to epoch."""
+        kept = getattr(self, "_kept", None)
+        if kept is None or kept[0] is not completion:
+            found = {"rows": completion.filled(self.dense(len(self)))}
+            if widens:
+                batches = (self.dense(batch) for batch in self.batches(ROWS_AT_ONCE))
+                found["surplus"] = np.concatenate(
+                    [completion.variance_of_holes(X) for X in batches]
+                ).astype(self.dtype)
+            self._kept = kept = completion, found
+        return kept[1]
 
     # -- moments, in float64
 
