@@ -1,5 +1,6 @@
 """BaseAutoencoder: the bookkeeping that all estimators share."""
 
+from contextlib import closing
 from dataclasses import replace
 from numbers import Integral, Real
 
@@ -208,17 +209,17 @@ class BaseAutoencoder(
             return attributes | found.attributes
 
         shown = X.reshape(-1, *row_shape) if isinstance(X, np.ndarray) else X
-        monitor = Monitor(self, shown, max_iter=plan.max_iter, so_far=so_far)
-        fit = _fitting.fit(
-            rows,
-            specification,
-            plan,
-            self._components,
-            monitor,
-            held_out=held_out,
-            before=before,
-            one_epoch=one_epoch,
-        )
+        with closing(Monitor(self, shown, plan=plan, so_far=so_far)) as monitor:
+            fit = _fitting.fit(
+                rows,
+                specification,
+                plan,
+                self._components,
+                monitor,
+                held_out=held_out,
+                before=before,
+                one_epoch=one_epoch,
+            )
         fitted = {
             "_state": fit.state,
             "_built": {},

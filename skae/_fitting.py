@@ -93,7 +93,7 @@ def fit(
             rates, course = rates_by_splits(program, trials, plan, monitor)
             steps = len(rates) * program.n_batches(splits[0][0])  # as many as they took
             rates = replayed(rates, round(steps / program.n_batches(rows)))
-            chosen = train_for(program, of_all, rows, rates, plan, course)
+            chosen = train_for(program, of_all, rows, rates, plan, course, monitor)
         else:
             program.load_optimizer(before.optimizer if going_on else None)
             trained, begin, course = train(program, begins[0], *splits[0], plan, monitor)
