@@ -29,7 +29,13 @@ from skae._incomplete import pca_of
 from skae._keras import import_keras
 from skae._rows import Rows
 from skae._sklearn import CallbackSupportMixin, all_or_nothing, with_callbacks
-from skae._validation import check_beside, check_rows, check_weight
+from skae._validation import (
+    check_beside,
+    check_reach,
+    check_rows,
+    check_weight,
+    drift,
+)
 from skae._views import FittedViews
 from skae._warnings import warn_user
 from skae.likelihoods import by_name
@@ -125,9 +131,10 @@ class BaseAutoencoder(
     def partial_fit(self, X, y=None, *, sample_weight=None):
         """Train for one epoch on X, from where the last call left off.
 
-        The first call starts as `fit` does, on the rows it is given. Early stopping
-        plays no part, and the components keep the scale, order and signs that the
-        first call gave them.
+        The first call starts as `fit` does, on the rows it is given, by whose mean and
+        variance those of all calls are standardised. They may be as few as two: what they
+        do not span starts small and at random. Early stopping plays no part, and the
+        components keep the scale, order and signs that the first call gave them.
 
         Parameters
         ----------
@@ -144,6 +151,12 @@ class BaseAutoencoder(
         -------
         self : object
             The fitted estimator.
+
+        Warns
+        -----
+        UserWarning
+            If the mean of X is more than three standard deviations off that of the first
+            call. Pass rows in random order.
         """
         with all_or_nothing(self):
             return self._fit(X, sample_weight, one_epoch=True)
@@ -171,6 +184,7 @@ class BaseAutoencoder(
         weight = check_weight(self, sample_weight, X)
         rows = Rows.weighted(X, target, weight, series)
         held_out = self._held_out(X_val, X_val_clean, like)
+        self._check_reach(rows, held_out, before)
         missing = series or any(
             some is not None and some.has_missing
             for some in (rows, rows.target, held_out, held_out and held_out.target)
@@ -228,9 +242,25 @@ class BaseAutoencoder(
             **fit.attributes,
         }
         vars(self).update(fitted)
-        if fit.course.trouble is not None:
-            warn_user(fit.course.trouble)
+        place = before and before.coordinates
+        drifted = drift(rows, place.mean, place.scale) if one_epoch and place else None
+        for warning in (fit.course.trouble, drifted):
+            if warning is not None:
+                warn_user(warning)
         return self
+
+    def _check_reach(self, rows, held_out, before):
+        """Refuse rows that are out of reach of those that standardise them."""
+        if before is not None:
+            mean, scale = before.coordinates.mean, before.coordinates.scale
+        else:
+            mean, scale = rows.mean, rows.typical_scale or 1.0
+        several = {"X": rows if before is not None else None, "X_clean": rows.target}
+        if held_out is not None:
+            several |= {"X_val": held_out, "X_val_clean": held_out.target}
+        for name, some in several.items():
+            if some is not None:
+                check_reach(some, name, mean, scale)
 
     def _held_out(self, X_val, X_val_clean, like):
         """The validation rows that the user brings; None where there are none."""
@@ -314,7 +344,7 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        return self._fitted(X.dtype).encode(X)
+        return self._encoded(X)
 
     def inverse_transform(self, X):
         """Decode codes to rows.
@@ -360,8 +390,7 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        model = self._fitted(X.dtype)
-        return model.decode(model.encode(X))
+        return self._fitted(X.dtype).decode(self._encoded(X))
 
     def impute(self, X):
         """X with the values that the model expects in place of NaN.
@@ -382,8 +411,7 @@ class BaseAutoencoder(
             raise ValueError(
                 "impute needs dense rows: in sparse ones nothing is missing."
             )
-        model = self._fitted(X.dtype)
-        expected = model.decode(model.encode(X)).reshape(X.shape)
+        expected = self._fitted(X.dtype).decode(self._encoded(X)).reshape(X.shape)
         X_imputed = np.where(np.isnan(X), expected, X)
         return X_imputed.reshape(-1, *row_shape)
 
@@ -438,11 +466,21 @@ class BaseAutoencoder(
         model, rows, wanted = self._fitted(X.dtype), Rows(X), Rows(target)
         scores = np.empty(len(rows))
         for batch in rows.batches(model.batch_rows):
-            output = model.decode(model.encode(rows.dense(batch)))
+            output = model.decode(self._encoded(rows.dense(batch)))
             output = output.reshape(-1, rows.n_features)
             difference = np.subtract(wanted.dense(batch), output, dtype=np.float64)
             scores[batch] = -np.nansum(np.square(difference), axis=1)
         return scores
+
+    def _encoded(self, X):
+        """The codes of checked rows."""
+        codes = self._fitted(X.dtype).encode(X)
+        if not np.isfinite(codes).all():
+            raise ValueError(
+                f"X's values are too large: in {X.dtype} codes of them are not finite. Scale"
+                " X as the rows that the model was fitted to."
+            )
+        return codes
 
     def _fitted(self, dtype):
         """The model that encodes and decodes rows of this dtype, compiled."""

@@ -374,9 +374,10 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     def partial_fit(self, X, y=None, *, X_clean=None, sample_weight=None):
         """Train for one epoch on X, from where the last call left off.
 
-        The first call starts as `fit` does, on the rows it is given. Early stopping
-        plays no part, and the components keep the scale, order and signs that the
-        first call gave them.
+        The first call starts as `fit` does, on the rows it is given, by whose mean and
+        variance those of all calls are standardised. They may be as few as two: what they
+        do not span starts small and at random. Early stopping plays no part, and the
+        components keep the scale, order and signs that the first call gave them.
 
         Parameters
         ----------
@@ -396,6 +397,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         -------
         self : object
             The fitted estimator.
+
+        Warns
+        -----
+        UserWarning
+            If the mean of X is more than three standard deviations off that of the first
+            call. Pass rows in random order.
         """
         _refuse_clean_rows(X, y, X_clean)
         with all_or_nothing(self):

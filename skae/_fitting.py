@@ -7,6 +7,7 @@ import numpy as np
 from skae._components import Components, Coordinates
 from skae._graph import replaced
 from skae._incomplete import OPEN_COMPONENTS, pca_of
+from skae._opened import opened
 from skae._program import Fitted, borrowed
 from skae._schedule import replayed
 from skae._starts import ppca_start
@@ -73,7 +74,7 @@ def fit(
     several, going_on = len(splits) > 1, one_epoch and before is not None
     with borrowed(specification, plan.optimizer, plan.batch_size, rows) as program:
         if before is None:
-            of_all = start(program.graph, rows, plan.seed)
+            of_all = start(program.graph, rows, plan.seed, streamed=one_epoch)
         else:
             of_all = Candidate(before.weights, before.coordinates)
         _try(specification, of_all, rows)
@@ -144,7 +145,7 @@ def _splits(rows, held_out, plan):
     ]
 
 
-def start(graph, rows, seed):
+def start(graph, rows, seed, *, streamed=False):
     """Where training starts: random weights and, next to them, the linear model of rows.
 
     Parameters
@@ -152,6 +153,8 @@ def start(graph, rows, seed):
     graph : Graph
     rows : Rows
     seed : int
+    streamed : bool, default=False
+        Whether there will be other rows, which may need more than these span.
 
     Returns
     -------
@@ -166,6 +169,8 @@ def start(graph, rows, seed):
             coordinates = replace(coordinates, completion=completion)
         return Candidate(weights, coordinates)
     linear = objective.start(rows, specification.n_components)
+    if streamed:
+        linear = opened(linear, rows, seed)
     new, unit = objective.weights(linear, coordinates)
     unit = unit * coordinates.unit
     return Candidate(

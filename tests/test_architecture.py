@@ -33,7 +33,7 @@ FLOORS = [
     {"likelihoods", "noise"},
     {"_glm"},
     {"_incomplete"},
-    {"_starts"},
+    {"_starts", "_opened"},
     {
         "_completion",
         "_display",
