@@ -41,6 +41,9 @@ from skae._warnings import warn_user
 from skae.likelihoods import by_name
 from skae.networks import DenseNetwork, Network
 
+#: Values in a matrix of the code, at most.
+MOST_VALUES = 2**31
+
 
 class BaseAutoencoder(
     FittedViews,
@@ -317,10 +320,21 @@ class BaseAutoencoder(
         if self.n_components is None:
             return None
         if isinstance(self.n_components, Integral):
+            self._check_room(rows)
             return int(self.n_components)
         if before is not None:
             return self.n_components_
         return len(pca_of(rows, self.n_components).components_)
+
+    def _check_room(self, rows):
+        """Refuse a code whose weights, or rotation, no machine has the memory for."""
+        size = int(self.n_components)
+        values = size * max(size, rows.n_features)
+        if size > rows.n_features and values > MOST_VALUES:
+            raise ValueError(
+                f"n_components must be an int whose matrices fit into memory. Got {size},"
+                f" for {rows.n_features} features: {values * 8 / 2**30:.3g} GiB each."
+            )
 
     # -- using the fitted model
 

@@ -7,6 +7,7 @@ import numpy as np
 from skae._components import Components, Coordinates
 from skae._graph import replaced
 from skae._incomplete import OPEN_COMPONENTS, pca_of
+from skae._keras import reason
 from skae._opened import opened
 from skae._program import Fitted, borrowed
 from skae._schedule import replayed
@@ -132,7 +133,7 @@ def _try(specification, candidate, rows):
         raise ValueError(
             "network has a layer that can't be computed in float64, which the rows of X"
             " are in: pass them as float32, X.astype('float32'). The layer says:"
-            f" {str(error).strip().splitlines()[0]}"
+            f" {reason(error)}"
         ) from error
 
 
