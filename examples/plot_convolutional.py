@@ -41,6 +41,7 @@ autoencoder = AutoencoderTransformer(
     batch_size=64,
     learning_rate_init=3e-3,
     max_iter=8,
+    n_iter_no_change=float("inf"),  # eight epochs are enough for pictures
     callbacks=[TensorBoard(logs.name, pictures_freq=4, codes_freq=4)],
     random_state=0,
 ).fit(X_train)

@@ -30,10 +30,8 @@ X = X[:, X.std(axis=0) > 0.5] / 16  # pixels at the rim are nearly always empty
 models = {
     "PCA": PCA(random_state=0),
     "FactorAnalysis": FactorAnalysis(random_state=0),
-    "VAE, gaussian": VAETransformer(max_iter=60, random_state=0),
-    "VAE, gaussian_diag": VAETransformer(
-        likelihood="gaussian_diag", max_iter=60, random_state=0
-    ),
+    "VAE, gaussian": VAETransformer(random_state=0),
+    "VAE, gaussian_diag": VAETransformer(likelihood="gaussian_diag", random_state=0),
 }
 search = GridSearchCV(
     Pipeline([("model", PCA())]),

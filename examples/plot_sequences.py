@@ -41,7 +41,7 @@ autoencoder = AutoencoderTransformer(
     network=SequenceNetwork(input_shape=(n_steps, 1), units=48),
     batch_size=64,
     learning_rate_init=5e-3,
-    max_iter=60,
+    max_iter=300,
     random_state=0,
 ).fit(X_train)
 X_back = autoencoder.reconstruct(X_test)

@@ -33,6 +33,7 @@ vae = VAETransformer(
     network=DenseNetwork(hidden_layer_sizes=(256, 64)),
     batch_size=128,
     max_iter=30,
+    n_iter_no_change=float("inf"),  # thirty epochs, whatever the loss does
     random_state=0,
 ).fit(X_train)
 print("evidence lower bound:", round(float(vae.elbo(X_test).mean()), 1), "nats")

@@ -96,7 +96,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         epoch is filled up with rows of its beginning.
 
     max_iter : int, default=200
-        The largest number of epochs. With 0 the model stays at its start.
+        The largest number of epochs. With 0 the model stays at its start. Where training
+        ends at it and the loss has not settled, a `ConvergenceWarning` says so.
 
     shuffle : bool, default=True
         Whether to draw a new order of the rows at each epoch.
@@ -109,6 +110,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_iter_no_change : int or inf, default=20
         The number of epochs without improvement after which training stops. An adaptive
         rate is lowered after a quarter of them, but not before the first improvement.
+        With inf there are `max_iter` epochs.
 
     early_stopping : bool, default=True
         Whether to set validation rows aside, stop when the loss on them no longer
@@ -134,7 +136,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         copied at each fit.
 
     verbose : int, default=0
-        If not 0, shows a progress bar with the losses.
+        If not 0, shows the losses of each epoch, those of `history_`: in a terminal with
+        a progress bar, and elsewhere a line for each.
 
     random_state : int, RandomState instance or None, default=None
         Determines the initial weights, the split into training and validation rows,

@@ -1,5 +1,6 @@
 """BaseAutoencoder: the bookkeeping that all estimators share."""
 
+from contextlib import closing
 from dataclasses import replace
 from numbers import Integral, Real
 
@@ -33,11 +34,20 @@ from skae._sklearn import (
     in_container,
     with_callbacks,
 )
-from skae._validation import check_beside, check_rows, check_weight
+from skae._validation import (
+    check_beside,
+    check_reach,
+    check_rows,
+    check_weight,
+    drift,
+)
 from skae._views import FittedViews
 from skae._warnings import warn_user
 from skae.likelihoods import by_name
 from skae.networks import DenseNetwork, Network
+
+#: Values in a matrix of the code, at most.
+MOST_VALUES = 2**31
 
 
 class BaseAutoencoder(
@@ -129,9 +139,10 @@ class BaseAutoencoder(
     def partial_fit(self, X, y=None, *, sample_weight=None):
         """Train for one epoch on X, from where the last call left off.
 
-        The first call starts as `fit` does, on the rows it is given. Early stopping
-        plays no part, and the components keep the scale, order and signs that the
-        first call gave them.
+        The first call starts as `fit` does, on the rows it is given, by whose mean and
+        variance those of all calls are standardised. They may be as few as two: what they
+        do not span starts small and at random. Early stopping plays no part, and the
+        components keep the scale, order and signs that the first call gave them.
 
         Parameters
         ----------
@@ -148,6 +159,12 @@ class BaseAutoencoder(
         -------
         self : object
             The fitted estimator.
+
+        Warns
+        -----
+        UserWarning
+            If the mean of X is more than three standard deviations off that of the first
+            call. Pass rows in random order.
         """
         with all_or_nothing(self):
             return self._fit(X, sample_weight, one_epoch=True)
@@ -175,6 +192,7 @@ class BaseAutoencoder(
         weight = check_weight(self, sample_weight, X)
         rows = Rows.weighted(X, target, weight, series)
         held_out = self._held_out(X_val, X_val_clean, like)
+        self._check_reach(rows, held_out, before)
         missing = series or any(
             some is not None and some.has_missing
             for some in (rows, rows.target, held_out, held_out and held_out.target)
@@ -213,17 +231,17 @@ class BaseAutoencoder(
             return attributes | found.attributes
 
         shown = X.reshape(-1, *row_shape) if isinstance(X, np.ndarray) else X
-        monitor = Monitor(self, shown, max_iter=plan.max_iter, so_far=so_far)
-        fit = _fitting.fit(
-            rows,
-            specification,
-            plan,
-            self._components,
-            monitor,
-            held_out=held_out,
-            before=before,
-            one_epoch=one_epoch,
-        )
+        with closing(Monitor(self, shown, plan=plan, so_far=so_far)) as monitor:
+            fit = _fitting.fit(
+                rows,
+                specification,
+                plan,
+                self._components,
+                monitor,
+                held_out=held_out,
+                before=before,
+                one_epoch=one_epoch,
+            )
         fitted = {
             "_state": fit.state,
             "_built": {},
@@ -232,9 +250,25 @@ class BaseAutoencoder(
             **fit.attributes,
         }
         vars(self).update(fitted)
-        if fit.course.trouble is not None:
-            warn_user(fit.course.trouble)
+        place = before and before.coordinates
+        drifted = drift(rows, place.mean, place.scale) if one_epoch and place else None
+        for warning in (fit.course.trouble, drifted):
+            if warning is not None:
+                warn_user(warning)
         return self
+
+    def _check_reach(self, rows, held_out, before):
+        """Refuse rows that are out of reach of those that standardise them."""
+        if before is not None:
+            mean, scale = before.coordinates.mean, before.coordinates.scale
+        else:
+            mean, scale = rows.mean, rows.typical_scale or 1.0
+        several = {"X": rows if before is not None else None, "X_clean": rows.target}
+        if held_out is not None:
+            several |= {"X_val": held_out, "X_val_clean": held_out.target}
+        for name, some in several.items():
+            if some is not None:
+                check_reach(some, name, mean, scale)
 
     def _held_out(self, X_val, X_val_clean, like):
         """The validation rows that the user brings; None where there are none."""
@@ -291,10 +325,21 @@ class BaseAutoencoder(
         if self.n_components is None:
             return None
         if isinstance(self.n_components, Integral):
+            self._check_room(rows)
             return int(self.n_components)
         if before is not None:
             return self.n_components_
         return len(pca_of(rows, self.n_components).components_)
+
+    def _check_room(self, rows):
+        """Refuse a code whose weights, or rotation, no machine has the memory for."""
+        size = int(self.n_components)
+        values = size * max(size, rows.n_features)
+        if size > rows.n_features and values > MOST_VALUES:
+            raise ValueError(
+                f"n_components must be an int whose matrices fit into memory. Got {size},"
+                f" for {rows.n_features} features: {values * 8 / 2**30:.3g} GiB each."
+            )
 
     # -- using the fitted model
 
@@ -318,7 +363,7 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        return self._fitted(float_dtype(X)).encode(X)
+        return self._encoded(X)
 
     @in_container
     def inverse_transform(self, X):
@@ -368,8 +413,7 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        model = self._fitted(float_dtype(X))
-        return model.decode(model.encode(X))
+        return self._fitted(float_dtype(X)).decode(self._encoded(X))
 
     @in_container
     def impute(self, X):
@@ -392,8 +436,7 @@ class BaseAutoencoder(
             raise ValueError(
                 "impute needs dense rows: in sparse ones nothing is missing."
             )
-        model = self._fitted(float_dtype(X))
-        expected = model.decode(model.encode(X)).reshape(X.shape)
+        expected = self._fitted(float_dtype(X)).decode(self._encoded(X)).reshape(X.shape)
         X_imputed = np.where(np.isnan(X), expected, X)
         return X_imputed.reshape(-1, *row_shape)
 
@@ -448,7 +491,7 @@ class BaseAutoencoder(
         """The squared error of each value, and which rows they are, batch by batch."""
         model, rows, wanted = self._fitted(float_dtype(X)), Rows(X), Rows(target)
         for batch in rows.batches(model.batch_rows):
-            output = model.decode(model.encode(rows.dense(batch)))
+            output = model.decode(self._encoded(rows.dense(batch)))
             output = output.reshape(-1, rows.n_features)
             difference = np.subtract(wanted.dense(batch), output, dtype=np.float64)
             yield batch, np.square(difference)
@@ -464,6 +507,17 @@ class BaseAutoencoder(
         for batch, squares in self._squared_errors(X, target):
             scores[batch] = -np.where(np.isnan(squares), 0.0, squares)
         return scores.reshape(-1, *row_shape)
+
+    def _encoded(self, X):
+        """The codes of checked rows."""
+        dtype = float_dtype(X)
+        codes = self._fitted(dtype).encode(X)
+        if not np.isfinite(codes).all():
+            raise ValueError(
+                f"X's values are too large: in {dtype} codes of them are not finite. Scale"
+                " X as the rows that the model was fitted to."
+            )
+        return codes
 
     def _fitted(self, dtype):
         """The model that encodes and decodes rows of this dtype, compiled."""

@@ -100,7 +100,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         epoch is filled up with rows of its beginning.
 
     max_iter : int, default=200
-        The largest number of epochs. With 0 the model stays at its start.
+        The largest number of epochs. With 0 the model stays at its start. Where training
+        ends at it and the loss has not settled, a `ConvergenceWarning` says so.
 
     shuffle : bool, default=True
         Whether to draw a new order of the rows at each epoch.
@@ -113,6 +114,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     n_iter_no_change : int or inf, default=20
         The number of epochs without improvement after which training stops. An adaptive
         rate is lowered after a quarter of them, but not before the first improvement.
+        With inf there are `max_iter` epochs.
 
     early_stopping : bool, default=True
         Whether to set validation rows aside, stop when the loss on them no longer
@@ -138,7 +140,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         copied at each fit.
 
     verbose : int, default=0
-        If not 0, shows a progress bar with the losses.
+        If not 0, shows the losses of each epoch, those of `history_`: in a terminal with
+        a progress bar, and elsewhere a line for each.
 
     random_state : int, RandomState instance or None, default=None
         Determines the initial weights, the split into training and validation rows,
@@ -377,9 +380,10 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     def partial_fit(self, X, y=None, *, X_clean=None, sample_weight=None):
         """Train for one epoch on X, from where the last call left off.
 
-        The first call starts as `fit` does, on the rows it is given. Early stopping
-        plays no part, and the components keep the scale, order and signs that the
-        first call gave them.
+        The first call starts as `fit` does, on the rows it is given, by whose mean and
+        variance those of all calls are standardised. They may be as few as two: what they
+        do not span starts small and at random. Early stopping plays no part, and the
+        components keep the scale, order and signs that the first call gave them.
 
         Parameters
         ----------
@@ -399,6 +403,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         -------
         self : object
             The fitted estimator.
+
+        Warns
+        -----
+        UserWarning
+            If the mean of X is more than three standard deviations off that of the first
+            call. Pass rows in random order.
         """
         _refuse_clean_rows(X, y, X_clean)
         with all_or_nothing(self):

@@ -7,6 +7,8 @@ import numpy as np
 from skae._components import Components, Coordinates
 from skae._graph import replaced
 from skae._incomplete import OPEN_COMPONENTS, pca_of
+from skae._keras import reason
+from skae._opened import opened
 from skae._program import Fitted, borrowed
 from skae._schedule import replayed
 from skae._starts import ppca_start
@@ -76,7 +78,7 @@ def fit(
         specification, plan.optimizer, plan.batch_size, rows, n_steps
     ) as program:
         if before is None:
-            of_all = start(program.graph, rows, plan.seed)
+            of_all = start(program.graph, rows, plan.seed, streamed=one_epoch)
         else:
             of_all = Candidate(before.weights, before.coordinates)
         _try(specification, of_all, rows)
@@ -96,7 +98,7 @@ def fit(
             rates, course = rates_by_splits(program, trials, plan, monitor)
             steps = len(rates) * program.n_batches(splits[0][0])  # as many as they took
             rates = replayed(rates, round(steps / program.n_batches(rows)))
-            chosen = train_for(program, of_all, rows, rates, plan, course)
+            chosen = train_for(program, of_all, rows, rates, plan, course, monitor)
         else:
             program.load_optimizer(before.optimizer if going_on else None)
             trained, begin, course = train(program, begins[0], *splits[0], plan, monitor)
@@ -134,7 +136,7 @@ def _try(specification, candidate, rows):
         raise ValueError(
             "network has a layer that can't be computed in float64, which the rows of X"
             " are in: pass them as float32, X.astype('float32'). The layer says:"
-            f" {str(error).strip().splitlines()[0]}"
+            f" {reason(error)}"
         ) from error
 
 
@@ -147,7 +149,7 @@ def _splits(rows, held_out, plan):
     ]
 
 
-def start(graph, rows, seed):
+def start(graph, rows, seed, *, streamed=False):
     """Where training starts: random weights and, next to them, the linear model of rows.
 
     Parameters
@@ -155,6 +157,8 @@ def start(graph, rows, seed):
     graph : Graph
     rows : Rows
     seed : int
+    streamed : bool, default=False
+        Whether there will be other rows, which may need more than these span.
 
     Returns
     -------
@@ -169,6 +173,8 @@ def start(graph, rows, seed):
             coordinates = replace(coordinates, completion=completion)
         return Candidate(weights, coordinates)
     linear = objective.start(rows, specification.n_components)
+    if streamed:
+        linear = opened(linear, rows, seed)
     new, unit = objective.weights(linear, coordinates)
     unit = unit * coordinates.unit
     return Candidate(

@@ -10,11 +10,15 @@ import numpy as np
 
 from skae._keras import building
 from skae.likelihoods import MAX_LOG_VARIANCE, bounded
+from skae.networks import activated
 
 #: Paths of the weights that a linear start sets.
 LINEAR_CODE, LINEAR_OUTPUT = "encoder/linear_code", "decoder/linear_output"
 LOG_VARIANCE = "encoder/log_variance_head/bias"
 NOISE, LEAST_NOISE = "noise", "least_noise"
+
+#: A parameter, and the layer by its name.
+CODE_ACTIVATION = "code_activation"
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,8 +259,8 @@ def _code(x, specification):
     if len(features.shape) > 2:
         features = layers.Flatten(name="features")(features)
     if n_components is None:
-        activation = layers.Activation(specification.code_activation, name="code")
-        return activation(features), features
+        code = activated(features, specification.code_activation, "code", CODE_ACTIVATION)
+        return code, features
     sums = []
     if not linear or features is not x:  # else the linear path does it all
         head = layers.Dense(
@@ -271,7 +275,7 @@ def _code(x, specification):
         sums.append(path(numbers))
     z = layers.Add(name="code_sum")(sums) if len(sums) > 1 else sums[0]
     if not linear:
-        z = layers.Activation(specification.code_activation, name="code_activation")(z)
+        z = activated(z, specification.code_activation, CODE_ACTIVATION, CODE_ACTIVATION)
     return z, features
 
 

@@ -140,6 +140,21 @@ class _Draws:
         return (self.generator if ours else random).randint(low, high)
 
 
+def reason(error):
+    """What an error says in a line; of Keras' errors, what is behind their wrapping."""
+    text = str(error).strip() or type(error).__name__
+    bold = re.search(r"\x1b\[1m(.+?)\x1b\[0m", text, re.DOTALL)
+    return (bold.group(1) if bold else text).strip().splitlines()[0]
+
+
+def symbolic(function, x):
+    """What a function makes of a KerasTensor, without computing anything."""
+    import_keras()
+    from keras.src.backend import compute_output_spec
+
+    return compute_output_spec(function, x)
+
+
 @contextlib.contextmanager
 def building(dtype, seed):
     """Build Keras layers in `dtype`, unseeded ones from `seed`; change nothing else.

@@ -1,4 +1,4 @@
-"""Who is told of each epoch: Keras callbacks, scikit-learn's, the progress bar."""
+"""Who is told of each epoch: Keras callbacks, scikit-learn's, and who looks on."""
 
 import copy
 from dataclasses import replace
@@ -6,6 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 
+from skae._display import Display
 from skae._graph import build, raw
 
 _BATCH_HOOKS = (
@@ -64,7 +65,7 @@ def _needs_batches(callback):
 
 
 class Monitor:
-    """Tells callbacks and the progress bar of each epoch, and hears if one says stop.
+    """Tells callbacks and the display of each epoch, and hears if one says stop.
 
     Parameters
     ----------
@@ -74,20 +75,18 @@ class Monitor:
     X : ndarray
         The rows that it is fitted to.
 
-    max_iter : int
-        The number of epochs.
-
+    plan : Plan
     so_far : callable
         From a candidate to the attributes that an estimator fitted so far would have.
     """
 
-    def __init__(self, estimator, X, *, max_iter, so_far):
+    def __init__(self, estimator, X, *, plan, so_far):
         self.estimator, self.so_far = estimator, so_far
         self.task = {"estimator": estimator, "X": X, "y": X}  # its target is its input
-        self.max_iter = max_iter
+        self.plan = plan
         self.callbacks = check_callbacks(estimator.callbacks)
-        self.context = estimator._init_callback_context(max_subtasks=max_iter)
-        self.bar = self.model = self.shown = None
+        self.context = estimator._init_callback_context(max_subtasks=plan.max_iter)
+        self.display = self.model = None
 
     def attach(self, specification, optimizer, begin, rows, held_out):
         """Give Keras callbacks a model on raw rows, which holds the weights.
@@ -102,7 +101,7 @@ class Monitor:
         rows, held_out : Rows, Rows or None
             What it is trained on, and validated on.
         """
-        self.at, self.parts = begin, specification.objective.parts
+        self.at = begin
         if not self.callbacks:
             return
         self.graph = build(specification, "float32")
@@ -117,7 +116,7 @@ class Monitor:
             self.callbacks,
             model=self.model,
             verbose=0,
-            epochs=self.max_iter,
+            epochs=self.plan.max_iter,
             steps=1,
             # For callbacks that are skae's own
             estimator=self.estimator,
@@ -128,12 +127,8 @@ class Monitor:
     def begin(self):
         if self.context is not None:
             self.context.call_on_fit_task_begin(**self.task)
-        if self.estimator.verbose:
-            self.bar = keras.utils.Progbar(
-                self.max_iter,
-                unit_name="epoch",
-                stateful_metrics=("loss", "val_loss", *self.parts),
-            )
+        first = self.plan.first_epoch
+        self._show("epoch", first, first + self.plan.last_epoch)
         if self.model:
             self.callbacks.on_train_begin()
 
@@ -159,10 +154,27 @@ class Monitor:
                 **self.task,
                 reconstruction_attributes=lambda: self._attributes(program),
             )
-        if self.bar is not None:
-            self.shown = epoch + 1, list(logs.items())
-            self.bar.update(*self.shown, finalize=False)
+        if self.display is not None:
+            self.display.add(logs)
         return stop
+
+    def refit_begin(self, n_epochs):
+        """From now on the epochs are those of the training on all rows."""
+        self._show("refit", 0, n_epochs)
+
+    def refit_epoch_end(self, logs):
+        if self.display is not None:
+            self.display.add(logs)
+
+    def _show(self, name, first, last):
+        self.close()
+        if self.estimator.verbose:
+            self.display = Display(name, first, last)
+
+    def close(self):
+        """Leave the display as it is, whatever has ended the training."""
+        if self.display is not None:
+            self.display.close()
 
     def _follow_learning_rate(self, program):
         """Train at the rate that a callback has set; a schedule goes its own way."""
@@ -173,10 +185,9 @@ class Monitor:
                 self.rate = program.rate = rate
 
     def end(self, program):
-        """Close bar and callbacks; the weights that one has put back, if one has."""
+        """Close display and callbacks; the weights that one has put back, if one has."""
         replacement = None
-        if self.shown is not None:
-            self.bar.update(*self.shown, finalize=True)
+        self.close()
         if self.model:
             self.callbacks.on_train_end()
             now, told = self.graph.read(), self.at.weights

@@ -71,6 +71,11 @@ class Optimizer:
                 "optimizer must not average weights (use_ema=True): the weights with the"
                 " least validation loss are kept. Set use_ema=False."
             )
+        if isinstance(rate, type):
+            raise ValueError(
+                "learning_rate_init must be a number or an instance of a schedule, such as"
+                f" CosineDecay(1e-3, 1000). Got the class {rate.__name__}."
+            )
         config = optimizer.get_config() | {"name": "optimizer"}
         if isinstance(rate, keras.Variable):
             rate = float(rate)

@@ -14,7 +14,7 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from skae._graph import LINEAR_CODE, LINEAR_OUTPUT, build
-from skae._keras import building
+from skae._keras import building, reason
 from skae._optimizer import ELEMENTWISE
 from skae._random import Seed
 from skae._rows import VALUES_AT_ONCE, has_nan
@@ -151,15 +151,30 @@ class Program:
         )
 
         def call(n_batches, seed, *more):
-            return concrete(
-                dict(self.chunks),
-                tf.constant(n_batches, tf.int32),
-                self.values,
-                tf.constant(seed, tf.int32),
-                *map(tf.constant, more),
-            ).numpy()
+            with self._named_layers():
+                return concrete(
+                    dict(self.chunks),
+                    tf.constant(n_batches, tf.int32),
+                    self.values,
+                    tf.constant(seed, tf.int32),
+                    *map(tf.constant, more),
+                ).numpy()
 
         return call
+
+    @contextlib.contextmanager
+    def _named_layers(self):
+        """Say which parameter helps where XLA has no way to compile a layer."""
+        try:
+            yield
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            if not self.jit_compile:
+                raise
+            raise ValueError(
+                "network has a layer that XLA can't compile: set jit_compile=False, of"
+                " CustomNetwork or of a class of your own. XLA says:"
+                f" {reason(error)}"
+            ) from error
 
     def _loss(self, chunks, i, values, seed, training):
         batch = {name: chunk[i] for name, chunk in chunks.items()}

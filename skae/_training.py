@@ -93,8 +93,8 @@ class Plan:
     early_stopping: bool
     validation_fraction: float
     seed: int
+    one_epoch: bool = False
     first_epoch: int = 0
-    goes_on: bool = False
 
     @classmethod
     def of(cls, estimator, rows, before, one_epoch, validated=False):
@@ -158,8 +158,8 @@ class Plan:
             early_stopping=estimator.early_stopping and not one_epoch,
             validation_fraction=estimator.validation_fraction,
             seed=seed if before is None else before.seed,
+            one_epoch=one_epoch,
             first_epoch=0 if before is None else estimator.n_iter_,
-            goes_on=one_epoch,
         )
 
     def schedule(self):
@@ -175,10 +175,25 @@ class Plan:
 
     def n_steps(self, n_rows):
         """About how many batches a fit to so many rows takes; of a stream no one knows."""
-        if self.goes_on:
+        if self.one_epoch:
             return np.inf
         n_epochs = min(self.last_epoch, USUAL_EPOCHS)
         return self.n_splits * n_epochs * -(-n_rows // self.batch_size)
+
+    @property
+    def unsettled(self):
+        """What to warn of where nothing but `max_iter` has ended the training.
+
+        None where that is no surprise: there is no epoch or a single one to make, nothing
+        else could end them, or all that were planned are done.
+        """
+        planned = self.n_epochs is not None and self.n_epochs <= self.max_iter
+        if planned or self.one_epoch or self.max_iter == 0 or self.patience == np.inf:
+            return None
+        return ConvergenceWarning(
+            f"Maximum iterations ({self.max_iter}) reached before the loss has settled."
+            " Raise max_iter or, where so few are meant, set n_iter_no_change=np.inf."
+        )
 
     def order(self, n_rows, epoch):
         """The order in which an epoch visits so many rows."""
@@ -278,6 +293,8 @@ def train(program, begin, rows, held_out, plan, monitor):
             course.add(losses)
             if monitor.epoch_end(epoch, losses, program) or not going_on:
                 break
+        else:
+            course.trouble = plan.unsettled
         replaced = monitor.end(program)
         if replaced is not None:
             best = Candidate(replaced, begin.coordinates)
@@ -396,13 +413,15 @@ def rates_by_splits(program, splits, plan, monitor):
                 del path[good:]
                 for run, place in zip(runs, places, strict=True):
                     run.place = place
+        else:
+            course.trouble = plan.unsettled
         monitor.end(program)
     except KeyboardInterrupt:
         course.trouble = UserWarning("Training interrupted by user.")
     return (path[:good] if best.below(start) else []), course
 
 
-def train_for(program, begin, rows, rates, plan, course):
+def train_for(program, begin, rows, rates, plan, course, monitor):
     """Train on all rows, an epoch at each of the rates, with nothing to stop it.
 
     Parameters
@@ -415,6 +434,8 @@ def train_for(program, begin, rows, rates, plan, course):
     course : Course
         Told of the losses, as "refit_loss".
 
+    monitor : Monitor
+
     Returns
     -------
     trained : Candidate
@@ -423,6 +444,7 @@ def train_for(program, begin, rows, rates, plan, course):
     program.load_optimizer()
     n_batches = program.n_batches(rows)
     best = begin
+    monitor.refit_begin(len(rates))
     for epoch, rate in enumerate(rates):
         losses = program.epoch(
             rows,
@@ -436,7 +458,9 @@ def train_for(program, begin, rows, rates, plan, course):
             course.trouble = _diverged(epoch)
             break
         best = Candidate(latest, begin.coordinates)
-        course.add({"refit_loss": losses["loss"]})
+        losses = {"refit_loss": losses["loss"]}
+        course.add(losses)
+        monitor.refit_epoch_end(losses)
     return best
 
 

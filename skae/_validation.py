@@ -46,6 +46,7 @@ def check_rows(estimator, X, network, reset):
             f"X has rows of shape {X.shape[1:]}, but {type(estimator).__name__} was"
             f" fitted with rows of shape {row_shape}."
         )
+    check_size(X, "X")
     _check_missing(estimator, X, network, reset)
     return (X.reshape(X.shape[0], -1) if X.ndim > 2 else X), row_shape
 
@@ -98,6 +99,7 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
         raise ValueError(
             f"{name} must have the shape of X, {wanted}. Got {beside.shape}."
         )
+    check_size(beside, name)
     _check_missing(estimator, beside, network, reset=True, name=name)
     return beside.reshape(n_rows, -1) if beside.ndim > 2 else beside
 
@@ -125,6 +127,61 @@ def check_weight(estimator, sample_weight, X):
             f" sample_weight is above 0. Got {np.count_nonzero(weight)}."
         )
     return weight
+
+
+#: Standard deviations of X up to which float32, in which training is, has squares.
+FAR = 1e15
+
+#: Those of all values together that the mean of a later call may be off the first's.
+DRIFT = 3.0
+
+
+def check_size(X, name):
+    """Refuse values whose squares overflow; those of float32 never do in float64."""
+    values = X.data if sparse.issparse(X) else X
+    if values.dtype != np.float64:
+        return
+    flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel()
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(flat @ flat) or np.isfinite(np.nansum(np.square(flat))):
+            return
+    raise ValueError(
+        f"{name}'s values are too large to be squared, up to"
+        f" {np.nanmax(np.abs(flat)):.3g}. Scale {name}, for example with StandardScaler."
+    )
+
+
+def check_reach(rows, name, mean, scale):
+    """Refuse rows so far from those of the fit that their loss is not finite.
+
+    Parameters
+    ----------
+    rows : Rows
+    name : str
+    mean, scale : ndarray of shape (n_features,) or float
+        By which they are standardised.
+    """
+    far = np.maximum(np.abs(rows.low - mean), np.abs(rows.high - mean)) / scale
+    far = np.fmax.reduce(far)  # NaN where there is no value at all
+    if far > FAR:
+        raise ValueError(
+            f"{name}'s values are too large: up to {far:.3g} standard deviations"
+            f" of the rows that the model is fitted to from their mean. Scale {name} as"
+            " those."
+        )
+
+
+def drift(rows, mean, scale):
+    """A warning where the mean of rows is far from that of the first call; else None."""
+    shift = float(np.sqrt(np.mean(np.square((rows.mean - mean) / scale))))
+    if shift <= DRIFT:
+        return None
+    return UserWarning(
+        f"The mean of X is {shift:.1f} standard deviations off that of the first call, by"
+        " which partial_fit standardises all rows: the model learns slowly from there, and"
+        " its components stay centred where they were. Pass rows in random order, or fit"
+        " a clone."
+    )
 
 
 def _check_missing(estimator, X, network, reset, name="X"):

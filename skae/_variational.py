@@ -102,7 +102,8 @@ class VAETransformer(BaseAutoencoder):
         epoch is filled up with rows of its beginning.
 
     max_iter : int, default=200
-        The largest number of epochs. With 0 the model stays at its start.
+        The largest number of epochs. With 0 the model stays at its start. Where training
+        ends at it and the loss has not settled, a `ConvergenceWarning` says so.
 
     shuffle : bool, default=True
         Whether to draw a new order of the rows at each epoch.
@@ -114,6 +115,7 @@ class VAETransformer(BaseAutoencoder):
     n_iter_no_change : int or inf, default=20
         The number of epochs without improvement after which training stops. An adaptive
         rate is lowered after a quarter of them, but not before the first improvement.
+        With inf there are `max_iter` epochs.
 
     early_stopping : bool, default=True
         Whether to set validation rows aside, start from the linear model of the other
@@ -141,7 +143,8 @@ class VAETransformer(BaseAutoencoder):
         copied at each fit.
 
     verbose : int, default=0
-        If not 0, shows a progress bar with the losses.
+        If not 0, shows the losses of each epoch, those of `history_`: in a terminal with
+        a progress bar, and elsewhere a line for each.
 
     random_state : int, RandomState instance or None, default=None
         Determines the initial weights, the split into training and validation rows,

@@ -4,7 +4,7 @@ import sys
 import warnings
 
 #: What stands between the user's line and the one that knows: none of it is meant.
-_BETWEEN = ("skae", "sklearn", "contextlib")
+_BETWEEN = ("skae", "sklearn", "joblib", "contextlib")
 
 
 def warn_user(warning):

@@ -1,8 +1,11 @@
 """Keras callbacks for autoencoders; importing them imports Keras."""
 
 import contextlib
+import importlib.util
+import inspect
 import itertools
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +22,13 @@ __all__ = ["TensorBoard"]
 class TensorBoard(keras.callbacks.TensorBoard):
     """TensorBoard's losses, pictures and codes, in a folder of its own for each fit.
 
-    Each fit makes the next of the folders "fit-1", "fit-2", ... in `log_dir`, so that the
-    folds of a grid search do not write over each other, in many processes at once
-    either. ``tensorboard --logdir`` and `log_dir` shows them side by side.
+    Each fit makes the next of the folders "fit-1", "fit-2", ... in a folder that is named
+    by those of the estimator's parameters that are not its defaults, such as
+    "n_components=8,noise__level=0.1". So the candidates of a grid search have names,
+    and their folds do not write over each other, in many processes at once either.
+    ``tensorboard --logdir`` and `log_dir` shows them side by side.
+
+    Needs TensorBoard: ``pip install skae[tensorboard]``.
 
     Pictures and codes are those of the validation rows; without early stopping, of the
     training rows. Codes are as they are while the model trains; only the code of the
@@ -60,6 +67,11 @@ class TensorBoard(keras.callbacks.TensorBoard):
     log_dir : str
         The folder of the fit, in the copy of the callback that the fit has made.
 
+    Raises
+    ------
+    ImportError
+        If TensorBoard is not installed, or matplotlib where there are to be pictures.
+
     See Also
     --------
     skae.plotting.ReconstructionDisplay : The picture of reconstructions.
@@ -76,7 +88,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
     ...     callback = TensorBoard(logs, pictures_freq=5, codes_freq=5)
     ...     autoencoder = AutoencoderTransformer(4, max_iter=10, callbacks=[callback])
     ...     _ = autoencoder.fit(X).fit(X)
-    ...     print(sorted(os.listdir(logs)))
+    ...     print(os.listdir(logs))
+    ...     print(sorted(os.listdir(os.path.join(logs, "max_iter=10,n_components=4"))))
+    ['max_iter=10,n_components=4']
     ['fit-1', 'fit-2']
     """
 
@@ -92,6 +106,11 @@ class TensorBoard(keras.callbacks.TensorBoard):
         image_shape=None,
         **kwargs,
     ):
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ImportError(
+                "skae.callbacks.TensorBoard needs tensorboard, which is not installed:"
+                " pip install skae[tensorboard]"
+            )
         super().__init__(log_dir, **kwargs)
         self.parent_dir = self.log_dir
         self.pictures_freq = pictures_freq
@@ -104,9 +123,14 @@ class TensorBoard(keras.callbacks.TensorBoard):
             new_figure(self)
 
     def set_model(self, model):
-        self.log_dir = str(_new_folder(self.parent_dir))
+        self._model = model
+
+    def on_train_begin(self, logs=None):
+        name = run_name(self.params.get("estimator"))
+        self.log_dir = str(_new_folder(Path(self.parent_dir) / name))
         self.written = []
-        super().set_model(model)
+        super().set_model(self._model)  # which writes the graph to the folder
+        super().on_train_begin(logs)
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
@@ -175,6 +199,47 @@ class TensorBoard(keras.callbacks.TensorBoard):
                 embedding.sprite.image_path = "rows.png"
                 embedding.sprite.single_image_dim.extend(view.shape[1::-1])
         projector.visualize_embeddings(str(folder), config)
+
+
+#: Parameters that say nothing about what is fitted.
+_UNNAMED = {"callbacks", "verbose"}
+
+#: Characters of a name, at most: file systems take some 250.
+_LONGEST = 200
+
+
+def run_name(estimator):
+    """The parameters that are not an estimator's defaults, as the name of a folder."""
+    if estimator is None:
+        return ""
+    found = {}
+    for name, value in sorted(estimator.get_params(deep=False).items()):
+        if name not in _UNNAMED:
+            found |= _changed(name, value, _default(estimator, name))
+    text = ",".join(f"{name}={value}" for name, value in found.items())
+    return re.sub(r"[^\w.,=()+-]+", "_", text)[:_LONGEST]
+
+
+def _changed(name, value, default):
+    """What of a parameter is not its default: of an object, its own parameters."""
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        kind = type(value).__name__
+        found = {} if type(value) is type(default) else {name: kind}
+        for inner, own in sorted(value.get_params(deep=False).items()):
+            found |= _changed(f"{name}__{inner}", own, _default(value, inner))
+        return found
+    if repr(value) == repr(default):
+        return {}
+    return {name: getattr(value, "__name__", None) or _short(value)}
+
+
+def _short(value):
+    plain = isinstance(value, (str, int, float, tuple, list, np.generic)) or value is None
+    return str(value).replace(" ", "") if plain else type(value).__name__
+
+
+def _default(estimator, name):
+    return inspect.signature(type(estimator).__init__).parameters[name].default
 
 
 def _new_folder(parent):

@@ -1,5 +1,6 @@
 """Networks: the bodies on each side of the code, with parameters to tune."""
 
+import contextlib
 import json
 import math
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skae._keras import import_keras
+from skae._keras import import_keras, reason, symbolic
 
 __all__ = [
     "ConvNetwork",
@@ -104,10 +105,39 @@ def _plain(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
+#: The size of a layer, at most: of more no machine has the memory for the weights.
+LARGEST = 2**24
+
+
+def activated(x, activation, name, parameter="activation"):
+    """A KerasTensor after a layer of this activation.
+
+    Raises
+    ------
+    ValueError
+        If it is neither a name that Keras knows, nor a function from a tensor to one of
+        its shape; names the parameter.
+    """
+    keras = import_keras()
+    message = (
+        f"{parameter} must be the name of a Keras activation, such as 'relu', or a function"
+        f" from a tensor to one of its shape. Got {activation!r}"
+    )
+    try:
+        found = symbolic(keras.activations.get(activation), x)
+    except Exception as error:
+        raise ValueError(f"{message}: {reason(error)}") from error
+    if getattr(found, "shape", None) != x.shape:
+        raise ValueError(f"{message}, which returns {found!r}.")
+    return keras.layers.Activation(activation, name=name)(x)
+
+
 def _sizes(sizes, name):
     sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
-    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-        raise ValueError(f"{name} must be integers of at least 1. Got {sizes!r}.")
+    if not all(isinstance(size, Integral) and 0 < size <= LARGEST for size in sizes):
+        raise ValueError(
+            f"{name} must be integers of at least 1, and at most {LARGEST}. Got {sizes!r}."
+        )
     return [int(size) for size in sizes]
 
 
@@ -183,7 +213,7 @@ class DenseNetwork(Network):
             )(x)
             if self.batch_normalization:
                 x = layers.BatchNormalization(name=f"{side}_normalization_{i}")(x)
-            x = layers.Activation(self.activation, name=f"{side}_activation_{i}")(x)
+            x = activated(x, self.activation, f"{side}_activation_{i}")
             if self.dropout:
                 x = layers.Dropout(self.dropout, name=f"{side}_dropout_{i}")(x)
         return x
@@ -288,7 +318,7 @@ class ConvNetwork(Network):
             else:
                 x = self._layer("Conv", f"encoder_conv_{i}", n_filters)(x)
                 x = self._pooled(x, f"encoder_pooling_{i}")
-            x = self._activation(f"encoder_activation_{i}")(x)
+            x = activated(x, self.activation, f"encoder_activation_{i}")
         return x
 
     def decode(self, z, shape):
@@ -297,7 +327,7 @@ class ConvNetwork(Network):
         maps = (*sizes[-1], filters[-1] if filters else channels)
         if z.shape[1:] != (math.prod(maps),):  # the code is not the encoder's maps
             z = layers.Dense(math.prod(maps), name="decoder_dense")(z)
-            z = self._activation("decoder_activation")(z)
+            z = activated(z, self.activation, "decoder_activation")
         y = layers.Reshape(maps, name="decoder_fold")(z)
         for i in reversed(range(len(filters))):
             name = f"decoder_conv_{i}"
@@ -343,9 +373,6 @@ class ConvNetwork(Network):
         x = layers.Reshape((math.prod(size), width, channels))(x)
         x = layers.MaxPooling2D((1, 2), padding="same", data_format="channels_last")(x)
         return layers.Reshape((*size, x.shape[2], channels), name=name)(x)
-
-    def _activation(self, name):
-        return import_keras().layers.Activation(self.activation, name=name)
 
     def _layer(self, kind, name, size, *, transpose=False, **kwargs):
         """A Keras layer of this kind with as many axes as the input has."""
@@ -436,7 +463,7 @@ class SequenceNetwork(Network):
         x = _folded(x, self._shape())
         from skae._layers import present
 
-        layer = self._recurrent(self.units, "encoder_recurrent")
+        layer = self._recurrent(_sizes(self.units, "units")[0], "encoder_recurrent")
         if self.bidirectional:
             wrapper = import_keras().layers.Bidirectional
             layer = wrapper(layer, name="encoder_bidirectional")
@@ -647,7 +674,50 @@ def _body_key(body):
     """What is hashable, and equal for bodies that are made the same way."""
     if isinstance(body, _StoredModel):
         return body.config
-    return _config(body) if _is_keras(body) else body
+    if not _is_keras(body):
+        return body
+    functions = _functions(body)
+    return (_config(body), *functions.items()) if functions else _config(body)
+
+
+def _functions(body):
+    """The functions in the Lambda layers of a Keras model, by layer and argument.
+
+    A configuration has their code, but not the names that they know.
+    """
+    found = {}
+    for layer in body._flatten_layers():
+        if isinstance(layer, import_keras().layers.Lambda):
+            known = (layer.function, layer._output_shape)
+            for name, function in zip(_FUNCTIONS, known, strict=True):
+                if callable(function):
+                    found[f"{layer.name}/{name}"] = function
+    return found
+
+
+#: Arguments of a Lambda layer that may be functions.
+_FUNCTIONS = ("function", "output_shape")
+
+
+def _named(config):
+    """The configuration with the names of `_functions` in place of their code."""
+    if isinstance(config, list):
+        return [_named(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    new = {name: _named(value) for name, value in config.items()}
+    if config.get("class_name") == "Lambda":
+        inner = new["config"]
+        for name in _FUNCTIONS:
+            if isinstance(inner.get(name), dict):  # a function
+                path = f"{inner['name']}/{name}"
+                inner[name] = {
+                    "class_name": "function",
+                    "config": path,
+                    "registered_name": path,
+                    "module": None,
+                }
+    return new
 
 
 def _config(model):
@@ -686,7 +756,21 @@ def _applied(body, name, x):
             )
         if shape[1:] != tuple(x.shape[1:]):
             x = import_keras().layers.Reshape(shape[1:], name=f"{name}_fold")(x)
-    return model(x)
+    with _blaming(name, x):
+        return model(x)
+
+
+@contextlib.contextmanager
+def _blaming(name, x):
+    """Name the parameter whose function or model fails."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{name} must be a function of a KerasTensor, or a Keras model, that can be"
+            f" given the shape {tuple(x.shape)} and returns a KerasTensor. It fails:"
+            f" {reason(error)}"
+        ) from error
 
 
 def _fresh(body, name):
@@ -695,13 +779,17 @@ def _fresh(body, name):
     The code of a model that is there is here already, so it is made again as it is.
     """
     keras = import_keras()
-    config = _renewed(json.loads(_body_key(body)), keras.config.dtype_policy())
+    stored = isinstance(body, _StoredModel)
+    config = json.loads(body.config if stored else _config(body))
+    config = _renewed(config, keras.config.dtype_policy())
     config["config"]["name"] = name
-    if isinstance(body, _StoredModel):
+    if stored:
         return body.remade(config)
     try:
         return keras.saving.deserialize_keras_object(
-            config, custom_objects=_custom_classes(body), safe_mode=False
+            _named(config),
+            custom_objects=_custom_classes(body) | _functions(body),
+            safe_mode=False,
         )
     except (TypeError, ValueError) as error:
         raise _not_remade(body, error) from error
@@ -711,7 +799,7 @@ def _called(function, name, x):
     """What the function makes of x, by layers that it makes itself."""
     keras = import_keras()
     scope = f"{name}_function"
-    with keras.name_scope(scope):
+    with keras.name_scope(scope), _blaming(name, x):
         y = function(x)
     if not isinstance(y, keras.KerasTensor):
         raise TypeError(f"{name} must return a KerasTensor. Got {type(y).__name__}.")

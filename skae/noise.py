@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import ndtr
 from sklearn.utils._param_validation import Interval
 
+from skae._keras import reason, symbolic
 from skae._tunable import Tunable
 
 __all__ = ["GaussianNoise", "MaskingNoise", "Noise", "SaltAndPepperNoise"]
@@ -254,11 +255,46 @@ class FunctionNoise(Noise):
     def __init__(self, function):
         self.function = function
 
+    def values(self, rows):
+        """None; but what is no noise is found out here, before any training.
+
+        Raises
+        ------
+        ValueError
+            If the function can't be compiled, or makes numbers NaN.
+        """
+        import keras
+
+        x = rows.filled(2)
+        tensor = keras.KerasTensor(x.shape, dtype="float32")
+        symbolic(lambda x: self._noisy(x, None), tensor)
+        if not np.isfinite(self.draw(x, {})).all():
+            raise ValueError(
+                f"noise must return finite rows. Got NaN or infinity from {self.function!r}"
+                " for rows that have none."
+            )
+        return {}
+
+    def _noisy(self, x, seed):
+        from keras import ops
+
+        from skae._random import Seed
+
+        seed = Seed(DRAW_SEED) if seed is None else seed
+        try:
+            return ops.convert_to_tensor(self.function(ops.cast(x, "float32"), seed))
+        except Exception as error:
+            raise ValueError(
+                "noise must be a function noise(x, seed), of a tensor of rows and a seed"
+                " generator, that returns noisy rows and is written in keras.ops. Got"
+                f" {self.function!r}, which fails: {reason(error)}"
+            ) from error
+
     def corrupt(self, x, values, seed):
         from keras import ops
 
         x = ops.convert_to_tensor(x)
-        noisy = ops.convert_to_tensor(self.function(ops.cast(x, "float32"), seed))
+        noisy = self._noisy(x, seed)
         if noisy.shape != x.shape:
             raise ValueError(
                 f"noise must return rows of the shape that it is given, {x.shape}. Got"

@@ -33,9 +33,10 @@ FLOORS = [
     {"likelihoods", "noise"},
     {"_glm"},
     {"_incomplete"},
-    {"_starts"},
+    {"_starts", "_opened"},
     {
         "_completion",
+        "_display",
         "_rows",
         "_layers",
         "_keras",
@@ -139,8 +140,11 @@ def test_warnings_point_at_the_line_that_fits():
     diverges = AutoencoderTransformer(
         network=SMALL, optimizer="sgd", learning_rate_init=1e3, max_iter=9
     )
-    collapses = VAETransformer(network=SMALL, beta=1e4, max_iter=1)
-    for estimator in (diverges, collapses):
+    collapses = VAETransformer(
+        network=SMALL, beta=1e4, max_iter=1, n_iter_no_change=np.inf
+    )
+    ends = AutoencoderTransformer(network=SMALL, max_iter=1)
+    for estimator in (diverges, collapses, ends):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             line = sys._getframe().f_lineno + 1

@@ -1,10 +1,15 @@
 """Callbacks: Keras' at fit and epoch boundaries, scikit-learn's, and the progress bar."""
 
 import csv
+import io
+import re
+import sys
+import warnings
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
@@ -127,13 +132,101 @@ def test_what_is_no_callback_is_refused():
         fit(print)
 
 
-def test_verbose_shows_a_progress_bar_and_0_prints_nothing(capfd):
-    fit(verbose=0)
+def shown(text):
+    """What a display has shown: the losses by name, and what each epoch was called."""
+    losses, counts = {}, []
+    for line in filter(str.strip, re.split("[\\r\\n]+", text)):
+        counts.append(re.match(r"(\w+) +(\d+)/(\d+)", line).groups())
+        for name, value in re.findall(r"(\w+): (\S+)", line):
+            losses.setdefault(name, []).append(float(value))
+    return losses, counts
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("in_terminal", [False, True])
+@pytest.mark.parametrize("ends_by", ["max_iter", "patience", "splits"])
+def test_verbose_shows_the_history(in_terminal, ends_by, monkeypatch, without_xla):
+    parameters = {
+        "max_iter": {"max_iter": 3},
+        "patience": {"max_iter": 50, "n_iter_no_change": 2, "tol": 1e3},
+        "splits": {"max_iter": 3, "n_splits": 2},
+    }[ends_by]
+    out = Terminal() if in_terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setenv("COLUMNS", "200")
+    skae = fit(**{"n_splits": 1, "verbose": 1} | parameters)
+    losses, counts = shown(out.getvalue())
+    assert losses.keys() == skae.history_.keys()
+    for name, values in skae.history_.items():
+        assert losses[name] == pytest.approx(values, rel=1e-5)
+    n_epochs, most = skae.n_iter_, str(parameters["max_iter"])
+    assert counts[:n_epochs] == [("epoch", str(i + 1), most) for i in range(n_epochs)]
+    assert {count[0] for count in counts[n_epochs:]} <= {"refit"}
+    assert out.getvalue().endswith("\n")
+    assert ("\r" in out.getvalue()) == in_terminal
+    n_lines = 1 + (ends_by == "splits") if in_terminal else len(counts)
+    assert out.getvalue().count("\n") == n_lines
+
+
+def test_verbose_counts_the_calls_of_partial_fit(capfd, without_xla):
+    skae = fit(verbose=0, max_iter=2)
     assert capfd.readouterr() == ("", "")
-    fit(verbose=1)
-    out = capfd.readouterr().out
-    assert "3/3" in out
-    assert "val_loss" in out
+    skae.set_params(verbose=1).partial_fit(X)
+    losses, counts = shown(capfd.readouterr().out)
+    assert counts == [("epoch", "3", "3")]
+    assert losses["loss"] == pytest.approx(skae.loss_curve_[2:], rel=1e-5)
+
+
+# -- where max_iter is too few
+
+
+@pytest.mark.parametrize(
+    ("parameters", "unsettled"),
+    [
+        ({}, True),
+        ({"n_splits": 2}, True),
+        ({"early_stopping": False}, True),
+        ({"max_iter": 0}, False),
+        ({"max_iter": 50, "n_iter_no_change": 2, "tol": 1e3}, False),
+        ({"n_iter_no_change": np.inf}, False),
+    ],
+    ids=str,
+)
+def test_a_loss_that_has_not_settled_is_warned_of(parameters, unsettled, without_xla):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(**{"n_splits": 1} | parameters)
+    found = [w for w in caught if w.category is ConvergenceWarning]
+    assert len(found) == unsettled
+    if unsettled:
+        assert "Maximum iterations (3) reached" in str(found[0].message)
+        assert found[0].filename == __file__
+
+
+def test_who_stops_training_is_not_warned(without_xla):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(Stop())
+        AutoencoderTransformer(3, network=DenseNetwork((8,))).partial_fit(X)
+
+
+def test_planned_epochs_are_enough(monkeypatch, without_xla):
+    from skae._schedule import Recipe
+
+    monkeypatch.setattr(Recipe, "of", classmethod(lambda cls, n: cls(1, 16, 2)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fit(max_iter=3).n_iter_ == 2
+    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(1\) reached"):
+        fit(max_iter=1)
 
 
 def test_scikit_learns_scoring_monitor():

@@ -1,11 +1,14 @@
 """Bad input: an error that names the parameter, what it wants and what it got."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import sparse
 
-from skae import AutoencoderTransformer
-from skae.networks import DenseNetwork
+from skae import AutoencoderTransformer, DenoisingAutoencoder
+from skae._program import Program
+from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 
 X = np.random.default_rng(0).normal(size=(40, 6))
 SMALL = DenseNetwork((8,))
@@ -79,3 +82,124 @@ def test_constant_rows_are_reconstructed():
     skae = AutoencoderTransformer(network=SMALL, max_iter=2, random_state=0).fit(rows)
     np.testing.assert_allclose(skae.reconstruct(rows), rows)
     assert np.isfinite(skae.explained_variance_ratio_).all()
+
+
+# -- what Keras and TensorFlow would refuse in words of their own
+
+
+def dense(x):
+    return keras.layers.Dense(4)(x)
+
+
+def nothing(x):
+    return None
+
+
+def convolution(x):
+    return keras.layers.Conv2D(2, 3)(x)
+
+
+def unlike_xla(x):
+    """Its first layer has a size that depends on the values."""
+
+    def first(v):
+        return v + tf.unique(tf.reshape(v, [-1]))[0][:1]
+
+    return keras.layers.Lambda(first, output_shape=(6,))(x)
+
+
+LAYER = keras.layers.Dense(4)
+
+
+def custom(encoder=dense, decoder=dense, **parameters):
+    return {"network": CustomNetwork(encoder, decoder, **parameters)}
+
+
+def noise(function):
+    return {"noise": function}
+
+
+BAD = [
+    ("activation", {"network": DenseNetwork((8,), activation="nonsense")}),
+    ("activation", {"network": ConvNetwork((6, 1), activation="nonsense")}),
+    ("activation", {"network": DenseNetwork((8,), activation=lambda: 1)}),
+    ("activation", {"network": DenseNetwork((8,), activation=nothing)}),
+    ("code_activation", {"code_activation": "nonsense"}),
+    ("noise", noise(lambda: 1)),
+    ("noise", noise(lambda x: x)),
+    ("noise", noise(lambda x, seed: None)),
+    ("noise", noise(lambda x, seed: "noisy")),
+    ("noise", noise(lambda x, seed: x[:, :3])),
+    ("noise", noise(lambda x, seed: x * np.nan)),
+    ("noise", noise(lambda x, seed: np.asarray(x) + 1)),
+    ("encoder", custom(nothing)),
+    ("encoder", custom(lambda x: np.zeros(3))),
+    ("encoder", custom(lambda x: (x, x))),
+    ("encoder", custom(lambda: 1)),
+    ("encoder", custom(convolution)),
+    ("encoder", custom(lambda x: LAYER(x))),
+    ("decoder", custom(dense, nothing)),
+    ("decoder", custom(dense, convolution)),
+    ("input_shape", custom(input_shape=(7, 1))),
+    ("jit_compile=False", custom(unlike_xla)),
+    ("n_components", {"n_components": 2**40}),
+    ("n_components", {"n_components": 10**6}),
+    ("hidden_layer_sizes", {"network": DenseNetwork((2**40,))}),
+    ("filters", {"network": ConvNetwork((6, 1), filters=2**40)}),
+    ("units", {"network": SequenceNetwork((6, 1), units=2**40)}),
+    ("kernel_size", {"network": ConvNetwork((6, 1), kernel_size=(3, 3))}),
+    ("optimizer", {"optimizer": keras.optimizers.Adam}),
+    ("optimizer", {"optimizer": "nonsense"}),
+    ("optimizer", {"optimizer": 3}),
+    (
+        "learning_rate_init",
+        {"learning_rate_init": keras.optimizers.schedules.CosineDecay},
+    ),
+    ("callbacks", {"callbacks": [keras.callbacks.EarlyStopping]}),
+    ("network", {"network": DenseNetwork}),
+    ("network", {"network": keras.Sequential([keras.layers.Dense(3)])}),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), BAD, ids=[f"{i}-{name}" for i, (name, _) in enumerate(BAD)]
+)
+def test_the_message_names_the_parameter_before_any_training(
+    name, parameters, monkeypatch
+):
+    epochs, epoch = [], Program.epoch
+    monkeypatch.setattr(
+        Program, "epoch", lambda *args: epochs.append(epoch(*args)) or epochs[-1]
+    )
+    kind = DenoisingAutoencoder if "noise" in parameters else AutoencoderTransformer
+    with pytest.raises((ValueError, TypeError), match=name):
+        kind(**{"network": SMALL, "max_iter": 1} | parameters).fit(X)
+    assert epochs == []
+
+
+def test_a_function_that_compiles_is_a_noise_without_a_linear_start_too():
+    denoiser = DenoisingAutoencoder(
+        noise=lambda x, seed: x * np.nan, init="random", network=SMALL
+    )
+    with pytest.raises(ValueError, match="noise must return finite rows"):
+        denoiser.fit(X)
+
+
+def test_lambdas_of_a_model_keep_what_they_know():
+    """Their code alone, which is all that a configuration has, knows no globals."""
+    layers = keras.layers
+
+    def model(factor):
+        scaled = layers.Lambda(lambda x: tf.nn.relu(x) * factor)
+        return keras.Sequential([layers.Dense(8), scaled])
+
+    def fitted(factor):
+        network = CustomNetwork(model(factor), dense, jit_compile=False)
+        return AutoencoderTransformer(
+            4, network=network, max_iter=2, init="random", random_state=0
+        ).fit(X)
+
+    one, other = fitted(1.0), fitted(2.0)
+    assert one.loss_ != other.loss_
+    keras_codes = one.encoder_(X).numpy()
+    np.testing.assert_allclose(one.transform(X), keras_codes, atol=1e-6)

@@ -10,9 +10,10 @@ from google.protobuf import text_format
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
-from skae import AutoencoderTransformer, VAETransformer
-from skae.callbacks import TensorBoard, _new_folder
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae.callbacks import TensorBoard, _new_folder, run_name
 from skae.networks import DenseNetwork, SequenceNetwork
+from skae.noise import MaskingNoise
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
@@ -33,6 +34,12 @@ def events(folder):
     return found
 
 
+def fit_folder(logs):
+    """The folder of the only fit."""
+    (folder,) = Path(logs).rglob("fit-1")
+    return folder
+
+
 def projected(folder):
     from tensorboard.plugins.projector import ProjectorConfig
 
@@ -48,7 +55,7 @@ def test_losses_are_those_of_the_history(tmp_path):
         ("train", "epoch_loss", "loss"),
         ("validation", "epoch_loss", "val_loss"),
     ]:
-        found = events(tmp_path / "fit-1" / folder)
+        found = events(fit_folder(tmp_path) / folder)
         written = [found[tag, epoch] for epoch in range(3)]
         np.testing.assert_allclose(written, autoencoder.history_[name], rtol=1e-6)
         assert not any(tag == "reconstructions" for tag, _ in found)
@@ -58,7 +65,7 @@ def test_losses_are_those_of_the_history(tmp_path):
 def test_pictures_show_the_validation_rows(tmp_path):
     callback = TensorBoard(tmp_path, pictures_freq=2, n_samples=4)
     AutoencoderTransformer(2, network=NETWORK, max_iter=4, callbacks=[callback]).fit(X)
-    found = events(tmp_path / "fit-1" / "validation")
+    found = events(fit_folder(tmp_path) / "validation")
     pictures = {key for key in found if key[0] in ("reconstructions", "codes")}
     assert pictures == {
         (tag, step) for tag in ("reconstructions", "codes") for step in (0, 2)
@@ -83,7 +90,7 @@ def test_projector_has_the_codes_of_the_epoch(tmp_path):
         early_stopping=False,
         callbacks=[callback],
     ).fit(X)
-    folder = tmp_path / "fit-1" / "train"
+    folder = fit_folder(tmp_path) / "train"
     config = projected(folder)
     names = [embedding.tensor_name for embedding in config.embeddings]
     assert names == ["codes-0", "codes-2"]
@@ -117,11 +124,11 @@ def test_any_rows_without_early_stopping(tmp_path, estimator, rows):
     callback = TensorBoard(tmp_path, pictures_freq=1, codes_freq=1)
     estimator.set_params(max_iter=1, early_stopping=False, callbacks=[callback])
     estimator.fit(rows)
-    folder = tmp_path / "fit-1" / "train"
+    folder = fit_folder(tmp_path) / "train"
     assert ("reconstructions", 0) in events(folder)
     (embedding,) = projected(folder).embeddings
     assert np.loadtxt(folder / embedding.tensor_path).shape[0] == 200
-    assert not (tmp_path / "fit-1" / "validation").exists()
+    assert not (fit_folder(tmp_path) / "validation").exists()
 
 
 def test_each_fit_of_a_grid_search_has_a_folder(tmp_path):
@@ -132,13 +139,51 @@ def test_each_fit_of_a_grid_search_has_a_folder(tmp_path):
         cv=2,
         n_jobs=2,
     ).fit(X)
-    names = {folder.name for folder in tmp_path.iterdir()}
-    assert names == {f"fit-{i}" for i in range(1, 6)}
-    for folder in tmp_path.iterdir():
+    folders = [*tmp_path.rglob("fit-*")]
+    best, fits = search.best_params_["n_components"], {}
+    for folder in folders:
+        fits.setdefault(folder.parent.name, set()).add(folder.name)
+    fixed, several = (
+        "network=DenseNetwork,network__hidden_layer_sizes=(8,)",
+        {"fit-1", "fit-2"},
+    )
+    assert fits == {
+        f"max_iter=1,{'' if k == 2 else 'n_components=3,'}{fixed}": several
+        | ({"fit-3"} if k == best else set())
+        for k in (2, 3)
+    }
+    for folder in folders:
         assert (
             len([tag for tag, _ in events(folder / "train") if tag == "epoch_loss"]) == 1
         )
     assert search.best_estimator_.callbacks[0].log_dir == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name"),
+    [
+        (AutoencoderTransformer(callbacks=[TensorBoard()], verbose=1), ""),
+        (
+            AutoencoderTransformer(8, network=DenseNetwork(dropout=0.1), random_state=0),
+            "n_components=8,network=DenseNetwork,network__dropout=0.1,random_state=0",
+        ),
+        (
+            DenoisingAutoencoder(noise=MaskingNoise(0.2), loss="absolute_error"),
+            "loss=absolute_error,noise=MaskingNoise,noise__level=0.2",
+        ),
+        (
+            AutoencoderTransformer(
+                optimizer=keras.optimizers.SGD(),
+                network=SequenceNetwork((8, 2)),
+                random_state=np.random.RandomState(0),
+            ),
+            "network=SequenceNetwork,network__input_shape=(8,2),optimizer=SGD,"
+            "random_state=RandomState",
+        ),
+    ],
+)
+def test_names_carry_the_parameters(estimator, name):
+    assert run_name(estimator) == name
 
 
 def test_folders_are_made_once(tmp_path):
@@ -163,11 +208,17 @@ def test_pictures_need_matplotlib(tmp_path, monkeypatch):
     TensorBoard(tmp_path, codes_freq=1)
 
 
+def test_it_needs_tensorboard(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ImportError, match=r"needs tensorboard.*skae\[tensorboard\]"):
+        TensorBoard(tmp_path)
+
+
 def test_keras_own_fit_has_losses_alone(tmp_path):
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
     model.compile("adam", "mse")
     model.fit(X, X, verbose=0, callbacks=[TensorBoard(tmp_path)])
-    assert ("epoch_loss", 0) in events(tmp_path / "fit-1" / "train")
+    assert ("epoch_loss", 0) in events(fit_folder(tmp_path) / "train")
     with pytest.raises(ValueError, match="need the rows of an skae estimator"):
         model.fit(X, X, verbose=0, callbacks=[TensorBoard(tmp_path, codes_freq=1)])
 
