@@ -299,7 +299,7 @@ def train(program, begin, rows, held_out, plan, monitor):
         if replaced is not None:
             best = Candidate(replaced, begin.coordinates)
     except KeyboardInterrupt:
-        course.trouble = UserWarning("Training interrupted by user.")
+        course.trouble = _interrupted()
     return best, begin, course
 
 
@@ -417,7 +417,7 @@ def rates_by_splits(program, splits, plan, monitor):
             course.trouble = plan.unsettled
         monitor.end(program)
     except KeyboardInterrupt:
-        course.trouble = UserWarning("Training interrupted by user.")
+        course.trouble = _interrupted()
     return (path[:good] if best.below(start) else []), course
 
 
@@ -445,23 +445,30 @@ def train_for(program, begin, rows, rates, plan, course, monitor):
     n_batches = program.n_batches(rows)
     best = begin
     monitor.refit_begin(len(rates))
-    for epoch, rate in enumerate(rates):
-        losses = program.epoch(
-            rows,
-            plan.order(len(rows), epoch),
-            plan.alpha,
-            plan.noise_seed(epoch),
-            np.full(n_batches, rate, np.float32),
-        )
-        latest = program.weights()
-        if not _finite(losses, latest):
-            course.trouble = _diverged(epoch)
-            break
-        best = Candidate(latest, begin.coordinates)
-        losses = {"refit_loss": losses["loss"]}
-        course.add(losses)
-        monitor.refit_epoch_end(losses)
+    try:
+        for epoch, rate in enumerate(rates):
+            losses = program.epoch(
+                rows,
+                plan.order(len(rows), epoch),
+                plan.alpha,
+                plan.noise_seed(epoch),
+                np.full(n_batches, rate, np.float32),
+            )
+            latest = program.weights()
+            if not _finite(losses, latest):
+                course.trouble = _diverged(epoch)
+                break
+            losses = {"refit_loss": losses["loss"]}
+            monitor.refit_epoch_end(losses)
+            course.add(losses)
+            best = Candidate(latest, begin.coordinates)
+    except KeyboardInterrupt:
+        course.trouble = _interrupted()
     return best
+
+
+def _interrupted():
+    return UserWarning("Training interrupted by user.")
 
 
 def _diverged(epoch):

@@ -284,6 +284,54 @@ def test_an_interrupt_leaves_a_usable_estimator(digits, early_stopping):
     assert np.isfinite(skae.transform(digits)).all()
 
 
+def interrupt_at(monkeypatch, n):
+    """Raise KeyboardInterrupt in place of the n-th epoch that a program is asked for."""
+    from skae._program import Program
+
+    epoch, calls = Program.epoch, []
+
+    def call(*args):
+        calls.append(None)
+        if len(calls) == n:
+            raise KeyboardInterrupt
+        return epoch(*args)
+
+    monkeypatch.setattr(Program, "epoch", call)
+
+
+@pytest.mark.parametrize("n_done", [0, 2])
+def test_an_interrupt_of_the_training_on_all_rows_keeps_the_last_epoch(
+    digits, n_done, monkeypatch, without_xla
+):
+    """Two splits of four epochs, which are eight calls, and then those on all rows."""
+    parameters = {"n_splits": 2, "max_iter": 4, "learning_rate": "constant"}
+    whole = small(**parameters).fit(digits)
+    assert len(whole.history_["refit_loss"]) > n_done
+    interrupt_at(monkeypatch, 8 + n_done + 1)
+    cut = small(**parameters)
+    with pytest.warns(UserWarning, match="interrupted"):
+        cut.fit(digits)
+    assert cut.n_iter_ == 4
+    done = whole.history_["refit_loss"][:n_done]
+    assert cut.history_.get("refit_loss", []) == done
+    start = small(max_iter=0).fit(digits)
+    assert (cut.score(digits) > start.score(digits)) == (n_done > 0)
+    if not n_done:
+        np.testing.assert_allclose(cut.transform(digits), start.transform(digits))
+
+
+@pytest.mark.parametrize("n_splits", [1, 2])
+def test_an_interrupt_of_the_choice_of_epochs_goes_on_from_there(
+    digits, n_splits, monkeypatch, without_xla
+):
+    interrupt_at(monkeypatch, 2 * n_splits + 1)
+    skae = small(n_splits=n_splits, max_iter=9)
+    with pytest.warns(UserWarning, match="interrupted"):
+        skae.fit(digits)
+    assert skae.n_iter_ == 2
+    assert np.isfinite(skae.transform(digits)).all()
+
+
 def test_early_stopping_stops_and_keeps_the_best(digits):
     skae = small(network=DenseNetwork((16,)), max_iter=400, n_iter_no_change=3, tol=1e-2)
     skae.fit(digits)
