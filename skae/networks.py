@@ -333,10 +333,10 @@ class ConvNetwork(Network):
             name = f"decoder_conv_{i}"
             if self.downsampling == "strides":
                 y = self._layer("Conv", name, filters[i], strides=2, transpose=True)(y)
-                y = self._activation(f"decoder_activation_{i}")(y)
+                y = activated(y, self.activation, f"decoder_activation_{i}")
             else:
                 y = self._layer("Conv", name, filters[i])(y)
-                y = self._activation(f"decoder_activation_{i}")(y)
+                y = activated(y, self.activation, f"decoder_activation_{i}")
                 y = self._layer("UpSampling", f"decoder_upsampling_{i}", 2)(y)
             surplus = [
                 (0, n - size) for n, size in zip(y.shape[1:-1], sizes[i], strict=True)
