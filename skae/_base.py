@@ -27,8 +27,13 @@ from skae import _components, _files
 from skae._graph import Specification
 from skae._incomplete import pca_of
 from skae._keras import import_keras
-from skae._rows import Rows
-from skae._sklearn import CallbackSupportMixin, all_or_nothing, with_callbacks
+from skae._rows import Rows, float_dtype
+from skae._sklearn import (
+    CallbackSupportMixin,
+    all_or_nothing,
+    in_container,
+    with_callbacks,
+)
 from skae._validation import (
     check_beside,
     check_reach,
@@ -360,6 +365,7 @@ class BaseAutoencoder(
         X, _ = self._check_rows(X)
         return self._encoded(X)
 
+    @in_container
     def inverse_transform(self, X):
         """Decode codes to rows.
 
@@ -371,7 +377,8 @@ class BaseAutoencoder(
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features) or (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Rows of the shape that `fit` was given; a frame of its columns where
+            `set_output` asks for frames.
 
         Raises
         ------
@@ -386,8 +393,9 @@ class BaseAutoencoder(
                 f"inverse_transform is expecting {self.n_components_} features as input:"
                 " one for each component."
             )
-        return self._fitted(X.dtype).decode(X)
+        return self._fitted(float_dtype(X)).decode(X)
 
+    @in_container
     def reconstruct(self, X):
         """Encode X and decode the codes: ``inverse_transform(transform(X))``.
 
@@ -400,12 +408,14 @@ class BaseAutoencoder(
         Returns
         -------
         X_reconstructed : ndarray of the shape of X
-            The reconstructed rows.
+            The reconstructed rows; a frame with the columns of X where `set_output`
+            asks for frames.
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        return self._fitted(X.dtype).decode(self._encoded(X))
+        return self._fitted(float_dtype(X)).decode(self._encoded(X))
 
+    @in_container
     def impute(self, X):
         """X with the values that the model expects in place of NaN.
 
@@ -417,7 +427,8 @@ class BaseAutoencoder(
         Returns
         -------
         X_imputed : ndarray of the shape of X
-            The values that are not NaN as they were.
+            The values that are not NaN as they were; a frame with the columns of X where
+            `set_output` asks for frames.
         """
         check_is_fitted(self)
         X, row_shape = self._check_rows(X)
@@ -425,7 +436,7 @@ class BaseAutoencoder(
             raise ValueError(
                 "impute needs dense rows: in sparse ones nothing is missing."
             )
-        expected = self._fitted(X.dtype).decode(self._encoded(X)).reshape(X.shape)
+        expected = self._fitted(float_dtype(X)).decode(self._encoded(X)).reshape(X.shape)
         X_imputed = np.where(np.isnan(X), expected, X)
         return X_imputed.reshape(-1, *row_shape)
 
@@ -476,22 +487,34 @@ class BaseAutoencoder(
             )
         return float(np.average(scores, weights=sample_weight))
 
-    def _minus_squared_error(self, X, target):
-        model, rows, wanted = self._fitted(X.dtype), Rows(X), Rows(target)
-        scores = np.empty(len(rows))
+    def _squared_errors(self, X, target):
+        """The squared error of each value, and which rows they are, batch by batch."""
+        model, rows, wanted = self._fitted(float_dtype(X)), Rows(X), Rows(target)
         for batch in rows.batches(model.batch_rows):
             output = model.decode(self._encoded(rows.dense(batch)))
             output = output.reshape(-1, rows.n_features)
             difference = np.subtract(wanted.dense(batch), output, dtype=np.float64)
-            scores[batch] = -np.nansum(np.square(difference), axis=1)
+            yield batch, np.square(difference)
+
+    def _minus_squared_error(self, X, target):
+        scores = np.empty(X.shape[0])
+        for batch, squares in self._squared_errors(X, target):
+            scores[batch] = -np.nansum(squares, axis=1)
         return scores
+
+    def _minus_squared_error_of_features(self, X, target, row_shape):
+        scores = np.empty(X.shape)
+        for batch, squares in self._squared_errors(X, target):
+            scores[batch] = -np.where(np.isnan(squares), 0.0, squares)
+        return scores.reshape(-1, *row_shape)
 
     def _encoded(self, X):
         """The codes of checked rows."""
-        codes = self._fitted(X.dtype).encode(X)
+        dtype = float_dtype(X)
+        codes = self._fitted(dtype).encode(X)
         if not np.isfinite(codes).all():
             raise ValueError(
-                f"X's values are too large: in {X.dtype} codes of them are not finite. Scale"
+                f"X's values are too large: in {dtype} codes of them are not finite. Scale"
                 " X as the rows that the model was fitted to."
             )
         return codes

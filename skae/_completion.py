@@ -89,6 +89,10 @@ class Completion:
             found[holes[batch]] = _covariance(present, information) - of_all
         return found
 
+    def variance_of_holes(self, X):
+        """The diagonals of `surplus`, of shape (n_samples, n_components)."""
+        return np.diagonal(self.surplus(X), axis1=1, axis2=2)
+
     def moments(self, rows):
         """The mean and the scatter matrix that are expected of rows with holes.
 

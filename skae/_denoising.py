@@ -57,9 +57,15 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         samples of the sum of the code's absolute values is added to the loss. It does
         not depend on the batch size.
 
-    loss : {"squared_error", "binary_crossentropy"}, default="squared_error"
+    loss : {"squared_error", "absolute_error", "huber", "binary_crossentropy", \
+            "categorical_crossentropy", "poisson"}, Likelihood or list of pairs, \
+            default="squared_error"
         The loss, summed over features and averaged over samples. For
-        "binary_crossentropy" the output is a sigmoid, and X must be in [0, 1].
+        "binary_crossentropy" the output is a sigmoid, and X must be in [0, 1];
+        "absolute_error" and "huber" are for heavy tails. A list of (loss, columns) pairs,
+        which takes columns as :class:`~sklearn.compose.ColumnTransformer` does, is for
+        tables of several kinds: errors of numbers are then in units of the mean variance
+        of their columns. Objects of :mod:`skae.likelihoods` have parameters.
 
     init : {"auto", "linear", "random"}, default="auto"
         Where training starts. "linear": at the linear denoiser that PCA becomes for this
@@ -446,6 +452,31 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         like = (X, row_shape, self.network_)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
         return self._minus_squared_error(X, X if target is None else target)
+
+    def score_features(self, X, X_clean=None):
+        """Each feature's share of `score_samples`: minus its squared error.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        X_clean : {array-like, sparse matrix} of the shape of X, default=None
+            What the reconstruction is held against; None is X itself.
+
+        Returns
+        -------
+        scores : ndarray of the shape of X
+            The higher the better, in squared units of X; 0 where X is NaN. Summed over
+            the features of a row they are its score.
+        """
+        check_is_fitted(self)
+        X, row_shape = self._check_rows(X)
+        like = (X, row_shape, self.network_)
+        target = check_beside(self, "X_clean", X_clean, *like, paired=True)
+        target = X if target is None else target
+        return self._minus_squared_error_of_features(X, target, row_shape)
 
     def score(self, X, y=None, *, X_clean=None, sample_weight=None):
         """The mean of `score_samples` over the rows of X.

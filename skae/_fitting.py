@@ -73,7 +73,10 @@ def fit(
     objective, early = specification.objective, plan.early_stopping
     splits = _splits(rows, held_out, plan) if early else [(rows, None)]
     several, going_on = len(splits) > 1, one_epoch and before is not None
-    with borrowed(specification, plan.optimizer, plan.batch_size, rows) as program:
+    n_steps = plan.n_steps(len(rows))
+    with borrowed(
+        specification, plan.optimizer, plan.batch_size, rows, n_steps
+    ) as program:
         if before is None:
             of_all = start(program.graph, rows, plan.seed, streamed=one_epoch)
         else:

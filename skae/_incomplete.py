@@ -21,6 +21,9 @@ from skae._starts import (
 #: it, and the rows that all but the last are computed from, at most.
 ROUNDS, SETTLED, ROWS = 200, 1e-5, 20_000
 
+#: Rounds after which the scatter matrix is carried to where the last changes lead.
+LEAP = 4
+
 #: Components of the model by which the variance that a share is asked of is found.
 OPEN_COMPONENTS = 20
 
@@ -43,12 +46,17 @@ def pca_of(rows, n_components):
         fit_pca(rows.complete, wanted, rows.weight), wanted
     ).completion
     for some in _some_then_all(rows):
-        before = None
+        changes, before = [], None
         for _ in range(ROUNDS):
             mean, scatter = completion.moments(some)
+            settled = _settled(scatter, before)
+            if before is not None:
+                changes.append(scatter - before)
+            if len(changes) == LEAP and not settled:
+                scatter, changes = scatter + _still_to_come(*changes[-2:]), []
             pca = _pca_of_scatter(mean, scatter, wanted, some.size)
             completion = ppca_start(pca, wanted).completion
-            if _settled(scatter, before):
+            if settled:
                 break
             before = scatter
     if wanted != n_components:
@@ -61,6 +69,12 @@ def _some_then_all(rows):
     if len(rows) <= ROWS:
         return [rows]
     return [rows.take(np.arange(len(rows))[rows.spread(ROWS)]), rows]
+
+
+def _still_to_come(earlier, later):
+    """The sum of all changes to come, of which each is a share of the one before."""
+    share = min(linalg.norm(later) / linalg.norm(earlier), 0.95)
+    return later * share / (1 - share)
 
 
 def _settled(scatter, before):

@@ -398,8 +398,8 @@ class Evidence(Reconstruction):
         found = self._at_draws(graph, x, mean, log_variance, noise, unit, False)
         return found[0] + found[1]
 
-    def log_weights_of_holes(self, graph, filled, noise, x, surplus, unit):
-        """The same of rows with holes, whose posterior is as much wider as they add.
+    def log_weights_of_holes(self, graph, filled, noise, x, surplus, unit, present=None):
+        """The two parts of `log_weights` of rows with holes, which widen the posterior.
 
         Parameters
         ----------
@@ -407,6 +407,13 @@ class Evidence(Reconstruction):
             Rows with and without expectations in place of NaN.
         noise : tensor of shape (n_draws, n_components)
         surplus : tensor of shape (n_samples, n_components, n_components)
+            What they add to its covariance.
+        present : tensor of shape (n_samples, n_features) or None
+            What each feature counts; None is 1 where it is a number.
+
+        Returns
+        -------
+        log_likelihood, log_ratio : tensors of shape (n_draws, n_samples)
         """
         from keras import ops
 
@@ -420,7 +427,8 @@ class Evidence(Reconstruction):
         log_ratio = ops.sum(ops.square(noise[:, None]) - ops.square(z), axis=-1) / 2
         log_ratio += ops.sum(ops.log(ops.diagonal(root, axis1=1, axis2=2)), axis=-1)
         flat = ops.reshape(z, (-1, z.shape[-1]))
-        return self._log_likelihood(graph, x, flat, unit, False) + log_ratio
+        found = self._log_likelihood(graph, x, flat, unit, False, present)
+        return found, log_ratio
 
     def _at_draws(self, graph, x, mean, log_variance, noise, unit, training):
         """``log p(x | z)`` and ``log p(z) - log q(z | x)`` at draws z from ``q(z | x)``.
@@ -444,13 +452,14 @@ class Evidence(Reconstruction):
             ops.sum(square + log_variance, axis=-1) / 2,
         )
 
-    def _log_likelihood(self, graph, x, z, unit, training):
+    def _log_likelihood(self, graph, x, z, unit, training, counts=None):
         """``log p(x | z)`` of shape (n_draws, n_samples), of draws one after the other."""
         from keras import ops
 
         output = graph.decoder(z, training=training) * unit
         output = ops.reshape(output, (-1, ops.shape(x)[0], x.shape[-1]))
         present, x = self._present(x)
+        present = present if counts is None else counts
         return -self.likelihood.per_sample(x, output, graph.log_noise(), present)
 
     def in_units(self, losses, coordinates):

@@ -26,8 +26,11 @@ CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**17, 16, 256
 #: than compiling one update saves.
 FLAT_VALUES = 2**16
 
+#: Batches from which on a fit repays the second or more, and the 10 MB, that XLA takes.
+WORTH_XLA = 2000
+
 #: Values in the widest layer's output that one call may hold.
-CALL_VALUES = 2**22
+CALL_VALUES = 2**20
 
 
 class Kept:
@@ -87,7 +90,7 @@ class Program:
         How often TensorFlow has compiled one of its functions.
     """
 
-    def __init__(self, specification, optimizer, batch_size, dtype, widths):
+    def __init__(self, specification, optimizer, batch_size, dtype, widths, by_xla):
         self.graph = build(specification, "float32")
         self.batch_size, self.n_traces = batch_size, 0
         trainable = self.graph.trainable
@@ -117,7 +120,7 @@ class Program:
             kind = "float32" if name == "weight" else dtype
             memory = shared_memory((n_batches, batch_size, width), kind)
             self.buffers[name], self.chunks[name] = memory
-        self.jit_compile = specification.network.jit_compile
+        self.jit_compile = by_xla
         self.seed_kind = FastSeed if self.jit_compile else Seed
 
     @property
@@ -365,7 +368,7 @@ programs = Kept(8)
 
 
 @contextlib.contextmanager
-def borrowed(specification, optimizer, batch_size, rows):
+def borrowed(specification, optimizer, batch_size, rows, n_steps):
     """A program for this specification: one that is kept and free, or a new one.
 
     Parameters
@@ -375,14 +378,17 @@ def borrowed(specification, optimizer, batch_size, rows):
     batch_size : int
     rows : Rows
         All rows of the fit, which the values that the objective computes with describe.
+    n_steps : float
+        The number of batches that training may take: XLA compiles a program for many.
     """
+    by_xla = specification.network.jit_compile and n_steps >= WORTH_XLA
     dtype, widths = rows.dtype, rows.widths
     if rows.has_holes and specification.surplus:
         widths["surplus"] = specification.n_components
-    key = (specification, optimizer, batch_size, dtype.name, tuple(widths))
+    key = (specification, optimizer, batch_size, dtype.name, tuple(widths), by_xla)
     program = programs.take(key)
     if program is None:
-        program = Program(specification, optimizer, batch_size, dtype, widths)
+        program = Program(specification, optimizer, batch_size, dtype, widths, by_xla)
     program.graph.specification = specification  # its hyperparameters are not compiled
     program.rows = rows
     try:
@@ -414,6 +420,10 @@ class Inference:
             "log_weights": (_log_weights, [rows, codes]),
             "log_weights_of_holes": (
                 _log_weights_of_holes,
+                [rows, codes, rows, (None, codes[-1], codes[-1])],
+            ),
+            "log_weights_of_features": (
+                _log_weights_of_features,
                 [rows, codes, rows, (None, codes[-1], codes[-1])],
             ),
         }
@@ -483,7 +493,29 @@ def _log_weights(graph, place, x, noise):
 
 def _log_weights_of_holes(graph, place, filled, noise, x, surplus):
     objective = replace(graph.specification.objective, missing=True)
-    return objective.log_weights_of_holes(graph, filled, noise, x, surplus, place["unit"])
+    found = objective.log_weights_of_holes(
+        graph, filled, noise, x, surplus, place["unit"]
+    )
+    return found[0] + found[1]
+
+
+def _log_weights_of_features(graph, place, filled, noise, x, surplus):
+    """The weights, and each feature's log-likelihood averaged by them.
+
+    A row's log-likelihood is linear in how much each feature counts, so that its gradient
+    is that of the feature.
+    """
+    objective = replace(graph.specification.objective, missing=True)
+    present = tf.cast(~tf.math.is_nan(x), x.dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(present)
+        log_likelihood, log_ratio = objective.log_weights_of_holes(
+            graph, filled, noise, x, surplus, place["unit"], present
+        )
+        log_weights = log_likelihood + log_ratio
+        shares = tf.stop_gradient(tf.nn.softmax(log_weights, axis=0))
+        total = tf.reduce_sum(shares * log_likelihood)
+    return log_weights, tape.gradient(total, present) * present
 
 
 kept_inference = Kept(16)
@@ -578,6 +610,16 @@ class Fitted:
         )
         return found
 
+    def log_weights_of_features(self, X, noise):
+        """The log-weights, and the log-likelihood of each feature averaged by them."""
+        return self._call(
+            "log_weights_of_features",
+            self._standardized(self.completed(X)),
+            noise,
+            self._standardized(X),
+            self._surplus(X).astype(X.dtype),
+        )
+
     def surplus(self, X):
         """What the holes of each row add to the variance of its code; 0 without any."""
         if sparse.issparse(X) or not has_nan(X) or not self.specification.surplus:
@@ -586,12 +628,14 @@ class Fitted:
 
     def _surplus(self, X):
         """What the holes of each row add to the covariance of its code."""
-        if self.specification.surplus:
+        if self.specification.surplus and has_nan(X):
             return self.coordinates.completion.surplus(X)
         size = self.inference.graph.decoder.input_shape[-1]
         return np.zeros((len(X), size, size))
 
     def _standardized(self, X):
+        X = X.astype(self.mean.dtype, copy=False)
+
         def standardize(out, rows):  # while they are copied, it costs no time
             np.subtract(rows, self.mean, out=out)
             np.divide(out, self.scale, out=out)

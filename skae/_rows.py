@@ -8,6 +8,9 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
+#: Rows of holes that are looked at at once.
+ROWS_AT_ONCE = 1024
+
 #: Values that are read at once: they stay in the processor's cache.
 VALUES_AT_ONCE = 2**17
 
@@ -26,7 +29,8 @@ def degrees_of_freedom(n_samples):
 class Rows:
     """The rows of X, or some of them, and the rows that they are to become.
 
-    X is never copied as a whole: it may be an ndarray, a memory map or a CSR matrix.
+    X is never copied as a whole: it may be an ndarray, a memory map or a CSR matrix, and
+    whole numbers become floating point batch by batch.
     Where it holds NaN, nothing was measured: its moments are those of the other values,
     and a feature without any value has the mean 0.
 
@@ -64,6 +68,8 @@ class Rows:
         if weight is None or (weight == 1).all():
             return cls(X, target, series=series)
         index = np.flatnonzero(weight)
+        if (weight[index] == 1).all():
+            return cls(X, target, None, index, series)
         weight = weight * max(1.0, len(index) / weight.sum())
         index = None if len(index) == len(weight) else index
         return cls(X, target, weight, index, series)
@@ -93,7 +99,8 @@ class Rows:
 
     @property
     def dtype(self):
-        return self.X.dtype
+        """What is computed with."""
+        return float_dtype(self.X)
 
     @property
     def wanted(self):
@@ -150,10 +157,11 @@ class Rows:
         return self.X if self.index is None else self.X[self.index]
 
     def dense(self, some):
-        """The rows at these places, or the first so many, as X has them."""
+        """The rows at these places, or the first so many, in floating point."""
         some = slice(some) if isinstance(some, int) else some
         rows = self.X[some if self.index is None else self.index[some]]
-        return rows.toarray() if sparse.issparse(rows) else rows
+        rows = rows.toarray() if sparse.issparse(rows) else rows
+        return rows.astype(self.dtype, copy=False)
 
     def filled(self, some=slice(None)):
         """The rows at these places in float64, the mean in place of NaN."""
@@ -212,20 +220,31 @@ class Rows:
                 else:
                     flat[:] = X[rows]
             if self.has_holes:
-                seen = buffers["rows"].reshape(capacity, -1)[: len(rows)]
-                if "surplus" in buffers:
-                    flat = buffers["surplus"].reshape(capacity, -1)[: len(rows)]
-                    surplus = completion.surplus(seen)
-                    flat[:] = np.diagonal(surplus, axis1=1, axis2=2)
-                seen[:] = completion.filled(seen)
+                places = order[start : start + capacity]
+                for name, X in self._completed(completion, "surplus" in buffers).items():
+                    buffers[name].reshape(capacity, -1)[: len(rows)] = X[places]
             yield len(rows) // batch_size
+
+    def _completed(self, completion, widens):
+        """The rows with expectations in their holes, and what these add to the codes'
+        variances: kept from epoch to epoch."""
+        kept = getattr(self, "_kept", None)
+        if kept is None or kept[0] is not completion:
+            found = {"rows": completion.filled(self.dense(len(self)))}
+            if widens:
+                batches = (self.dense(batch) for batch in self.batches(ROWS_AT_ONCE))
+                found["surplus"] = np.concatenate(
+                    [completion.variance_of_holes(X) for X in batches]
+                ).astype(self.dtype)
+            self._kept = kept = completion, found
+        return kept[1]
 
     # -- moments, in float64
 
     @cached_property
     def has_missing(self):
         """Whether any value is NaN."""
-        if sparse.issparse(self.X):
+        if sparse.issparse(self.X) or self.X.dtype.kind != "f":
             return False
         return any(has_nan(self.dense(batch)) for batch in self.batches())
 
@@ -320,3 +339,8 @@ def has_nan(X):
     """Whether any value of a dense array is NaN."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isnan(X.sum())) and bool(np.isnan(X).any())
+
+
+def float_dtype(X):
+    """The dtype that X is computed with: its own, or float64 of whole numbers."""
+    return X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)

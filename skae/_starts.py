@@ -17,7 +17,7 @@ from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
 from skae._completion import Completion
-from skae._rows import degrees_of_freedom
+from skae._rows import degrees_of_freedom, float_dtype
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class LinearStart:
     completion: Completion | None
 
 
-#: Values of X that are in float64 at one time.
-VALUES_AT_ONCE = 2**22
+#: Values of X that are in float64 at one time: few stay in the processor's cache. Of
+#: matrices that are computed whole, at least so many rows at a time.
+VALUES_AT_ONCE, ROWS_AT_ONCE = 2**19, 1024
 
 #: Rows or features, whichever are fewer, up to which their Gram matrix is computed, and
 #: up to which LAPACK finds all of its eigenvectors. In between Lanczos' method finds
@@ -163,7 +164,12 @@ def _range(X):
 
 
 def _row_batches(X):
-    return gen_batches(X.shape[0], max(1, VALUES_AT_ONCE // X.shape[1]))
+    return gen_batches(X.shape[0], _at_once(X.shape[1]))
+
+
+def _at_once(width):
+    least = ROWS_AT_ONCE if width <= GRAM_SIDE else 1
+    return max(least, VALUES_AT_ONCE // width)
 
 
 def _centred(X, mean, factor):
@@ -211,7 +217,7 @@ class _Deviations:
     def columns(self):
         """All columns, some at a time."""
         n_rows, n_columns = self.X.shape
-        for batch in gen_batches(n_columns, max(1, VALUES_AT_ONCE // n_rows)):
+        for batch in gen_batches(n_columns, _at_once(n_rows)):
             part = _centred(self.X[:, batch], self.mean[batch], self.per_unit[batch])
             part *= self.root[:, None]
             yield part
@@ -247,12 +253,12 @@ class _Deviations:
     @config_context(array_api_dispatch=False)  # X is NumPy's or SciPy's
     def lanczos(self, n_wanted):
         """The greatest eigenvalues of ``Z' Z``, their vectors in rows, and its trace."""
-        dtype = self.X.dtype
+        dtype = float_dtype(self.X)
         if self.is_sparse:
             rows = self._operator()
             total = np.sum(self.kept.data**2) - self.offset
         else:
-            rows, total = np.empty_like(self.X), 0.0
+            rows, total = np.empty_like(self.X, dtype), 0.0
             for batch in _row_batches(self.X):
                 found = self.rows(batch)
                 rows[batch] = found

@@ -12,6 +12,9 @@ from skae._optimizer import Optimizer
 from skae._rows import Rows, degrees_of_freedom
 from skae._schedule import Adaptive, Constant, Planned, Recipe, suited_rate
 
+#: Epochs after which most fits have ended.
+USUAL_EPOCHS = 50
+
 #: How many standard errors the validation loss must fall by to leave the start behind.
 SIGNIFICANCE = 1.0
 
@@ -169,6 +172,13 @@ class Plan:
     def last_epoch(self):
         """The number of epochs at most."""
         return min(self.n_epochs or self.max_iter, self.max_iter)
+
+    def n_steps(self, n_rows):
+        """About how many batches a fit to so many rows takes; of a stream no one knows."""
+        if self.one_epoch:
+            return np.inf
+        n_epochs = min(self.last_epoch, USUAL_EPOCHS)
+        return self.n_splits * n_epochs * -(-n_rows // self.batch_size)
 
     @property
     def unsettled(self):

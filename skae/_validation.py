@@ -9,7 +9,11 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skae._rows import has_nan
+from skae._rows import float_dtype, has_nan
+
+#: Kinds of numbers that X is kept in.
+FLOATS = [np.float64, np.float32]
+WHOLE = [np.bool_, np.uint8, np.int8, np.uint16, np.int16, np.int32, np.int64]
 
 
 def check_rows(estimator, X, network, reset):
@@ -29,7 +33,7 @@ def check_rows(estimator, X, network, reset):
         estimator,
         X,
         accept_sparse="csr",
-        dtype=[np.float64, np.float32],
+        dtype=FLOATS if sparse.issparse(X) else [*FLOATS, *WHOLE],
         order="C" if reset else None,
         allow_nd=True,
         ensure_all_finite="allow-nan",
@@ -81,7 +85,7 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
         )
     beside = check_array(
         beside,
-        dtype=X.dtype,
+        dtype=float_dtype(X),
         order="C",
         accept_sparse="csr",
         allow_nd=True,
@@ -189,7 +193,7 @@ def _check_missing(estimator, X, network, reset, name="X"):
                 " pass dense rows."
             )
         return
-    if not has_nan(X):
+    if X.dtype.kind != "f" or not has_nan(X):
         return
     if network.allows_missing:
         _check_series(X, name)

@@ -14,7 +14,7 @@ from skae import _components
 from skae._base import BaseAutoencoder
 from skae._graph import LEAST_NOISE, NOISE
 from skae._objectives import Evidence
-from skae._rows import Rows
+from skae._rows import Rows, float_dtype
 from skae._warnings import warn_user
 from skae.likelihoods import LIKELIHOODS, Likelihood, bounded
 
@@ -50,12 +50,17 @@ class VAETransformer(BaseAutoencoder):
         The layers on each side of the code, with parameters of its own; None is
         :class:`~skae.networks.DenseNetwork` with its defaults.
 
-    likelihood : {"gaussian", "gaussian_diag", "bernoulli"}, default="gaussian"
+    likelihood : {"gaussian", "gaussian_diag", "bernoulli", "categorical", "poisson", \
+            "negative_binomial"}, Likelihood or list of pairs, default="gaussian"
         The distribution of a row around the decoder's mean. "gaussian": normal, with one
         noise variance, which is learned, so that the bound balances itself on any scale
-        of X. "gaussian_diag": normal, with a noise variance for each feature.
-        "bernoulli": each feature is a probability or a binary number, so that X must be
-        in [0, 1].
+        of X. "gaussian_diag": normal, with a noise variance for each feature, whatever
+        its unit. "bernoulli": each feature is a probability or a binary number, so that
+        X must be in [0, 1]. "categorical": all columns are one one-hot group. "poisson"
+        and "negative_binomial": counts. A list of (likelihood, columns) pairs, which
+        takes columns as :class:`~sklearn.compose.ColumnTransformer` does, is for tables
+        of several kinds; there each "categorical" is a group of its own. Objects of
+        :mod:`skae.likelihoods` have parameters.
 
     beta : float, default=1.0
         The weight of the Kullback-Leibler divergence in the loss. Above 1 fewer
@@ -173,8 +178,8 @@ class VAETransformer(BaseAutoencoder):
         rows of X: what one more of a component adds to each feature, on average.
 
     noise_variance_ : float, ndarray of shape (n_features,) or None
-        The learned variance around the decoder's mean, in squared units of X; None for
-        "bernoulli".
+        The learned variance around the decoder's mean, in squared units of X; None where
+        the likelihood is not normal, and NaN for such columns of several kinds.
 
     explained_variance_ : ndarray of shape (`n_components_`,)
         The variance of X that the linear regression of X on each component alone
@@ -241,8 +246,9 @@ class VAETransformer(BaseAutoencoder):
     components and leaves no noise variance, half the least one kept takes its place: it
     gives the same density. On data of lower rank, a millionth of the features' mean
     variance does. With "gaussian_diag" the bound equals
-    ``FactorAnalysis(n_components).score(X)``, its factors rotated until the posterior is
-    diagonal; constant features stay as they start. `components_` are the loadings of
+    ``FactorAnalysis(n_components).score(X)`` of features divided by their standard
+    deviations, in the units of X, its factors rotated until the posterior is diagonal;
+    constant features stay as they start. `components_` are the loadings of
     either. With "bernoulli" it is logistic PCA [3]_ with a linear encoder. Another `beta`
     is a noise variance `beta` times as large to the codes, and components that don't rise
     above it start at zero [4]_.
@@ -378,9 +384,9 @@ class VAETransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        model = self._fitted(X.dtype)
+        model = self._fitted(float_dtype(X))
         mean, log_variance = model.posterior(X)
-        matrix = model.coordinates.rotation.astype(X.dtype)
+        matrix = model.coordinates.rotation.astype(float_dtype(X))
         std = np.sqrt(np.exp(log_variance) + model.surplus(X))
         return mean @ matrix, std @ np.abs(matrix)
 
@@ -432,6 +438,46 @@ class VAETransformer(BaseAutoencoder):
         log_weights = self._log_weights(X)
         return logsumexp(log_weights, axis=0) - math.log(len(log_weights))
 
+    def score_features(self, X):
+        """Each feature's share of `score_samples`.
+
+        With the draws z of a row, and their weights ``p(x, z) / q(z | x)`` as shares w,
+        the score is ``sum(w * log p(x | z))``, which is a sum over features, and a rest
+        that tells how unusual the code is, which is shared out evenly.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        scores : ndarray of the shape of X
+            In nats; 0 where X is NaN. Summed over the features of a row they are its
+            score.
+        """
+        check_is_fitted(self)
+        X, row_shape = self._check_rows(X)
+        rows, model = Rows(X), self._fitted(float_dtype(X))
+        likelihood, scale = self._likelihood, model.coordinates.scale
+        model.specification.objective.check(rows, self.likelihood)
+        noise, found = self._draws(float_dtype(X)), np.empty(X.shape)
+        logs = likelihood.in_units(0.0, scale, np.eye(len(scale)))
+        for batch in rows.batches(max(1, model.batch_rows // len(noise))):
+            dense = rows.dense(batch)
+            log_weights, of_features = model.log_weights_of_features(dense, noise)
+            score = logsumexp(log_weights, axis=0) - math.log(len(noise))
+            there = ~np.isnan(dense)
+            rest = (score - of_features.sum(axis=1)) / np.maximum(there.sum(axis=1), 1)
+            found[batch] = there * (of_features + rest[:, None] - logs)
+        return found.reshape(-1, *row_shape)
+
+    def _draws(self, dtype):
+        rng = np.random.default_rng(DRAWS_SEED)
+        noise = rng.standard_normal((self.n_importance_samples, self.n_components_))
+        return noise.astype(dtype)
+
     def _log_weights(self, X):
         """``log p(x, z) - log q(z | x)`` of shape (n_importance_samples, n_samples).
 
@@ -439,12 +485,10 @@ class VAETransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        rows, model = Rows(X), self._fitted(X.dtype)
+        rows, model = Rows(X), self._fitted(float_dtype(X))
         objective = model.specification.objective
         objective.check(rows, self.likelihood)
-        rng = np.random.default_rng(DRAWS_SEED)
-        noise = rng.standard_normal((self.n_importance_samples, self.n_components_))
-        noise = noise.astype(X.dtype)
+        noise = self._draws(float_dtype(X))
         found = np.empty((len(noise), len(rows)))
         for batch in rows.batches(max(1, model.batch_rows // DRAWS_AT_ONCE)):
             dense = rows.dense(batch)
@@ -480,7 +524,8 @@ class VAETransformer(BaseAutoencoder):
         check_is_fitted(self)
         rng = check_random_state(random_state)
         Z = rng.standard_normal((n_samples, self.n_components_))
-        X = self.inverse_transform(Z.astype(self.mean_.dtype))
+        Z = Z.astype(self.mean_.dtype)
+        X = self._fitted(Z.dtype).decode(Z)
         if not add_noise:
             return X
         likelihood, scale = self._likelihood, self._state.coordinates.scale

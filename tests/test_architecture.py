@@ -24,7 +24,7 @@ SMALL = DenseNetwork((8,))
 
 #: The floors of the house, from the top: imports only go down or stay on a floor.
 FLOORS = [
-    {"_load"},
+    {"_load", "outliers"},
     {"_autoencoder", "_denoising", "_variational"},
     {"_base", "_views", "_validation"},
     {"_fitting"},

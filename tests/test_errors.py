@@ -141,7 +141,7 @@ BAD = [
     ("decoder", custom(dense, nothing)),
     ("decoder", custom(dense, convolution)),
     ("input_shape", custom(input_shape=(7, 1))),
-    ("jit_compile=False", custom(unlike_xla)),
+    ("jit_compile=False", custom(unlike_xla) | {"max_iter": 50, "batch_size": 1}),
     ("n_components", {"n_components": 2**40}),
     ("n_components", {"n_components": 10**6}),
     ("hidden_layer_sizes", {"network": DenseNetwork((2**40,))}),

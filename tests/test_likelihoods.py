@@ -26,6 +26,8 @@ from skae.likelihoods import (
 from skae.networks import DenseNetwork
 
 SMALL = DenseNetwork((8,))
+pytestmark = pytest.mark.usefixtures("without_xla")
+
 WINE = load_wine()
 NUMBERS = StandardScaler().fit_transform(WINE.data)
 COUNTS = load_digits().data[:400]
@@ -141,7 +143,7 @@ def test_units_of_columns_play_no_part_where_each_has_a_noise():
     ],
     ids=["poisson", "negative_binomial", "total", "categorical", "by column"],
 )
-def test_training_only_improves_on_the_start(likelihood, X, without_xla):
+def test_training_only_improves_on_the_start(likelihood, X):
     start = VAETransformer(2, likelihood=likelihood, max_iter=0).fit(X[::2])
     means = VAETransformer(2, likelihood=likelihood, max_iter=0, beta=1e6)
     with pytest.warns(UserWarning, match="No component is active"):
@@ -161,7 +163,7 @@ def test_training_only_improves_on_the_start(likelihood, X, without_xla):
     assert (drawn >= 0).all()
 
 
-def test_holes_in_columns_of_several_kinds(without_xla):
+def test_holes_in_columns_of_several_kinds():
     missing = RNG.random(MIXED.shape) < 0.1
     missing[:, [1, 15]] = missing[:, :1]  # a class is missing as a whole
     holes = np.where(missing, np.nan, MIXED)
@@ -192,7 +194,7 @@ def test_holes_in_columns_of_several_kinds(without_xla):
     ],
     ids=["absolute_error", "huber", "poisson", "by column"],
 )
-def test_losses_fall(kind, loss, without_xla):
+def test_losses_fall(kind, loss):
     X = np.abs(MIXED) if loss == "poisson" else MIXED.copy()
     X[:, 16] = 1 - X[:, 15]
     model = kind(3, loss=loss, network=SMALL, max_iter=8, random_state=0).fit(X)
@@ -236,7 +238,7 @@ def test_columns_as_a_column_transformer_takes_them():
     assert_array_equal(named.transform(frame), numbered.transform(MIXED))
 
 
-def test_the_list_of_a_fitted_column_transformer(without_xla):
+def test_the_list_of_a_fitted_column_transformer():
     frame = pd.DataFrame(NUMBERS[:, :3], columns=["a", "b", "c"])
     frame["kind"] = WINE.target
     frame["two"] = (NUMBERS[:, 5] > 0).astype(int)
@@ -278,3 +280,23 @@ def test_the_list_of_a_fitted_column_transformer(without_xla):
 def test_columns_that_are_none(likelihood, match):
     with pytest.raises(ValueError, match=match):
         VAETransformer(likelihood=likelihood).fit(MIXED)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "X"),
+    [("gaussian", NUMBERS), ("gaussian_diag", 9 * NUMBERS), (BY_COLUMN, MIXED)],
+    ids=["gaussian", "gaussian_diag", "by column"],
+)
+def test_features_share_the_score(likelihood, X):
+    holes = X.copy()
+    holes[::2, 2] = np.nan
+    vae = VAETransformer(
+        2, likelihood=likelihood, network=SMALL, max_iter=2, random_state=0
+    ).fit(X)
+    shares = vae.score_features(holes)
+    assert_allclose(shares.sum(axis=1), vae.score_samples(holes), atol=1e-8)
+    assert (shares[::2, 2] == 0).all()
+    odd = X.copy()
+    odd[0, 4] += 30
+    lowered = vae.score_features(odd)[0] - vae.score_features(X)[0]
+    assert lowered.argmin() == 4

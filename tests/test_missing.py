@@ -1,6 +1,7 @@
 """Rows with holes: what is there decides, and nothing else."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -18,6 +19,8 @@ from skae._incomplete import factors_of, pca_of
 from skae._rows import Rows
 from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
 from skae.noise import MaskingNoise
+
+pytestmark = pytest.mark.usefixtures("without_xla")
 
 WINE = StandardScaler().fit_transform(load_wine().data)
 RNG = np.random.default_rng(0)
@@ -255,3 +258,31 @@ def test_a_random_start_of_complete_rows_knows_nothing_of_holes():
     model = AutoencoderTransformer(2, init="random", max_iter=1).fit(WINE)
     with pytest.raises(ValueError, match="was fitted to complete rows without a linear"):
         model.transform(HOLES)
+
+
+# -- frames
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_frames_come_back_with_their_names_and_index(container):
+    names = [f"c{i}" for i in range(13)]
+    frame = pd.DataFrame(HOLES, columns=names, index=np.arange(len(HOLES)) + 100)
+    model = VAETransformer(2, max_iter=0).set_output(transform=container).fit(frame)
+    for rows in (model.reconstruct(frame), model.impute(frame)):
+        assert list(rows.columns) == names
+        if container == "pandas":
+            assert list(rows.index) == list(frame.index)
+    plain = VAETransformer(2, max_iter=0).fit(frame)
+    assert_array_equal(model.impute(frame), plain.impute(frame))
+    assert isinstance(plain.impute(frame), np.ndarray)
+    codes = model.transform(frame)
+    assert list(model.inverse_transform(codes).columns) == names
+    assert isinstance(model.sample(2), np.ndarray)
+
+
+def test_a_pipeline_of_frames_goes_back():
+    frame = pd.DataFrame(WINE, columns=[f"c{i}" for i in range(13)])
+    model = AutoencoderTransformer(13, max_iter=0)
+    pipeline = make_pipeline(StandardScaler(), model).set_output(transform="pandas")
+    codes = pipeline.fit_transform(frame)
+    assert_allclose(pipeline.inverse_transform(codes), frame, atol=1e-9)

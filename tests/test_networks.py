@@ -19,6 +19,8 @@ from skae import AutoencoderTransformer
 from skae._components import Coordinates
 from skae._graph import Specification, build, raw
 from skae._keras import import_keras
+from skae._objectives import Reconstruction
+from skae.likelihoods import SquaredError
 from skae.networks import (
     ConvNetwork,
     CustomNetwork,
@@ -45,7 +47,7 @@ def models(network, n_components, row_shape, dtype="float64", linear=None, seed=
     """The Keras models of a network that is not fitted."""
     specification = Specification(
         network=network,
-        objective=AutoencoderTransformer()._objective(network.allows_missing, False),
+        objective=Reconstruction(SquaredError(), network.allows_missing),
         row_shape=row_shape,
         n_components=n_components,
         code_activation="linear",

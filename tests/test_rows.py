@@ -1,11 +1,16 @@
 """Rows: moments with and without holes, sparse or dense, and what is read of them."""
 
+import tracemalloc
+
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
+from skae import AutoencoderTransformer, DenoisingAutoencoder
 from skae._rows import Rows
+from skae.networks import DenseNetwork
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3000, 70)) * RNG.uniform(1, 9, 70) + 1e4
@@ -76,3 +81,29 @@ def test_splits_are_disjoint_and_whole():
     assert len(held_out) == 300
     both = np.concatenate([training.index, held_out.index])
     assert_array_equal(np.sort(both), np.arange(len(X)))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.int64])
+def test_whole_numbers_are_rows_like_any(dtype):
+    whole = (np.abs(X[:200, :9] - 1e4) > 3 if dtype is bool else X[:200, :9] % 99).astype(
+        dtype
+    )
+    images = whole.reshape(200, 3, 3)
+    for kind in (AutoencoderTransformer, DenoisingAutoencoder):
+        model = kind(2, network=DenseNetwork((4,)), max_iter=2, random_state=0)
+        expected = model.fit(whole.astype(float)).transform(whole.astype(float))
+        assert_array_equal(model.fit(whole).transform(whole), expected)
+        assert_allclose(model.transform(whole[:1]), expected[:1], atol=1e-12)
+        assert model.fit(images).reconstruct(images).dtype == np.float64
+    assert_array_equal(model.fit(pd.DataFrame(whole)).transform(whole), expected)
+
+
+def test_whole_numbers_are_not_blown_up():
+    """Peak memory above the rows: less than they would take in float64."""
+    wide = RNG.integers(0, 255, (200_000, 64), dtype=np.uint8)
+    model = AutoencoderTransformer(2, max_iter=0, network=DenseNetwork((4,))).fit(X)
+    tracemalloc.start()
+    model.fit(wide)
+    model.score(wide)
+    assert tracemalloc.get_traced_memory()[1] < 8 * wide.nbytes / 2
+    tracemalloc.stop()

@@ -15,6 +15,8 @@ from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae.networks import DenseNetwork
 from skae.noise import MaskingNoise
 
+pytestmark = pytest.mark.usefixtures("without_xla")
+
 WINE = StandardScaler().fit_transform(load_wine().data)
 DIGITS = load_digits().data[:150] / 16
 RNG = np.random.default_rng(0)

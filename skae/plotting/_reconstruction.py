@@ -224,7 +224,7 @@ decomposition.PCA` too. Images and series are drawn as they are in X; rows of a 
             X_noisy = X_noisy[:n_samples]
             X_noisy = decoding_step(estimator, X_noisy, kind, image_shape)[1]
         codes = step.transform(rows if X_noisy is None else X_noisy)
-        back = step.inverse_transform(codes)
+        back = np.asarray(step.inverse_transform(codes))
         names = feature_names(estimator, step, rows)
         display = cls._of(rows, back, X_noisy, kind, image_shape, names, estimator)
         return display.plot(ax, **kwargs)

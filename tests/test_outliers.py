@@ -1,0 +1,289 @@
+"""Does the detector tell outliers, of any model, as scikit-learn's detectors do?"""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.datasets import load_breast_cancer
+from sklearn.decomposition import NMF, PCA, FactorAnalysis, TruncatedSVD
+from sklearn.ensemble import IsolationForest
+from sklearn.manifold import TSNE
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_param_validation,
+    parametrize_with_checks,
+)
+
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
+from skae.outliers import ReconstructionOutlierDetector
+
+SMALL = DenseNetwork(hidden_layer_sizes=(8,))
+QUICK = {"network": SMALL, "max_iter": 3, "random_state": 0}
+
+X, y = load_breast_cancer(return_X_y=True)
+BENIGN, MALIGNANT = X[y == 1], X[y == 0]
+SCALER = StandardScaler().fit(BENIGN)
+BENIGN, MALIGNANT = SCALER.transform(BENIGN), SCALER.transform(MALIGNANT)
+
+DETECTORS = [
+    ReconstructionOutlierDetector(PCA(1)),
+    ReconstructionOutlierDetector(AutoencoderTransformer(**QUICK)),
+]
+OTHER_DETECTORS = [
+    ReconstructionOutlierDetector(),
+    ReconstructionOutlierDetector(TruncatedSVD(1, power_iteration_normalizer="QR")),
+    ReconstructionOutlierDetector(VAETransformer(likelihood="gaussian_diag", **QUICK)),
+    ReconstructionOutlierDetector(DenoisingAutoencoder(1, **QUICK), contamination=0.5),
+    ReconstructionOutlierDetector(make_pipeline(StandardScaler(), PCA(1))),
+]
+
+
+@parametrize_with_checks(DETECTORS)
+def test_scikit_learn_checks(estimator, check, without_xla):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(OTHER_DETECTORS)
+def test_scikit_learn_checks_of_other_models(estimator, check, without_xla):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # theirs
+@pytest.mark.filterwarnings("ignore:X has feature names")
+@pytest.mark.parametrize(
+    "check", [check_dataframe_column_names_consistency, check_param_validation]
+)
+def test_checks_that_scikit_learn_runs_on_itself(check, without_xla):
+    for detector in DETECTORS:
+        check(type(detector).__name__, detector)
+
+
+# -- what it says
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        PCA(2),
+        TruncatedSVD(2, random_state=0),
+        FactorAnalysis(2),
+        KernelDensity(),
+        AutoencoderTransformer(2, **QUICK),
+        VAETransformer(2, likelihood="gaussian_diag", **QUICK),
+        make_pipeline(PCA(10), AutoencoderTransformer(2, max_iter=0)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_any_model_tells_malignant_from_benign(model, without_xla):
+    detector = ReconstructionOutlierDetector(model).fit(BENIGN[:250])
+    usual, outliers = map(detector.score_samples, (BENIGN[250:], MALIGNANT))
+    truth = np.repeat([1, 0], [len(usual), len(outliers)])
+    assert roc_auc_score(truth, np.concatenate([usual, outliers])) > 0.9
+    assert (detector.predict(MALIGNANT) == -1).mean() > 0.75
+    assert not hasattr(model, "n_features_in_")
+
+
+def test_the_models_own_score_goes_before_its_reconstruction():
+    pca = PCA(2).fit(BENIGN)
+    detector = ReconstructionOutlierDetector(PCA(2)).fit(BENIGN)
+    assert_allclose(detector.score_samples(MALIGNANT), pca.score_samples(MALIGNANT))
+
+
+def test_without_a_score_it_is_the_squared_error():
+    svd = TruncatedSVD(2, random_state=0).fit(BENIGN)
+    detector = ReconstructionOutlierDetector(svd).fit(BENIGN)
+    errors = (MALIGNANT - svd.inverse_transform(svd.transform(MALIGNANT))) ** 2
+    assert_allclose(detector.score_samples(MALIGNANT), -errors.sum(axis=1))
+    assert_allclose(detector.score_features(MALIGNANT), -errors)
+
+
+@pytest.mark.parametrize("contamination", [0.01, 0.1, 0.5])
+def test_the_threshold_leaves_out_the_share_that_was_asked_for(contamination):
+    detector = ReconstructionOutlierDetector(PCA(2), contamination=contamination)
+    share = (detector.fit_predict(BENIGN) == -1).mean()
+    assert_allclose(share, contamination, atol=1 / len(BENIGN))
+    scores = detector.score_samples(BENIGN)
+    assert detector.offset_ == np.percentile(scores, 100 * contamination)
+    assert_allclose(detector.decision_function(BENIGN), scores - detector.offset_)
+
+
+def test_none_is_an_autoencoder_that_is_the_same_at_each_fit(without_xla):
+    detectors = [ReconstructionOutlierDetector().fit(BENIGN[:60]) for _ in range(2)]
+    assert isinstance(detectors[0].estimator_, AutoencoderTransformer)
+    assert_array_equal(*(detector.score_samples(MALIGNANT) for detector in detectors))
+
+
+# -- features
+
+
+@pytest.mark.parametrize(
+    "model",
+    [AutoencoderTransformer(2, **QUICK), DenoisingAutoencoder(2, **QUICK)],
+    ids=lambda model: type(model).__name__,
+)
+def test_features_share_the_score(model, without_xla):
+    detector = ReconstructionOutlierDetector(model).fit(BENIGN)
+    shares = detector.score_features(MALIGNANT)
+    assert shares.shape == MALIGNANT.shape
+    assert_allclose(shares.sum(axis=1), detector.score_samples(MALIGNANT))
+    assert_array_equal(shares, detector.estimator_.score_features(MALIGNANT))
+
+
+def test_clean_rows_are_what_features_are_held_against(without_xla):
+    denoiser = DenoisingAutoencoder(2, **QUICK).fit(BENIGN)
+    noisy = BENIGN + 1
+    shares = denoiser.score_features(noisy, X_clean=BENIGN)
+    assert_allclose(shares, -((denoiser.denoise(noisy) - BENIGN) ** 2))
+    assert_allclose(shares.sum(axis=1), denoiser.score_samples(noisy, X_clean=BENIGN))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        PCA(5),
+        AutoencoderTransformer(5, **QUICK),
+        VAETransformer(5, likelihood="gaussian_diag", **QUICK),
+        make_pipeline(StandardScaler(), PCA(5)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_the_feature_that_is_off_is_found(model, without_xla):
+    off = BENIGN.copy()
+    column = np.arange(len(off)) % off.shape[1]
+    off[np.arange(len(off)), column] += 8
+    detector = ReconstructionOutlierDetector(model).fit(BENIGN)
+    found = detector.score_features(off).argmin(axis=1)
+    assert (found == column).mean() > 0.8
+
+
+def test_features_of_a_density_are_told_by_their_own_noise():
+    """An error that is small for other features is large where there is no noise."""
+    steady = np.c_[BENIGN[:, :10], BENIGN[:, 0] + 0.001 * BENIGN[:, 29]]
+    model = VAETransformer(3, likelihood="gaussian_diag", max_iter=0)
+    detector = ReconstructionOutlierDetector(model).fit(steady)
+    odd = steady[:1].copy()
+    odd[0, 10] += 0.3
+    shares = detector.score_features(odd)
+    assert shares[0].argmin() in (0, 10)
+    assert_allclose(shares.sum(axis=1), detector.score_samples(odd))
+
+
+def test_a_model_that_only_has_a_density_has_no_features_to_score():
+    assert not hasattr(ReconstructionOutlierDetector(KernelDensity()), "score_features")
+
+
+# -- rows of any kind
+
+
+def test_images_and_series_come_and_go_in_their_shape(without_xla):
+    images = np.random.default_rng(0).random((30, 6, 6, 1))
+    network = ConvNetwork((6, 6, 1), filters=(2,))
+    model = AutoencoderTransformer(2, network=network, max_iter=1, random_state=0)
+    detector = ReconstructionOutlierDetector(model).fit(images)
+    shares = detector.score_features(images)
+    assert shares.shape == images.shape
+    assert_allclose(shares.sum(axis=(1, 2, 3)), detector.score_samples(images))
+
+
+def test_steps_that_a_series_does_not_have_score_nothing(without_xla):
+    series = np.random.default_rng(0).normal(size=(30, 5, 2))
+    series[:10, 3:] = np.nan
+    network = SequenceNetwork((5, 2), units=2)
+    model = AutoencoderTransformer(2, network=network, max_iter=1, random_state=0)
+    detector = ReconstructionOutlierDetector(model).fit(series)
+    shares = detector.score_features(series)
+    assert (shares[:10, 3:] == 0).all()
+    assert_allclose(shares.sum(axis=(1, 2)), detector.score_samples(series))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        AutoencoderTransformer(2, **QUICK),
+        NMF(2, init="nndsvda", tol=0.1),
+        TruncatedSVD(2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_sparse_rows_go_where_the_model_takes_them(model, without_xla):
+    rows = sparse.random(60, 8, density=0.3, format="csr", random_state=0)
+    detector = ReconstructionOutlierDetector(model).fit(rows)
+    assert_allclose(
+        detector.score_samples(rows), detector.score_samples(rows.toarray()), rtol=1e-5
+    )
+    assert detector.score_features(rows).shape == rows.shape
+
+
+def test_frames_keep_their_names(without_xla):
+    frame = load_breast_cancer(as_frame=True).data
+    detector = ReconstructionOutlierDetector(PCA(2)).fit(frame)
+    assert list(detector.feature_names_in_) == list(frame.columns)
+    assert detector.n_features_in_ == 30
+    with pytest.raises(ValueError, match="feature names should match"):
+        detector.predict(frame.rename(columns={"mean radius": "radius"}))
+
+
+# -- in scikit-learn
+
+
+def test_in_a_pipeline_a_grid_and_a_pickle(without_xla):
+    truth = np.repeat([1, -1], [len(BENIGN), 30])
+    rows = np.concatenate([BENIGN, MALIGNANT[:30]])
+    detector = ReconstructionOutlierDetector(AutoencoderTransformer(**QUICK))
+    name = "reconstructionoutlierdetector__estimator__n_components"
+    pipeline = make_pipeline(StandardScaler(), detector)
+    cv = StratifiedKFold(3)
+    search = GridSearchCV(pipeline, {name: [2, 5]}, scoring="roc_auc", cv=cv)
+    search.fit(rows, truth)
+    assert search.best_score_ > 0.7
+    again = pickle.loads(pickle.dumps(search))
+    assert_array_equal(again.predict(rows), search.predict(rows))
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize("model", [TSNE(), IsolationForest])
+def test_what_can_tell_nothing_is_refused(model):
+    with pytest.raises((TypeError, ValueError), match="estimator"):
+        ReconstructionOutlierDetector(model).fit(BENIGN)
+
+
+def test_the_refusal_says_what_is_needed():
+    with pytest.raises(TypeError, match=r"score_samples.* inverse_transform.*TSNE\(\)"):
+        ReconstructionOutlierDetector(TSNE()).fit(BENIGN)
+
+
+@pytest.mark.filterwarnings("ignore:An ill-conditioned matrix")  # PCA's own
+@pytest.mark.parametrize("rank", [3, 9])
+def test_rows_that_pca_has_no_density_on_are_refused(rank):
+    rows = BENIGN[:, :rank] @ np.random.default_rng(0).normal(size=(rank, 10))
+    rows[:, 0] = 0
+    with pytest.raises(ValueError, match=r"PCA\(\) has no density.*fewer components"):
+        ReconstructionOutlierDetector(PCA()).fit(rows)
+    fewer = ReconstructionOutlierDetector(PCA(rank - 1)).fit(rows)
+    assert (fewer.predict(rows) == -1).mean() < 0.11
+
+
+def test_before_it_is_fitted_it_has_no_features():
+    detector = ReconstructionOutlierDetector(PCA())
+    for name in ("n_features_in_", "feature_names_in_"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(detector, name)
+
+
+def test_a_fit_that_fails_leaves_the_old_one():
+    detector = ReconstructionOutlierDetector(PCA(2)).fit(BENIGN)
+    before = detector.score_samples(MALIGNANT)
+    with pytest.raises(ValueError, match="NaN"):
+        detector.fit(np.full((5, 3), np.nan))
+    assert_array_equal(detector.score_samples(MALIGNANT), before)
