@@ -1,5 +1,6 @@
-"""Ruff's lint and format are part of the tests."""
+"""Ruff's lint and format are part of the tests, and so is what the guide says of them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,3 +18,16 @@ def test_ruff(command):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promises_are_held_by_tests_that_there_are():
+    page = (ROOT / "docs/user_guide/promises.rst").read_text("utf-8")
+    files = (ROOT / "tests").glob("test_*.py")
+    known = {
+        name
+        for path in files
+        for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.M)
+    }
+    named = re.findall(r"``(test_\w+)``", page)
+    assert named
+    assert sorted({*named} - known) == []
