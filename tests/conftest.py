@@ -22,3 +22,11 @@ def without_xla(monkeypatch):
 
     for network in (DenseNetwork, SequenceNetwork):
         monkeypatch.setattr(network, "jit_compile", False)
+
+
+@pytest.fixture
+def with_xla(monkeypatch):
+    """Train with XLA, however short the fit."""
+    from skae import _program
+
+    monkeypatch.setattr(_program, "WORTH_XLA", 0)

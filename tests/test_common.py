@@ -128,7 +128,7 @@ XLA_CHECKS = {
 @pytest.mark.parametrize(
     "estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__
 )
-def test_scikit_learn_checks_of_what_xla_can_change(estimator, name):
+def test_scikit_learn_checks_of_what_xla_can_change(estimator, name, with_xla):
     """Fits that agree, dtypes, and rows or columns that are few; see `XLA_CHECKS`."""
     checks = [
         check

@@ -114,7 +114,7 @@ def test_one_seed_gives_the_same_bits_and_the_same_bytes(fresh, start):
     assert other.history_ != one.history_
 
 
-def test_one_seed_gives_the_same_bits_with_xla(kind):
+def test_one_seed_gives_the_same_bits_with_xla(kind, with_xla):
     model = kind(2, network=DenseNetwork((8,)), max_iter=2, random_state=0).fit(X)
     again = clone(model).fit(X)
     assert again.history_ == model.history_
