@@ -177,9 +177,11 @@ def start(graph, rows, seed, *, streamed=False):
         linear = opened(linear, rows, seed)
     new, unit = objective.weights(linear, coordinates)
     unit = unit * coordinates.unit
+    # of a series NaN is the end, which the network sees
+    completion = None if rows.series else linear.completion
     return Candidate(
         replaced(weights, new),
-        replace(coordinates, unit=unit, completion=linear.completion),
+        replace(coordinates, unit=unit, completion=completion),
         variance=linear.explained_variance if objective.starts_in_order else None,
     )
 
