@@ -36,7 +36,7 @@ from skae._sklearn import (
 )
 from skae._validation import (
     check_beside,
-    check_reach,
+    check_reaches,
     check_rows,
     check_weight,
     drift,
@@ -169,40 +169,19 @@ class BaseAutoencoder(
         with all_or_nothing(self):
             return self._fit(X, sample_weight, one_epoch=True)
 
-    def _fit(
-        self,
-        X,
-        sample_weight=None,
-        *,
-        X_clean=None,
-        X_val=None,
-        X_val_clean=None,
-        one_epoch=False,
-    ):
+    def _fit(self, X, sample_weight=None, *, one_epoch=False, **beside):
         """Check everything, fit, and put the fitted attributes in place.
 
-        It all happens in `_fitting.fit`; parameters become values here.
+        It all happens in `_fitting.fit`; parameters become values here. What comes beside
+        X goes to `_read`.
         """
         before = getattr(self, "_state", None) if one_epoch or self.warm_start else None
         network = DenseNetwork() if self.network is None else clone(self.network)
         network._validate_params()
-        X, row_shape = self._check_rows(X, network, reset=before is None)
-        like, series = (X, row_shape, network), network.allows_missing
-        target = check_beside(self, "X_clean", X_clean, *like, paired=True)
-        weight = check_weight(self, sample_weight, X)
-        rows = Rows.weighted(X, target, weight, series)
-        held_out = self._held_out(X_val, X_val_clean, like)
-        self._check_reach(rows, held_out, before)
-        missing = series or any(
-            some is not None and some.has_missing
-            for some in (rows, rows.target, held_out, held_out and held_out.target)
+        rows, held_out, row_shape = self._read(
+            X, sample_weight, network, before, **beside
         )
-        objective = self._objective(rows, missing)
-        given = getattr(self, objective.parameter)
-        objective.check(rows.wanted, given, "X" if target is None else "X_clean")
-        if held_out is not None:
-            name = "X_val" if target is None else "X_val_clean"
-            objective.check(held_out.wanted, given, name)
+        objective = self._checked_objective(rows, held_out)
         import_keras()
         from skae import _fitting
         from skae._monitor import Monitor
@@ -230,7 +209,7 @@ class BaseAutoencoder(
             attributes = {"_state": state, "_built": {}, "network_": network}
             return attributes | found.attributes
 
-        shown = X.reshape(-1, *row_shape) if isinstance(X, np.ndarray) else X
+        shown = rows.X if sparse.issparse(rows.X) else rows.X.reshape(-1, *row_shape)
         with closing(Monitor(self, shown, plan=plan, so_far=so_far)) as monitor:
             fit = _fitting.fit(
                 rows,
@@ -257,18 +236,37 @@ class BaseAutoencoder(
                 warn_user(warning)
         return self
 
-    def _check_reach(self, rows, held_out, before):
-        """Refuse rows that are out of reach of those that standardise them."""
-        if before is not None:
-            mean, scale = before.coordinates.mean, before.coordinates.scale
-        else:
-            mean, scale = rows.mean, rows.typical_scale or 1.0
-        several = {"X": rows if before is not None else None, "X_clean": rows.target}
-        if held_out is not None:
-            several |= {"X_val": held_out, "X_val_clean": held_out.target}
-        for name, some in several.items():
-            if some is not None:
-                check_reach(some, name, mean, scale)
+    def _read(
+        self,
+        X,
+        sample_weight,
+        network,
+        before,
+        X_clean=None,
+        X_val=None,
+        X_val_clean=None,
+    ):
+        """What is given to `fit`, checked: rows, those to validate on, and their shape."""
+        X, row_shape = self._check_rows(X, network, reset=before is None)
+        like = (X, row_shape, network)
+        target = check_beside(self, "X_clean", X_clean, *like, paired=True)
+        weight = check_weight(self, sample_weight, X)
+        rows = Rows.weighted(X, target, weight, network.allows_missing)
+        held_out = self._held_out(X_val, X_val_clean, like)
+        check_reaches(rows, held_out, before)
+        return rows, held_out, row_shape
+
+    def _checked_objective(self, rows, held_out):
+        """What is trained for, of which all rows are in the domain."""
+        several = [rows] if held_out is None else [rows, held_out]
+        all_rows = [*several, *(some.target for some in several if some.target)]
+        missing = rows.series or any(some.has_missing for some in all_rows)
+        objective = self._objective(rows, missing)
+        given = getattr(self, objective.parameter)
+        for name, some in zip(("X", "X_val"), several, strict=False):
+            name = name if some.target is None else f"{name}_clean"
+            objective.check(some.wanted, given, name)
+        return objective
 
     def _held_out(self, X_val, X_val_clean, like):
         """The validation rows that the user brings; None where there are none."""

@@ -151,6 +151,20 @@ def check_size(X, name):
     )
 
 
+def check_reaches(rows, held_out, before):
+    """Refuse rows that are out of reach of those that standardise them."""
+    if before is not None:
+        mean, scale = before.coordinates.mean, before.coordinates.scale
+    else:
+        mean, scale = rows.mean, rows.typical_scale or 1.0
+    several = {"X": rows if before is not None else None, "X_clean": rows.target}
+    if held_out is not None:
+        several |= {"X_val": held_out, "X_val_clean": held_out.target}
+    for name, some in several.items():
+        if some is not None:
+            check_reach(some, name, mean, scale)
+
+
 def check_reach(rows, name, mean, scale):
     """Refuse rows so far from those of the fit that their loss is not finite.
 
