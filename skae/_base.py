@@ -582,7 +582,8 @@ class BaseAutoencoder(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = True
+        reads_missing = getattr(self.network, "allows_missing", False)
+        tags.input_tags.allow_nan = not reads_missing  # but as the end of a series
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
