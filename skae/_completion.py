@@ -38,6 +38,12 @@ class Completion:
     def _batch_rows(self):
         return max(1, VALUES_AT_ONCE // max(self.loadings.shape[0] ** 2, 1))
 
+    def _with_holes(self, X):
+        """The places of rows with holes, and these, some at a time."""
+        holes = np.flatnonzero(np.isnan(X).any(axis=1))
+        for batch in gen_batches(len(holes), self._batch_rows):
+            yield holes[batch], X[holes[batch]]
+
     def codes(self, X):
         """The code of each row given what is there: its mean and its covariance."""
         present = ~np.isnan(X)
@@ -47,27 +53,23 @@ class Completion:
 
     def filled(self, X):
         """A copy of X with expectations in place of NaN, in its own dtype."""
-        holes = np.flatnonzero(np.isnan(X).any(axis=1))
         filled = X.copy()
-        for batch in gen_batches(len(holes), self._batch_rows):
-            rows = X[holes[batch]]
+        for places, rows in self._with_holes(X):
             expected = self.mean + self.codes(rows)[0] @ self.loadings
-            filled[holes[batch]] = np.where(np.isnan(rows), expected, rows)
+            filled[places] = np.where(np.isnan(rows), expected, rows)
         return filled
 
     def drawn(self, X, seed):
         """A copy of X with draws from their distribution in place of NaN."""
-        holes = np.flatnonzero(np.isnan(X).any(axis=1))
         rng, filled = np.random.default_rng(seed), X.copy()
-        for batch in gen_batches(len(holes), self._batch_rows):
-            rows = X[holes[batch]]
+        for places, rows in self._with_holes(X):
             mean, covariance = self.codes(rows)
             spread = np.linalg.cholesky(covariance)
             noise = rng.standard_normal(mean.shape)
             z = mean + np.einsum("nij,nj->ni", spread, noise)
             values = self.mean + z @ self.loadings
             values += rng.standard_normal(rows.shape) * np.sqrt(self.noise)
-            filled[holes[batch]] = np.where(np.isnan(rows), values, rows)
+            filled[places] = np.where(np.isnan(rows), values, rows)
         return filled
 
     def surplus(self, X):
@@ -83,10 +85,8 @@ class Completion:
             information = self.loadings / np.sqrt(self.noise)
         of_all = _covariance(np.ones((1, len(self.mean)), bool), information)
         found = np.zeros((len(X), *of_all.shape[1:]))
-        holes = np.flatnonzero(np.isnan(X).any(axis=1))
-        for batch in gen_batches(len(holes), self._batch_rows):
-            present = ~np.isnan(X[holes[batch]])
-            found[holes[batch]] = _covariance(present, information) - of_all
+        for places, rows in self._with_holes(X):
+            found[places] = _covariance(~np.isnan(rows), information) - of_all
         return found
 
     def variance_of_holes(self, X):

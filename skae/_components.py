@@ -210,7 +210,7 @@ def _reconstructed(model, rows):
         output = model.decode(codes).reshape(X.shape)
         error = (X - output) / scale
         error = np.nan_to_num(error) if rows.has_missing else error
-        weight = None if rows.weight is None else rows.weight[batch]
+        weight = rows.weight_of(batch)
         squared = np.einsum("ij,ij->i", error, error, dtype=np.float64)
         unexplained += squared.sum() if weight is None else weight @ squared
         regression.add(codes, output - mean, weight)
@@ -260,7 +260,7 @@ def of_posterior(model, rows, variance=None):
         X = model.completed(rows.dense(batch))
         z, log_variance = (np.float64(found) for found in model.posterior(X))
         surplus = np.expm1(log_variance) - log_variance
-        weight = None if rows.weight is None else rows.weight[batch]
+        weight = rows.weight_of(batch)
         divergence = (z**2 + surplus) / 2
         kl = kl + (divergence.sum(axis=0) if weight is None else weight @ divergence)
         centered = np.nan_to_num(X - mean) if rows.has_missing else X - mean

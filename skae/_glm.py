@@ -26,7 +26,8 @@ class _Seen:
     """Some rows as the decoder has to give them, and as the network sees them."""
 
     def __init__(self, likelihood, rows, n_components):
-        if rows.has_holes:
+        holes = rows.has_holes
+        if holes:
             self.completion = _completion(rows, n_components)
             rows = completed(rows, self.completion)
         some = rows.spread(LOGISTIC_ROWS)
@@ -40,7 +41,7 @@ class _Seen:
         self.width = self.seen.std(axis=0)
         self.width[self.width == 0] = 1.0
         self.pca = pca_of(Rows(self.seen / self.width, None, self.weight), n_components)
-        if not rows.has_holes and not hasattr(self, "completion"):
+        if not holes:
             self.completion = _completion(Rows(X, None, self.weight), n_components)
 
     def encoder_of(self, start):
@@ -51,8 +52,7 @@ class _Seen:
 
 def _completion(rows, n_components):
     """Probabilistic PCA of columns that are scaled, in the units of X."""
-    width = np.sqrt(rows.variance)
-    width[width == 0] = 1.0
+    width = rows.deviation
     X = np.asarray(rows.array, np.float64) / width
     found = ppca_start(pca_of(rows.replaced(X), n_components), n_components).completion
     return replace(

@@ -111,8 +111,7 @@ def factors_of(rows, n_components, beta):
     """Factor analysis of `Rows`, by EM where they have holes."""
     if not rows.has_holes:
         return factor_start(rows.complete, n_components, beta, rows.weight)
-    width, n_samples = np.sqrt(rows.variance), rows.size
-    width[width == 0] = 1.0
+    width, n_samples = rows.deviation, rows.size
     rows = rows.replaced(np.asarray(rows.array, np.float64) / width)
     pca = pca_of(rows, n_components)
     completion = ppca_start(pca, n_components).completion

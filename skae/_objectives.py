@@ -180,7 +180,7 @@ class Reconstruction:
 
         def pairs():
             some = rows.spread(LOGISTIC_ROWS)
-            return rows.filled(some), rows.filled(some), _weight(rows, some)
+            return rows.filled(some), rows.filled(some), rows.weight_of(some)
 
         return self.likelihood.decoder_start(start, pairs)
 
@@ -246,7 +246,7 @@ class Denoising(Reconstruction):
         def pairs():
             some = rows.spread(LOGISTIC_ROWS)
             clean = rows.filled(some)
-            return self.noise.draw(clean, values), clean, _weight(rows, some)
+            return self.noise.draw(clean, values), clean, rows.weight_of(some)
 
         return self.likelihood.decoder_start(start, pairs)
 
@@ -281,7 +281,7 @@ class Pairs(Reconstruction):
 
         def pairs():
             some = rows.spread(LOGISTIC_ROWS)
-            return rows.filled(some), rows.target.filled(some), _weight(rows, some)
+            return rows.filled(some), rows.target.filled(some), rows.weight_of(some)
 
         return self.likelihood.decoder_start(start, pairs)
 
@@ -307,11 +307,6 @@ def _noisy_moments(rows, noise, values):
         moments = noise.moments(clean, values)
         moments = moments or (noise.draw(clean, values, batch.start), 0.0)
         yield clean, *moments, _column(rows, batch)
-
-
-def _weight(rows, some):
-    """How many rows each of these stands for; None where it is one."""
-    return None if rows.weight is None else rows.weight[some]
 
 
 def _column(rows, some):

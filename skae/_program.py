@@ -624,7 +624,7 @@ class Fitted:
         """What the holes of each row add to the variance of its code; 0 without any."""
         if sparse.issparse(X) or not has_nan(X) or not self.specification.surplus:
             return X.dtype.type(0)
-        return np.diagonal(self._surplus(X), axis1=1, axis2=2).astype(X.dtype)
+        return self.coordinates.completion.variance_of_holes(X).astype(X.dtype)
 
     def _surplus(self, X):
         """What the holes of each row add to the covariance of its code."""

@@ -53,6 +53,7 @@ class Rows:
 
     def __init__(self, X, target=None, weight=None, index=None, series=False):
         self.X, self.index, self.all_weights, self.series = X, index, weight, series
+        self.kept = None, None  # a completion, and what it has made of the rows
         self.target = None
         if target is not None:
             self.target = Rows(target, None, weight, index, series)
@@ -83,6 +84,10 @@ class Rows:
         if self.all_weights is None or self.index is None:
             return self.all_weights
         return self.all_weights[self.index]
+
+    def weight_of(self, some):
+        """How many rows each of these stands for; None where it is one."""
+        return None if self.weight is None else self.weight[some]
 
     @property
     def size(self):
@@ -228,16 +233,15 @@ class Rows:
     def _completed(self, completion, widens):
         """The rows with expectations in their holes, and what these add to the codes'
         variances: kept from epoch to epoch."""
-        kept = getattr(self, "_kept", None)
-        if kept is None or kept[0] is not completion:
+        if self.kept[0] is not completion:
             found = {"rows": completion.filled(self.dense(len(self)))}
             if widens:
                 batches = (self.dense(batch) for batch in self.batches(ROWS_AT_ONCE))
                 found["surplus"] = np.concatenate(
                     [completion.variance_of_holes(X) for X in batches]
                 ).astype(self.dtype)
-            self._kept = kept = completion, found
-        return kept[1]
+            self.kept = completion, found
+        return self.kept[1]
 
     # -- moments, in float64
 
@@ -298,6 +302,11 @@ class Rows:
     def variance(self):
         """The variance of each feature, unbiased."""
         return self._moments[1] / degrees_of_freedom(self.size)
+
+    @property
+    def deviation(self):
+        """The standard deviation of each feature; 1 of one that is constant."""
+        return np.sqrt(np.where(self.variance > 0, self.variance, 1.0))
 
     @cached_property
     def total_variance(self):

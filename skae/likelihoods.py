@@ -62,6 +62,12 @@ def unbounded(log_variance):
     return log_variance / (1 - np.abs(log_variance) / MAX_LOG_VARIANCE)
 
 
+def _vary_alike(some, rows):
+    """Whether no feature of the rows would be taken for a constant by some of them."""
+    varies = rows.low != rows.high
+    return bool((some.low != some.high)[varies].all())
+
+
 class Likelihood(Tunable):
     """Base class of the likelihoods and losses: the distribution of a row.
 
@@ -335,10 +341,7 @@ class Gaussian(Likelihood):
         return curvature, slope, noise
 
     def knows_enough(self, some, rows):
-        if not self.per_feature:
-            return True
-        varies = rows.low != rows.high  # a feature must not be taken for a constant
-        return bool((some.low != some.high)[varies].all())
+        return not self.per_feature or _vary_alike(some, rows)
 
     def sample(self, mean, noise, scale, rng):
         width = np.sqrt(self.noise_variance(noise, scale))
@@ -382,7 +385,7 @@ class Bernoulli(Likelihood):
         pca = pca_of(rows, n_components)
         rows = completed(rows, ppca_start(pca, n_components).completion)
         some = rows.spread(LOGISTIC_ROWS)
-        weight = None if rows.weight is None else rows.weight[some]
+        weight = rows.weight_of(some)
         return bernoulli_start(pca, rows.filled(some), n_components, beta, weight)
 
     def intercept(self, X, weight):
@@ -454,7 +457,17 @@ class Huber(Likelihood):
         return loss * scale[0] ** 2
 
 
-class Categorical(Likelihood):
+class _StepwiseStarts:
+    """The starts of likelihoods whose decoder is fitted step by step, by `_glm`."""
+
+    def generative_start(self, rows, n_components, beta):
+        return latent_start(self, rows, n_components, beta)
+
+    def point_start(self, rows, n_components):
+        return point_start(self, rows, n_components)
+
+
+class Categorical(_StepwiseStarts, Likelihood):
     """One group of one-hot columns: the cross-entropy of their softmax.
 
     Examples
@@ -473,15 +486,6 @@ class Categorical(Likelihood):
         from keras import ops
 
         return -ops.sum(present * x * ops.log_softmax(output, axis=-1), axis=-1)
-
-    def decoder_start(self, start, pairs):
-        return start
-
-    def generative_start(self, rows, n_components, beta):
-        return latent_start(self, rows, n_components, beta)
-
-    def point_start(self, rows, n_components):
-        return point_start(self, rows, n_components)
 
     def intercept(self, X, weight):
         return np.log(np.clip(super().intercept(X, weight), 1e-3, None))
@@ -502,7 +506,7 @@ class Categorical(Likelihood):
         return np.eye(mean.shape[1], dtype=mean.dtype)[place]
 
 
-class Poisson(Likelihood):
+class Poisson(_StepwiseStarts, Likelihood):
     """Counts whose variance is their mean: the network sees the logarithm of 1 + x.
 
     Parameters
@@ -556,15 +560,6 @@ class Poisson(Likelihood):
         log_rate = ops.minimum(output + self._log_size(x), LARGEST_LOG_RATE)
         nats = ops.exp(log_rate) - x * log_rate + log_gamma(x + 1)
         return ops.sum(present * nats, axis=-1)
-
-    def decoder_start(self, start, pairs):
-        return start
-
-    def generative_start(self, rows, n_components, beta):
-        return latent_start(self, rows, n_components, beta)
-
-    def point_start(self, rows, n_components):
-        return point_start(self, rows, n_components)
 
     def _size(self, X):
         if self.total is None:
@@ -654,7 +649,7 @@ class NegativeBinomial(Poisson):
         return rng.poisson(rate).astype(mean.dtype)
 
 
-class ByColumn(Likelihood):
+class ByColumn(_StepwiseStarts, Likelihood):
     """A likelihood for each of several groups of columns.
 
     A list of pairs in an estimator's `loss` or `likelihood` becomes one of these.
@@ -771,18 +766,8 @@ class ByColumn(Likelihood):
                 scale[columns] = 1.0
         return scale
 
-    def generative_start(self, rows, n_components, beta):
-        return latent_start(self, rows, n_components, beta)
-
-    def point_start(self, rows, n_components):
-        return point_start(self, rows, n_components)
-
-    def decoder_start(self, start, pairs):
-        return start
-
     def knows_enough(self, some, rows):
-        varies = rows.low != rows.high
-        return bool((some.low != some.high)[varies].all())
+        return _vary_alike(some, rows)
 
     def sample(self, mean, noise, scale, rng):
         drawn = np.empty_like(mean)

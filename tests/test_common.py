@@ -102,10 +102,8 @@ def test_scikit_learn_checks_of_other_settings(estimator, check, without_xla):
     check(estimator)
 
 
-@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
-@pytest.mark.parametrize("name", sorted(IN_BATCHES))
-def test_weights_are_repetitions_where_the_start_is_kept(kind, name):
-    estimator = kind(max_iter=0, network=SMALL)
+def run_checks(estimator, name):
+    """Run those of scikit-learn's checks that have this name."""
     checks = [
         check
         for _, check in estimator_checks_generator(estimator)
@@ -114,6 +112,12 @@ def test_weights_are_repetitions_where_the_start_is_kept(kind, name):
     assert checks
     for check in checks:
         check(estimator)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+@pytest.mark.parametrize("name", sorted(IN_BATCHES))
+def test_weights_are_repetitions_where_the_start_is_kept(kind, name):
+    run_checks(kind(max_iter=0, network=SMALL), name)
 
 
 #: What XLA can change: the numbers that come out of training, so whether two fits agree,
@@ -141,14 +145,7 @@ XLA_CHECKS = {
 )
 def test_scikit_learn_checks_of_what_xla_can_change(estimator, name, with_xla):
     """Fits that agree, dtypes, and rows or columns that are few; see `XLA_CHECKS`."""
-    checks = [
-        check
-        for _, check in estimator_checks_generator(estimator)
-        if check.func.__name__ == name
-    ]
-    assert checks
-    for check in checks:
-        check(estimator)
+    run_checks(estimator, name)
 
 
 #: What scikit-learn runs on its own estimators only.
