@@ -354,9 +354,9 @@ class VAETransformer(BaseAutoencoder):
 
     _components = staticmethod(_components.of_posterior)
 
-    def _fit(self, *args, **kwargs):
-        super()._fit(*args, **kwargs)
-        if self.n_active_components_ == 0:
+    def _fit(self, *args, one_epoch=False, **kwargs):
+        super()._fit(*args, one_epoch=one_epoch, **kwargs)
+        if self.n_active_components_ == 0 and not one_epoch:
             message = (
                 "No component is active: the posterior of each is within"
                 f" {ACTIVE} nat of the prior, and the code says nothing about X. Lower"

@@ -8,11 +8,18 @@ import os
 
 os.environ["SCIPY_ARRAY_API"] = "1"
 
+import numpy as np
 import pytest
 
 from skae._keras import import_keras
 
 import_keras()
+
+
+@pytest.fixture(autouse=True)
+def numpy_seeded():
+    """What draws from NumPy's global state, as many of scikit-learn's checks do, is no luck."""
+    np.random.seed(0)
 
 
 @pytest.fixture

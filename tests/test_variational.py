@@ -287,6 +287,9 @@ def test_a_collapsed_code_warns(likelihood):
     with pytest.warns(ConvergenceWarning, match="Lower beta"):
         vae = small(beta=1000, likelihood=likelihood).fit(X)
     assert vae.n_active_components_ == 0
+    # one epoch is no end of training: nothing is said of it yet
+    vae = small(beta=1000, likelihood=likelihood).partial_fit(X)
+    assert vae.n_active_components_ == 0
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag"])
