@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae import _components
 from skae._base import BaseAutoencoder
+from skae._dask import lazily
 from skae._objectives import Reconstruction
 from skae.likelihoods import LOSSES, Likelihood
 
@@ -314,6 +315,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         found = _components.of_code(model, rows, variance)
         return found.whitened if self.whiten else found
 
+    @lazily
     def score_features(self, X):
         """Each feature's share of `score_samples`: minus its squared error.
 

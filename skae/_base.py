@@ -24,16 +24,18 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skae import _components, _files
+from skae._dask import lazily
 from skae._graph import Specification
 from skae._incomplete import pca_of
 from skae._keras import import_keras
-from skae._rows import Rows, float_dtype
+from skae._rows import float_dtype
 from skae._sklearn import (
     CallbackSupportMixin,
     all_or_nothing,
     in_container,
     with_callbacks,
 )
+from skae._stored import rows_of
 from skae._validation import (
     check_beside,
     check_reaches,
@@ -209,8 +211,9 @@ class BaseAutoencoder(
             attributes = {"_state": state, "_built": {}, "network_": network}
             return attributes | found.attributes
 
-        shown = rows.X if sparse.issparse(rows.X) else rows.X.reshape(-1, *row_shape)
-        with closing(Monitor(self, shown, plan=plan, so_far=so_far)) as monitor:
+        with closing(
+            Monitor(self, rows.shown(row_shape), plan=plan, so_far=so_far)
+        ) as monitor:
             fit = _fitting.fit(
                 rows,
                 specification,
@@ -251,7 +254,7 @@ class BaseAutoencoder(
         like = (X, row_shape, network)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
         weight = check_weight(self, sample_weight, X)
-        rows = Rows.weighted(X, target, weight, network.allows_missing)
+        rows = rows_of(X, target, weight, network.allows_missing)
         held_out = self._held_out(X_val, X_val_clean, like)
         check_reaches(rows, held_out, before)
         return rows, held_out, row_shape
@@ -281,7 +284,7 @@ class BaseAutoencoder(
         X_val = check_beside(self, "X_val", X_val, *like)
         like = (X_val, *like[1:])
         target = check_beside(self, "X_val_clean", X_val_clean, *like, paired=True)
-        return Rows(X_val, target, series=like[2].allows_missing)
+        return rows_of(X_val, target, None, like[2].allows_missing)
 
     def _by_name(self, names, parameter, rows):
         """The loss or likelihood that a parameter names, by column where it is a list."""
@@ -345,6 +348,7 @@ class BaseAutoencoder(
         network = self.network_ if network is None else network
         return check_rows(self, X, network, reset)
 
+    @lazily
     def transform(self, X):
         """Encode X.
 
@@ -363,6 +367,7 @@ class BaseAutoencoder(
         X, _ = self._check_rows(X)
         return self._encoded(X)
 
+    @lazily
     @in_container
     def inverse_transform(self, X):
         """Decode codes to rows.
@@ -393,6 +398,7 @@ class BaseAutoencoder(
             )
         return self._fitted(float_dtype(X)).decode(X)
 
+    @lazily
     @in_container
     def reconstruct(self, X):
         """Encode X and decode the codes: ``inverse_transform(transform(X))``.
@@ -413,6 +419,7 @@ class BaseAutoencoder(
         X, _ = self._check_rows(X)
         return self._fitted(float_dtype(X)).decode(self._encoded(X))
 
+    @lazily
     @in_container
     def impute(self, X):
         """X with the values that the model expects in place of NaN.
@@ -438,6 +445,7 @@ class BaseAutoencoder(
         X_imputed = np.where(np.isnan(X), expected, X)
         return X_imputed.reshape(-1, *row_shape)
 
+    @lazily
     def score_samples(self, X):
         """Minus the squared error of each row's reconstruction, summed over features.
 
@@ -476,7 +484,7 @@ class BaseAutoencoder(
         score : float
             The higher the better.
         """
-        return self._mean(self.score_samples(X), sample_weight)
+        return self._mean(np.asarray(self.score_samples(X)), sample_weight)
 
     def _mean(self, scores, sample_weight):
         if sample_weight is not None:
@@ -487,7 +495,7 @@ class BaseAutoencoder(
 
     def _squared_errors(self, X, target):
         """The squared error of each value, and which rows they are, batch by batch."""
-        model, rows, wanted = self._fitted(float_dtype(X)), Rows(X), Rows(target)
+        model, rows, wanted = self._fitted(float_dtype(X)), rows_of(X), rows_of(target)
         for batch in rows.batches(model.batch_rows):
             output = model.decode(self._encoded(rows.dense(batch)))
             output = output.reshape(-1, rows.n_features)
@@ -533,7 +541,7 @@ class BaseAutoencoder(
     def _pca_loss(self, X):
         """The loss that the linear model of X has on X, in the units of `history_`."""
         objective = self._state.specification.objective
-        loss = objective.of_pca(Rows(X), self.n_components_)
+        loss = objective.of_pca(rows_of(X), self.n_components_)
         if loss is None:
             given = f"{objective.parameter}={getattr(self, objective.parameter)!r}"
             raise ValueError(f"PCA has no loss that compares with {given}: leave X out.")

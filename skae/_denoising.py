@@ -1,10 +1,12 @@
 """DenoisingAutoencoder: learns to undo noise, and starts as the best linear denoiser."""
 
+import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skae._autoencoder import AutoencoderTransformer
+from skae._dask import lazily
 from skae._objectives import Denoising, Pairs
 from skae._sklearn import all_or_nothing, with_callbacks
 from skae._tunable import made
@@ -430,6 +432,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         """
         return self.reconstruct(X)
 
+    @lazily
     def score_samples(self, X, X_clean=None):
         """Minus the squared error of each row's reconstruction, summed over features.
 
@@ -453,6 +456,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
         return self._minus_squared_error(X, X if target is None else target)
 
+    @lazily
     def score_features(self, X, X_clean=None):
         """Each feature's share of `score_samples`: minus its squared error.
 
@@ -501,7 +505,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         score : float
             The higher the better.
         """
-        return self._mean(self.score_samples(X, X_clean), sample_weight)
+        scores = np.asarray(self.score_samples(X, X_clean))
+        return self._mean(scores, sample_weight)
 
     def _objective(self, rows, missing):
         plain = (self._by_name(LOSSES, "loss", rows), missing, self.activity_l1)

@@ -166,6 +166,8 @@ def start(graph, rows, seed, *, streamed=False):
     """
     weights, coordinates = graph.initial(seed), Coordinates.of(rows, graph)
     specification, objective = graph.specification, graph.specification.objective
+    if rows.is_stored and rows.has_holes:
+        rows = rows.few
     if not specification.linear:
         if rows.has_holes:
             size = min(*rows.array.shape, OPEN_COMPONENTS)

@@ -1,5 +1,7 @@
 """The closed forms of rows with holes: PCA and factor analysis by EM."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import linalg
 
@@ -15,6 +17,7 @@ from skae._starts import (
     n_components_of,
     ppca_start,
     principal_axes,
+    scatter_of,
 )
 
 #: Rounds of EM at most, the change of the scatter matrix at which they end, as a share of
@@ -37,6 +40,8 @@ def pca_of(rows, n_components):
     """
     if not rows.has_holes:
         return fit_pca(rows.complete, n_components, rows.weight)
+    if rows.is_stored:
+        return pca_of(rows.few, n_components)
     side = min(len(rows), rows.n_features)
     wanted = OPEN_COMPONENTS if isinstance(n_components, float | str) else n_components
     wanted = min(wanted, side)
@@ -109,39 +114,58 @@ def _wide_pca(rows, n_components):
 
 def factors_of(rows, n_components, beta):
     """Factor analysis of `Rows`, by EM where they have holes."""
+    if rows.is_stored:
+        return _stored_factors(rows, n_components, beta)
     if not rows.has_holes:
         return factor_start(rows.complete, n_components, beta, rows.weight)
-    width, n_samples = rows.deviation, rows.size
+    width = rows.deviation
     rows = rows.replaced(np.asarray(rows.array, np.float64) / width)
     pca = pca_of(rows, n_components)
     completion = ppca_start(pca, n_components).completion
     mean, scatter = completion.moments(rows)
     before = None
     for _ in range(ROUNDS):
-        covariance = scatter / n_samples
-        spread = np.diag(covariance)
-        least = LEAST_UNIQUENESS * np.where(spread > 0, spread, 1.0)
-        noise = np.maximum(completion.noise, least)
-        gain = -np.inf
-        for _ in range(FACTOR_ROUNDS):
-            root = np.sqrt(noise)
-            scaled = covariance / np.outer(root, root)
-            variance, axes = principal_axes(scaled, n_components)
-            real = variance > 1
-            explained = np.where(real, variance - 1, 0) @ axes**2 * noise
-            logs = np.log(np.where(real, variance, 1.0)).sum() + np.log(noise).sum()
-            left = np.trace(scaled) - np.where(real, variance - 1, 0).sum()
-            now = -n_samples / 2 * (logs + left)
-            if now - gain < FACTOR_GAIN:
-                break
-            gain, noise = now, np.maximum(spread - explained, least)
-        factors = (mean, np.maximum(variance, 1.0), axes, noise, n_components)
-        completion = factor_start_of(*factors).completion
-        mean, scatter = completion.moments(rows)
+        found = _factors(scatter / rows.size, completion.noise, n_components, rows.size)
+        completion = factor_start_of(mean, *found, n_components).completion
+        at, (mean, scatter) = mean, completion.moments(rows)
         if _settled(scatter, before):
             break
         before = scatter
-    return factor_start_of(*factors, beta, width)
+    return factor_start_of(at, *found, n_components, beta, width)
+
+
+def _stored_factors(rows, n_components, beta):
+    """Factor analysis of stored rows, from their covariance or, of many features, few."""
+    if rows.has_holes or rows.n_features > GRAM_SIDE:
+        return factors_of(rows.few, n_components, beta)
+    mean, width = rows.mean, rows.deviation
+    covariance = scatter_of(rows.X, mean, width) / rows.size
+    found = _factors(covariance, np.ones(len(mean)), n_components, rows.size)
+    start = factor_start_of(mean / width, *found, n_components, beta, width)
+    return replace(start, constant=rows.low == rows.high)
+
+
+def _factors(covariance, noise, n_components, n_samples):
+    """The variances on the axes, these, and the noise, of factor analysis: its rounds.
+
+    As `skae._starts._factors`, from the covariance of features that have been scaled.
+    """
+    spread, gain = np.diag(covariance), -np.inf
+    least = LEAST_UNIQUENESS * np.where(spread > 0, spread, 1.0)
+    noise = np.maximum(noise, least)
+    for _ in range(FACTOR_ROUNDS):
+        root = np.sqrt(noise)
+        scaled = covariance / np.outer(root, root)
+        variance, axes = principal_axes(scaled, n_components)
+        real = variance > 1
+        explained = np.where(real, variance - 1, 0) @ axes**2 * noise
+        logs = np.log(np.where(real, variance, 1.0)).sum() + np.log(noise).sum()
+        left = np.trace(scaled) - np.where(real, variance - 1, 0).sum()
+        now = -n_samples / 2 * (logs + left)
+        if now - gain < FACTOR_GAIN:
+            break
+        gain, noise = now, np.maximum(spread - explained, least)
+    return np.maximum(variance, 1.0), axes, noise
 
 
 def completed(rows, completion, seed=0):

@@ -323,10 +323,6 @@ class Program:
         """The number of batches in an epoch."""
         return -(-len(rows) // self.batch_size)
 
-    def _topped_up(self, order):
-        """`order`, its last batch filled up from its own start."""
-        return np.resize(order, self.n_batches(order) * self.batch_size)
-
     def _chunks(self, rows, order):
         completion = self.coordinates.completion
         return rows.chunks(order, self.batch_size, self.buffers, completion)
@@ -341,7 +337,6 @@ class Program:
         losses : dict of str to float
             The mean loss and its parts, in the units of X.
         """
-        order = self._topped_up(order)
         rates = rates if self.rate is None else np.full_like(rates, self.rate)
         capacity = self.n_batches_at_once
         total, done = 0.0, 0
@@ -355,9 +350,8 @@ class Program:
 
     def measure(self, rows, seed):
         """The validation loss of every row, in the units of X."""
-        order = self._topped_up(np.arange(len(rows)))
         found, done = [], 0
-        for n_batches in self._chunks(rows, order):
+        for n_batches in self._chunks(rows, rows.order()):
             found.append(self._measure(n_batches, (seed, done))[:n_batches])
             done += n_batches
         losses = np.concatenate(found).ravel()[: len(rows)].astype(np.float64)
@@ -583,7 +577,7 @@ class Fitted:
 
     def encode(self, X):
         """Codes, of shape (n_samples, n_components), of flat rows."""
-        return self._in_batches("encode", self.completed(X), self._standardized)
+        return self._in_batches("encode", X, self._seen)
 
     def decode(self, Z):
         """Rows, in their own shape, of codes."""
@@ -591,7 +585,7 @@ class Fitted:
 
     def posterior(self, X):
         """Mean and log-variance of the code of flat rows, before it is turned."""
-        return self._in_batches("posterior", self.completed(X), self._standardized)
+        return self._in_batches("posterior", X, self._seen)
 
     def log_weights(self, X, noise):
         """``log p(x, z) - log q(z | x)`` at draws of the code, in standardised units."""
@@ -633,6 +627,10 @@ class Fitted:
         size = self.inference.graph.decoder.input_shape[-1]
         return np.zeros((len(X), size, size))
 
+    def _seen(self, X):
+        """Rows as the network sees them."""
+        return self._standardized(self.completed(X))
+
     def _standardized(self, X):
         X = X.astype(self.mean.dtype, copy=False)
 
@@ -643,7 +641,7 @@ class Fitted:
         return _tensor(X, standardize)
 
     def _in_batches(self, name, X, tensor):
-        if X.shape[0] <= self.batch_rows and not sparse.issparse(X):
+        if isinstance(X, np.ndarray) and len(X) <= self.batch_rows:
             return self._call(name, tensor(X))
         found = [
             self._call(name, tensor(X[some].toarray() if sparse.issparse(X) else X[some]))

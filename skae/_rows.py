@@ -51,6 +51,8 @@ class Rows:
         Whether NaN is the end of a series, which the network sees, and not a hole.
     """
 
+    is_stored = False
+
     def __init__(self, X, target=None, weight=None, index=None, series=False):
         self.X, self.index, self.all_weights, self.series = X, index, weight, series
         self.kept = None, None  # a completion, and what it has made of the rows
@@ -150,11 +152,22 @@ class Rows:
         """The places of about n rows, spread over all."""
         return slice(None, None, max(1, len(self) // n))
 
+    def order(self, rng=None):
+        """The order in which an epoch visits the rows: drawn, or their own."""
+        order = np.arange(len(self))
+        if rng is not None:
+            rng.shuffle(order)
+        return order
+
     def batches(self, n=None):
         """Slices of n rows; by default of as many as stay in the processor's cache."""
         return gen_batches(len(self), n or max(1, VALUES_AT_ONCE // self.n_features))
 
     # -- as arrays
+
+    def shown(self, row_shape):
+        """X as the user gave it."""
+        return self.X if sparse.issparse(self.X) else self.X.reshape(-1, *row_shape)
 
     @cached_property
     def array(self):
@@ -196,7 +209,7 @@ class Rows:
         Parameters
         ----------
         order : ndarray of int
-            A multiple of `batch_size` rows.
+            As `order` gives it; the last batch is filled up from its start.
 
         batch_size : int
         buffers : dict of str to ndarray
@@ -208,6 +221,7 @@ class Rows:
             they add to the variance of the code, if there is a buffer for that.
         """
         capacity = buffers["rows"].shape[0] * batch_size
+        order = np.resize(order, -(-len(order) // batch_size) * batch_size)
         arrays = {"rows": self.X}
         if "wanted" in buffers:
             arrays["wanted"] = self.wanted.X

@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
+from skae._blocks import Blocks
 from skae._completion import Completion
 from skae._rows import degrees_of_freedom, float_dtype
 
@@ -45,6 +47,9 @@ VALUES_AT_ONCE, ROWS_AT_ONCE = 2**19, 1024
 #: up to which LAPACK finds all of its eigenvectors. In between Lanczos' method finds
 #: those asked for, as exactly, where they are fewer than a share of all.
 GRAM_SIDE, EIGH_SIDE, FEW = 4096, 1024, 1 / 8
+
+#: Passes over stored rows at most, and the change of the variances at which they end.
+PASSES, SETTLED = 12, 1e-8
 
 #: Shares of the greatest up to which eigenvalues or entries of an axis tie.
 SAME = 1e-9
@@ -135,6 +140,9 @@ def n_components_of(n_components, variance, n_samples, n_found):
 
 def _centre(X, weight=None):
     """The means of the features, those of constants exact, and half of their ranges."""
+    if isinstance(X, Blocks):
+        low, high = X.survey.low, X.survey.high
+        return X.survey.mean, np.nan_to_num(high / 2 - low / 2)
     low, high = _range(X)
     middle, width = low / 2 + high / 2, high / 2 - low / 2
     share = (
@@ -191,8 +199,7 @@ class _Deviations:
     """
 
     def __init__(self, X, mean, per_unit, weight):
-        self.X, self.mean, self.per_unit = X, mean, per_unit
-        self.root = np.ones(X.shape[0]) if weight is None else np.sqrt(weight)
+        self.X, self.mean, self.per_unit, self.weight = X, mean, per_unit, weight
         if sparse.issparse(X):  # what is in X, and what is taken from each row
             self.kept = X.multiply(per_unit).multiply(self.root[:, None]).tocsr()
             self.taken = mean * per_unit
@@ -200,6 +207,15 @@ class _Deviations:
     @property
     def is_sparse(self):
         return sparse.issparse(self.X)
+
+    @property
+    def is_stored(self):
+        return isinstance(self.X, Blocks)
+
+    @cached_property
+    def root(self):
+        """The root of each row's weight."""
+        return np.ones(self.X.shape[0]) if self.weight is None else np.sqrt(self.weight)
 
     @property
     def offset(self):
@@ -217,8 +233,13 @@ class _Deviations:
     def columns(self):
         """All columns, some at a time."""
         n_rows, n_columns = self.X.shape
-        for batch in gen_batches(n_columns, _at_once(n_rows)):
-            part = _centred(self.X[:, batch], self.mean[batch], self.per_unit[batch])
+        if self.is_stored:
+            several = self.X.columns(_at_once(n_rows))
+        else:
+            batches = gen_batches(n_columns, _at_once(n_rows))
+            several = ((batch, self.X[:, batch]) for batch in batches)
+        for batch, part in several:
+            part = _centred(part, self.mean[batch], self.per_unit[batch])
             part *= self.root[:, None]
             yield part
 
@@ -227,6 +248,8 @@ class _Deviations:
         if self.is_sparse:
             kept = (self.kept.T @ self.kept).toarray()
             return kept - np.sum(self.root**2) * np.outer(self.taken, self.taken)
+        if self.is_stored:
+            return self.X.total(_scatter, self.mean, self.per_unit)
         total = 0.0
         for batch in _row_batches(self.X):
             rows = self.rows(batch)
@@ -253,6 +276,8 @@ class _Deviations:
     @config_context(array_api_dispatch=False)  # X is NumPy's or SciPy's
     def lanczos(self, n_wanted):
         """The greatest eigenvalues of ``Z' Z``, their vectors in rows, and its trace."""
+        if self.is_stored:
+            return self._subspace(n_wanted)
         dtype = float_dtype(self.X)
         if self.is_sparse:
             rows = self._operator()
@@ -271,6 +296,27 @@ class _Deviations:
         real = variance > np.finfo(dtype).eps ** 2 * max(self.X.shape) * size
         return np.where(real, variance, 0.0), np.where(real[:, None], axes, 0.0), total
 
+    def _subspace(self, n_wanted):
+        """What `lanczos` finds, by few passes over rows that are stored.
+
+        The power method on more axes than are asked for (Halko et al. 2011, section
+        4.5): each pass multiplies them by ``Z' Z``.
+        """
+        n_axes = min(2 * n_wanted + 10, min(self.X.shape))
+        draw = check_random_state(0).standard_normal((self.X.shape[1], n_axes))
+        axes, before = linalg.qr(draw, mode="economic")[0].T, None
+        for _ in range(PASSES):
+            total, product = self.X.total(_times, self.mean, self.per_unit, axes)
+            variance, turn = linalg.eigh(axes @ product)
+            variance = np.maximum(variance[::-1], 0.0)
+            if before is not None and np.allclose(
+                variance[:n_wanted], before, rtol=0, atol=SETTLED * variance[0]
+            ):
+                break
+            before, found = variance[:n_wanted], turn[:, ::-1].T @ axes
+            axes = linalg.qr(product, mode="economic")[0].T
+        return before, found[:n_wanted], total
+
     def _operator(self):
         """Sparse rows as what they do to vectors."""
         kept, taken, root = self.kept, self.taken, self.root
@@ -280,6 +326,35 @@ class _Deviations:
             matvec=lambda v: kept @ v.ravel() - root * (taken @ v.ravel()),
             rmatvec=lambda v: kept.T @ v.ravel() - taken * (root @ v.ravel()),
         )
+
+
+def scatter_of(blocks, mean, width):
+    """The scatter matrix of stored rows, divided by widths, around the mean."""
+    return _Deviations(blocks, mean, 1 / width, None).scatter()
+
+
+class _Sums(tuple):
+    """Numbers that are added one by one."""
+
+    def __add__(self, other):
+        return _Sums(a + b for a, b in zip(self, other, strict=True))
+
+
+def _scaled(rows, weight, mean, per_unit):
+    rows = _centred(rows, mean, per_unit)
+    return rows if weight is None else rows * np.sqrt(weight)[:, None]
+
+
+def _scatter(rows, weight, mean, per_unit):
+    """``Z' Z`` of some rows."""
+    rows = _scaled(rows, weight, mean, per_unit)
+    return rows.T @ rows
+
+
+def _times(rows, weight, mean, per_unit, axes):
+    """The trace of ``Z' Z`` of some rows, and its product with axes."""
+    rows = _scaled(rows, weight, mean, per_unit)
+    return _Sums((np.sum(rows**2), rows.T @ (rows @ axes.T)))
 
 
 def rounding(side):

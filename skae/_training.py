@@ -195,12 +195,11 @@ class Plan:
             " Raise max_iter or, where so few are meant, set n_iter_no_change=np.inf."
         )
 
-    def order(self, n_rows, epoch):
-        """The order in which an epoch visits so many rows."""
-        order = np.arange(n_rows)
-        if self.shuffle:
-            np.random.default_rng((self.seed, self.first_epoch + epoch)).shuffle(order)
-        return order
+    def order(self, rows, epoch):
+        """The order in which an epoch visits the rows."""
+        if not self.shuffle:
+            return rows.order()
+        return rows.order(np.random.default_rng((self.seed, self.first_epoch + epoch)))
 
     def noise_seed(self, epoch):
         """The seed of all noise of an epoch."""
@@ -268,7 +267,7 @@ def train(program, begin, rows, held_out, plan, monitor):
             monitor.epoch_begin(epoch, program)
             losses = program.epoch(
                 rows,
-                plan.order(len(rows), epoch),
+                plan.order(rows, epoch),
                 plan.alpha,
                 plan.noise_seed(epoch),
                 schedule.rates(n_batches),
@@ -389,7 +388,7 @@ def rates_by_splits(program, splits, plan, monitor):
             for run in runs:
                 program.turn_to(run.place)
                 rates = schedule.rates(program.n_batches(run.rows))
-                order = plan.order(len(run.rows), epoch)
+                order = plan.order(run.rows, epoch)
                 seed = plan.noise_seed(epoch)
                 found.append(program.epoch(run.rows, order, plan.alpha, seed, rates))
                 measured_rows.append(_losses(program, run.held_out, validation_seed))
@@ -449,7 +448,7 @@ def train_for(program, begin, rows, rates, plan, course, monitor):
         for epoch, rate in enumerate(rates):
             losses = program.epoch(
                 rows,
-                plan.order(len(rows), epoch),
+                plan.order(rows, epoch),
                 plan.alpha,
                 plan.noise_seed(epoch),
                 np.full(n_batches, rate, np.float32),

@@ -4,11 +4,14 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
     _check_sample_weight,
     _get_feature_names,
     validate_data,
 )
 
+from skae._blocks import Blocks, in_memory, is_lazy, is_stored
 from skae._rows import float_dtype, has_nan
 
 #: Kinds of numbers that X is kept in.
@@ -29,6 +32,9 @@ def check_rows(estimator, X, network, reset):
     reset : bool
         Whether X is what the estimator is fitted to.
     """
+    X = in_memory(X)
+    if is_stored(X) or is_lazy(X):
+        return _check_stored(estimator, X, network, reset)
     X = validate_data(
         estimator,
         X,
@@ -40,15 +46,55 @@ def check_rows(estimator, X, network, reset):
         ensure_min_samples=2 if reset else 1,
         reset=reset,
     )
+    row_shape = _row_shape(estimator, X, reset)
+    check_size(X, "X")
+    _check_missing(estimator, X, network, reset)
+    return (X.reshape(X.shape[0], -1) if X.ndim > 2 else X), row_shape
+
+
+def _row_shape(estimator, X, reset):
+    """The shape of the rows of X, which are as those of the fit."""
     row_shape = X.shape[1:] if reset else estimator._state.specification.row_shape
     if X.shape[1:] != row_shape:
         raise ValueError(
             f"X has rows of shape {X.shape[1:]}, but {type(estimator).__name__} was"
             f" fitted with rows of shape {row_shape}."
         )
-    check_size(X, "X")
-    _check_missing(estimator, X, network, reset)
-    return (X.reshape(X.shape[0], -1) if X.ndim > 2 else X), row_shape
+    return row_shape
+
+
+def _check_stored(estimator, X, network, reset):
+    """`check_rows` of an X that is not in memory: one pass over it."""
+    names = getattr(X, "_meta", X) if hasattr(X, "divisions") else X
+    _check_feature_names(estimator, names, reset=reset)
+    if hasattr(X, "divisions"):
+        X = X.to_dask_array(lengths=True)
+    _check_n_features(estimator, X, reset=reset)
+    row_shape = tuple(_row_shape(estimator, X, reset))
+    blocks = Blocks.of(X)
+    check_stored_values(estimator, blocks, network, reset)
+    return blocks, row_shape
+
+
+def check_stored_values(estimator, blocks, network, reset, name="X"):
+    """Refuse values that can't be in rows, by one pass over stored ones."""
+    survey = blocks.survey
+    if blocks.dtype == np.float64:
+        with np.errstate(over="ignore"):
+            greatest = np.fmax(np.abs(survey.low), np.abs(survey.high))
+            if not np.isfinite(len(blocks) * np.nansum(np.square(greatest))):
+                raise _too_large(name, np.nanmax(greatest))
+    if not survey.n_missing:
+        return
+    if network.allows_missing:
+        blocks.total(_check_block_of_series, blocks.row_shape, name)
+    else:
+        _check_completes(estimator, reset, name)
+
+
+def _check_block_of_series(rows, weight, row_shape, name):
+    _check_series(rows.reshape(-1, *row_shape), name)
+    return 0
 
 
 def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False):
@@ -76,6 +122,12 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
     """
     if beside is None:
         return None
+    if isinstance(X, Blocks):
+        return _check_beside_stored(
+            estimator, name, beside, X, row_shape, network, paired
+        )
+    if is_stored(beside):
+        beside = np.asarray(beside[:])
     names = _get_feature_names(beside)
     own = getattr(estimator, "feature_names_in_", None)
     if names is not None and own is not None and list(names) != list(own):
@@ -93,15 +145,32 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
         estimator=estimator,
         input_name=name,
     )
-    n_rows = X.shape[0] if paired else beside.shape[0]
-    if beside.shape != (n_rows, *row_shape):
+    _check_shape(
+        beside, name, X.shape[0] if paired else beside.shape[0], row_shape, paired
+    )
+    check_size(beside, name)
+    _check_missing(estimator, beside, network, reset=True, name=name)
+    return beside.reshape(len(beside), -1) if beside.ndim > 2 else beside
+
+
+def _check_shape(beside, name, n_rows, row_shape, paired):
+    if tuple(beside.shape) != (n_rows, *row_shape):
         wanted = f"{(n_rows, *row_shape)}" if paired else f"(n, *{row_shape})"
         raise ValueError(
             f"{name} must have the shape of X, {wanted}. Got {beside.shape}."
         )
-    check_size(beside, name)
-    _check_missing(estimator, beside, network, reset=True, name=name)
-    return beside.reshape(n_rows, -1) if beside.ndim > 2 else beside
+
+
+def _check_beside_stored(estimator, name, beside, X, row_shape, network, paired):
+    """Rows that come beside stored rows: pairs in their blocks, others in memory."""
+    if not paired:
+        in_memory = np.empty((0, *row_shape), X.dtype).reshape(0, X.shape[1])
+        return check_beside(estimator, name, beside, in_memory, row_shape, network)
+    beside = beside if hasattr(beside, "shape") else np.asarray(beside)
+    _check_shape(beside, name, X.shape[0], row_shape, paired)
+    blocks = Blocks.of(beside, X.source.edges)
+    check_stored_values(estimator, blocks, network, True, name)
+    return blocks
 
 
 def check_weight(estimator, sample_weight, X):
@@ -145,9 +214,13 @@ def check_size(X, name):
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(flat @ flat) or np.isfinite(np.nansum(np.square(flat))):
             return
-    raise ValueError(
-        f"{name}'s values are too large to be squared, up to"
-        f" {np.nanmax(np.abs(flat)):.3g}. Scale {name}, for example with StandardScaler."
+    raise _too_large(name, np.nanmax(np.abs(flat)))
+
+
+def _too_large(name, greatest):
+    return ValueError(
+        f"{name}'s values are too large to be squared, up to {greatest:.3g}. Scale"
+        f" {name}, for example with StandardScaler."
     )
 
 
@@ -211,7 +284,13 @@ def _check_missing(estimator, X, network, reset, name="X"):
         return
     if network.allows_missing:
         _check_series(X, name)
-    elif not reset and estimator._state.coordinates.completion is None:
+    else:
+        _check_completes(estimator, reset, name)
+
+
+def _check_completes(estimator, reset, name):
+    """Refuse holes that the fitted model has no way to fill."""
+    if not reset and estimator._state.coordinates.completion is None:
         raise ValueError(
             f"{name} contains NaN, but {type(estimator).__name__} was fitted to complete"
             " rows without a linear start (init='random', or a code that is not dense and"

@@ -12,9 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae import _components
 from skae._base import BaseAutoencoder
+from skae._dask import lazily
 from skae._graph import LEAST_NOISE, NOISE
 from skae._objectives import Evidence
-from skae._rows import Rows, float_dtype
+from skae._rows import float_dtype
+from skae._stored import rows_of
 from skae._warnings import warn_user
 from skae.likelihoods import LIKELIHOODS, Likelihood, bounded
 
@@ -411,6 +413,7 @@ class VAETransformer(BaseAutoencoder):
         log_weights = self._log_weights(X)
         return log_weights.mean(axis=0)
 
+    @lazily
     def score_samples(self, X):
         """The importance-weighted bound of the log-likelihood of each row [5]_.
 
@@ -438,6 +441,7 @@ class VAETransformer(BaseAutoencoder):
         log_weights = self._log_weights(X)
         return logsumexp(log_weights, axis=0) - math.log(len(log_weights))
 
+    @lazily
     def score_features(self, X):
         """Each feature's share of `score_samples`.
 
@@ -459,7 +463,7 @@ class VAETransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         X, row_shape = self._check_rows(X)
-        rows, model = Rows(X), self._fitted(float_dtype(X))
+        rows, model = rows_of(X), self._fitted(float_dtype(X))
         likelihood, scale = self._likelihood, model.coordinates.scale
         model.specification.objective.check(rows, self.likelihood)
         noise, found = self._draws(float_dtype(X)), np.empty(X.shape)
@@ -485,7 +489,7 @@ class VAETransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
-        rows, model = Rows(X), self._fitted(float_dtype(X))
+        rows, model = rows_of(X), self._fitted(float_dtype(X))
         objective = model.specification.objective
         objective.check(rows, self.likelihood)
         noise = self._draws(float_dtype(X))

@@ -1,0 +1,198 @@
+"""StoredRows: the rows of an X that is not in memory."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import repeat
+
+import numpy as np
+
+from skae._blocks import Blocks
+from skae._rows import Rows
+
+#: Values of the rows that are shuffled together, and how many blocks these are at least.
+WINDOW_VALUES, WINDOW_BLOCKS = 2**23, 4
+
+#: Values of the validation rows, which are in memory, at most.
+VALIDATION_VALUES = 2**23
+
+#: Rows that the closed forms look at where some have holes.
+FEW_ROWS = 20_000
+
+
+def rows_of(X, target=None, weight=None, series=False):
+    """X as `Rows`, each of its weight, in memory or stored."""
+    if not isinstance(X, Blocks):
+        return Rows.weighted(X, target, weight, series)
+    if weight is not None:
+        X = X.weighted(weight * max(1.0, np.count_nonzero(weight) / weight.sum()))
+    return StoredRows(X, target, series)
+
+
+class StoredRows(Rows):
+    """The rows of an X that is read a block at a time.
+
+    An epoch reads the blocks in random order. Those of a window are in memory together,
+    and their rows are shuffled, while those of the next one are read.
+
+    Parameters
+    ----------
+    X, target : Blocks, Blocks or None
+        Of the same edges.
+
+    series : bool, default=False
+    """
+
+    is_stored = True
+
+    def __init__(self, X, target=None, series=False):
+        super().__init__(X, None, X.weights, None, series)
+        if target is not None:
+            self.target = StoredRows(target, None, series)
+
+    # -- some of them
+
+    def take(self, index):
+        """The rows at these places, in memory."""
+        target = None if self.target is None else self.target.X[index]
+        return Rows(self.X[index], target, self.weight_of(index), None, self.series)
+
+    @property
+    def few(self):
+        """Rows spread over all, as many as a closed form of rows with holes looks at."""
+        return self.take(np.arange(len(self))[self.spread(FEW_ROWS)])
+
+    def split(self, fraction, seed):
+        """Some rows to train on, and the others, no more than fit into memory."""
+        share = min(fraction, VALIDATION_VALUES / self.X.size)
+        if not 1 <= int(len(self) * share) < len(self):
+            return super().split(fraction, seed)  # which refuses it
+        parts = [self.X.split(share, seed)]
+        parts.append(
+            repeat(None) if self.target is None else self.target.X.split(share, seed)
+        )
+        held_out, training = (
+            StoredRows(X, target, self.series) for X, target in zip(*parts, strict=False)
+        )
+        return training, held_out.take(slice(None))
+
+    def batches(self, n=None):
+        """Slices of at most n rows, each of one block."""
+        for start, stop in zip(self.X.edges, self.X.edges[1:], strict=False):
+            for begin in range(start, stop, n or max(1, stop - start)):
+                yield slice(begin, min(begin + (n or stop), stop))
+
+    def shown(self, row_shape):
+        """X as the user gave it."""
+        return self.X.source.X
+
+    @property
+    def array(self):
+        """All of them in memory."""
+        return self.dense(slice(None))
+
+    @property
+    def complete(self):
+        """All of them; NaN is left to who reads it."""
+        return self.X
+
+    # -- in training
+
+    def order(self, rng=None):
+        """What draws the order of an epoch; None is the rows' own."""
+        return rng
+
+    def chunks(self, order, batch_size, buffers, completion=None):
+        """Fill the buffers with rows in this order, and yield the batches in them."""
+        flat = {name: b.reshape(-1, b.shape[-1]) for name, b in buffers.items()}
+        capacity, filled, first = len(flat["rows"]), 0, None
+        for window in _read_ahead(self._windows(order, flat, completion)):
+            if first is None:
+                first = {name: rows[:batch_size].copy() for name, rows in window.items()}
+            start, n_rows = 0, len(window["rows"])
+            while start < n_rows:
+                n = min(capacity - filled, n_rows - start)
+                for name, rows in window.items():
+                    flat[name][filled : filled + n] = rows[start : start + n]
+                start, filled = start + n, filled + n
+                if filled == capacity:
+                    yield capacity // batch_size
+                    filled = 0
+        n_missing = -filled % batch_size
+        if filled:
+            for name, rows in first.items():
+                more = np.resize(rows, (n_missing, rows.shape[1]))
+                flat[name][filled : filled + n_missing] = more
+            yield (filled + n_missing) // batch_size
+
+    def _windows(self, rng, buffers, completion):
+        """The rows of some blocks together, by the names of the buffers."""
+        blocks = np.arange(self.X.n_blocks)
+        if rng is not None:
+            rng.shuffle(blocks)
+        sizes = np.diff(self.X.edges)[blocks] * self.n_features
+        of_window = np.cumsum(sizes) // max(WINDOW_VALUES, WINDOW_BLOCKS * sizes.max())
+        for number in range(of_window[-1] + 1):
+            window = self._window(blocks[of_window == number], rng, buffers)
+            if self.has_holes:
+                rows = window["rows"]
+                window["rows"] = completion.filled(rows)
+                if "surplus" in buffers:
+                    window["surplus"] = completion.variance_of_holes(rows)
+            yield window
+
+    def _window(self, blocks, rng, buffers):
+        sizes = np.diff(self.X.edges)[blocks]
+        ends = np.cumsum(sizes)
+        places = np.arange(ends[-1]) if rng is None else rng.permutation(ends[-1])
+        places = np.split(places, ends[:-1])
+        sources = {"rows": self.X}
+        if "wanted" in buffers:
+            sources["wanted"] = self.wanted.X
+        window = {}
+        for name, X in sources.items():
+            window[name] = np.empty((ends[-1], self.n_features), self.dtype)
+            for rows, here in zip(X.read(*blocks), places, strict=True):
+                window[name][here] = rows
+        if self.weight is not None:
+            weight = np.empty((ends[-1], 1))
+            for i, here in zip(blocks, places, strict=True):
+                weight[here, 0] = self.weight[self.X.edges[i] : self.X.edges[i + 1]]
+            window["weight"] = weight * (len(self) / self.size)
+        return window
+
+    # -- moments
+
+    @cached_property
+    def _survey(self):
+        return self.X.survey
+
+    @property
+    def has_missing(self):
+        return self._survey.n_missing > 0
+
+    @property
+    def share_present(self):
+        return 1 - self._survey.n_missing / self.X.size
+
+    @cached_property
+    def _moments(self):
+        survey = self._survey
+        squares = survey.squares
+        if self.has_holes:  # as much where nothing was measured
+            count = survey.count
+            squares = squares * (self.size / np.where(count > 0, count, self.size))
+        return survey.mean, squares
+
+    @property
+    def _range(self):
+        return self._survey.low, self._survey.high
+
+
+def _read_ahead(windows):
+    """The same windows, each read while the one before is in use."""
+    windows, end = iter(windows), object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, windows, end)
+        while (window := coming.result()) is not end:
+            coming = pool.submit(next, windows, end)
+            yield window
