@@ -1,15 +1,20 @@
 """Dask: blocks that workers hold, and rows that are transformed where they are."""
 
+import math
 from functools import wraps
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skae._blocks import chosen, is_lazy
+from skae._blocks import BLOCK_VALUES, chosen, is_lazy
 
 
 class DaskSource:
-    """A Dask array whose chunks of rows are blocks.
+    """A Dask array as blocks of rows: its chunks, or slices of these.
+
+    Rows of few chunks would be shuffled badly. So blocks are slices, of which a window
+    takes some from many chunks, where that costs no work again: where the chunks are
+    persisted, or one step from what they are read from.
 
     Parameters
     ----------
@@ -19,20 +24,48 @@ class DaskSource:
     """
 
     def __init__(self, X, edges=None):
-        if edges is not None:
-            X = X.rechunk({0: tuple(np.diff(edges).tolist())})
         if np.isnan(X.shape[0]):
             X = X.compute_chunk_sizes()
+        at_hand = len(dict(X.__dask_graph__())) <= 2 * math.prod(X.numblocks) + 1
+        if edges is not None:
+            X = X.rechunk({0: tuple(np.diff(edges).tolist())})
         self.X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
         self.row_shape, self.dtype = X.shape[1:], np.dtype(X.dtype)
-        self.edges = np.concatenate([[0], np.cumsum(self.X.chunks[0])])
         self.parts = self.X.to_delayed().ravel()
+        self.slices = []  # of each block: its chunk, and where it is in that
+        step = max(1, BLOCK_VALUES // max(1, math.prod(self.row_shape)))
+        for part, size in enumerate(self.X.chunks[0]):
+            by = step if at_hand and edges is None else max(1, size)
+            for start in range(0, max(1, size), by):
+                self.slices.append((part, start, min(start + by, size)))
+        sizes = [stop - start for _, start, stop in self.slices]
+        self.edges = np.concatenate([[0], np.cumsum(sizes)])
 
     def read(self, *blocks):
         """The rows of some blocks, computed together."""
         import dask
 
-        return iter(dask.compute(*(self.parts[i] for i in blocks)))
+        of_part = self._by_part(blocks)
+        found = dask.compute(
+            *(
+                dask.delayed(_sliced)(
+                    self.parts[part], [self.slices[i][1:] for i in some]
+                )
+                for part, some in of_part.items()
+            )
+        )
+        rows = {
+            i: part_rows
+            for some, several in zip(of_part.values(), found, strict=True)
+            for i, part_rows in zip(some, several, strict=True)
+        }
+        return (rows[i] for i in blocks)
+
+    def _by_part(self, blocks):
+        of_part = {}
+        for i in blocks:
+            of_part.setdefault(self.slices[i][0], []).append(i)
+        return of_part
 
     def columns(self, width):
         """Slices of about so many columns of flat rows, and these columns of all rows."""
@@ -48,8 +81,12 @@ class DaskSource:
         shared = blocks.dtype, blocks.part, self.edges, function, args
         shared = dask.delayed(shared, traverse=False)
         found = [
-            dask.delayed(_of_block)(rows, i, blocks.weight_of(i), shared)
-            for i, rows in enumerate(self.parts)
+            dask.delayed(_of_chunk)(
+                self.parts[part],
+                [(i, *self.slices[i][1:], blocks.weight_of(i)) for i in some],
+                shared,
+            )
+            for part, some in self._by_part(range(blocks.n_blocks)).items()
         ]
         while len(found) > 1:
             pairs = zip(found[::2], found[1::2], strict=False)
@@ -58,9 +95,18 @@ class DaskSource:
         return found[0].compute()
 
 
-def _of_block(rows, i, weight, shared):
+def _sliced(rows, slices):
+    return [rows[start:stop] for start, stop in slices]
+
+
+def _of_chunk(rows, several, shared):
     dtype, part, edges, function, args = shared
-    return function(chosen(rows, i, dtype, part, edges), weight, *args)
+    total = None
+    for i, start, stop, weight in several:
+        some = chosen(rows[start:stop], i, dtype, part, edges)
+        found = function(some, weight, *args)
+        total = found if total is None else total + found
+    return total
 
 
 def _sum(one, other):
