@@ -1,7 +1,6 @@
 """Keras layers as ONNX nodes: a model is walked through layer by layer."""
 
 import itertools
-import math
 from dataclasses import replace
 from functools import reduce
 
@@ -9,11 +8,12 @@ import numpy as np
 from onnx import TensorProto
 
 from skae._keras import import_keras
+from skae._onnx_activations import ACTIVATIONS, name_of
 from skae._onnx_nodes import Value
 
 
-def walked(nodes, model, x):
-    """Write down what a Keras model makes of a value.
+def walked(nodes, model, *inputs):
+    """Write down what a Keras model makes of values.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def walked(nodes, model, x):
     model : keras.Model
         Made by the functional API.
 
-    x : Value
+    *inputs : Value
 
     Returns
     -------
@@ -33,7 +33,10 @@ def walked(nodes, model, x):
         If the model has a layer, or a layer an argument, that has no conversion; names
         the layer.
     """
-    known = {id(tensor): replace(x, shape=tensor.shape) for tensor in model.inputs}
+    known = {
+        id(tensor): replace(x, shape=tensor.shape)
+        for tensor, x in zip(model.inputs, inputs, strict=True)
+    }
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for call in model._nodes_by_depth[depth]:
             if call.is_input:
@@ -53,94 +56,36 @@ def _converted(nodes, layer, args, kwargs):
     if kind.__name__ in RECURRENT and "mask" in kwargs:
         given.append(kwargs.pop("mask"))
     if kwargs:
-        raise refused(layer, f"called with {min(kwargs)!r}")
+        raise refused(layer, f"is called with {min(kwargs)!r}")
     of_keras = kind.__module__.startswith("keras.")
     if of_keras and hasattr(layer, "_nodes_by_depth"):
-        return walked(nodes, layer, *given)
+        return walked(nodes, layer, *_flat(given))
     known = LAYERS if isinstance(layer, import_keras().Layer) else OPERATIONS
     if not of_keras or kind.__name__ not in known:
-        raise refused(layer, "which has no conversion")
+        raise refused(layer, "has no conversion")
     return [known[kind.__name__](nodes, layer, *given)]
 
 
 def refused(layer, why):
     """The error that says that a layer can't be converted."""
     return ValueError(
-        f"The network can't be converted to ONNX: it has the layer {layer.name!r}, a"
+        f"The network can't be converted to ONNX: its layer {layer.name!r}, of the class"
         f" {type(layer).__name__}, {why}."
     )
 
 
 # -- activations
 
-GELU, SIXTH = math.sqrt(0.5), 1 / 6
-
-
-def gelu(nodes, x):
-    """Exactly, by the error function."""
-    half = nodes("Mul", x, np.float64(0.5))
-    return nodes("Mul", half, nodes("Add", nodes("Erf", nodes("Mul", x, GELU)), 1.0))
-
-
-def silu(nodes, x):
-    return nodes("Mul", x, nodes("Sigmoid", x))
-
-
-def mish(nodes, x):
-    return nodes("Mul", x, nodes("Tanh", nodes("Softplus", x)))
-
-
-def hard_sigmoid(nodes, x):
-    return nodes("HardSigmoid", x, alpha=SIXTH, beta=0.5)
-
-
-def hard_silu(nodes, x):
-    return nodes("Mul", x, hard_sigmoid(nodes, x))
-
-
-def relu6(nodes, x):
-    return nodes("Min", nodes("Relu", x), 6.0)
-
-
-def log_sigmoid(nodes, x):
-    return nodes("Neg", nodes("Softplus", nodes("Neg", x)))
-
-
-def _node(kind, **attributes):
-    return lambda nodes, x: nodes(kind, x, **attributes)
-
-
-#: By Keras' name of the function.
-ACTIVATIONS = {
-    "linear": lambda nodes, x: x,
-    "relu": _node("Relu"),
-    "relu6": relu6,
-    "elu": _node("Elu"),
-    "selu": _node("Selu"),
-    "leaky_relu": _node("LeakyRelu", alpha=0.2),
-    "tanh": _node("Tanh"),
-    "sigmoid": _node("Sigmoid"),
-    "log_sigmoid": log_sigmoid,
-    "hard_sigmoid": hard_sigmoid,
-    "softplus": _node("Softplus"),
-    "softsign": _node("Softsign"),
-    "softmax": _node("Softmax", axis=-1),
-    "log_softmax": _node("LogSoftmax", axis=-1),
-    "exponential": _node("Exp"),
-    "gelu": gelu,
-    "silu": silu,
-    "hard_silu": hard_silu,
-    "mish": mish,
-}
-
 
 def _activated(nodes, layer, x):
-    function = layer.activation
-    name = getattr(function, "__name__", None)
-    known = getattr(function, "__module__", "").startswith("keras.")
-    if not known or name not in ACTIVATIONS:
-        raise refused(layer, f"with the activation {name or function!r}")
+    name = name_of(layer.activation)
+    if name is None:
+        raise refused(layer, f"has the activation {_shown(layer.activation)!r}")
     return ACTIVATIONS[name](nodes, x)
+
+
+def _shown(function):
+    return getattr(function, "__name__", function)
 
 
 def _as(name):
@@ -158,7 +103,7 @@ def elu(nodes, layer, x):
 
 def relu(nodes, layer, x):
     if layer.max_value is not None or layer.negative_slope or layer.threshold:
-        raise refused(layer, "with max_value, negative_slope or threshold")
+        raise refused(layer, "has max_value, negative_slope or threshold")
     return nodes("Relu", x)
 
 
@@ -189,7 +134,7 @@ def einsum_dense(nodes, layer, x):
 
 def normalization(nodes, layer, x):
     if layer.invert:
-        raise refused(layer, "with invert=True")
+        raise refused(layer, "has invert=True")
     mean, variance = (np.asarray(part) for part in (layer.mean, layer.variance))
     y = nodes("Sub", x, mean)
     spread = np.maximum(np.sqrt(variance), 1e-7)
@@ -199,13 +144,26 @@ def normalization(nodes, layer, x):
 def batch_normalization(nodes, layer, x):
     """A factor and a shift: what the mean and variance of training have become."""
     if layer.axis not in (-1, len(x.shape) - 1):
-        raise refused(layer, f"along axis {layer.axis}")
+        raise refused(layer, f"goes along axis {layer.axis}")
     weights = iter(np.float64(part) for part in layer.get_weights())
     gamma = next(weights) if layer.scale else 1.0
     beta = next(weights) if layer.center else 0.0
     mean, variance = weights
     factor = gamma / np.sqrt(variance + layer.epsilon)
     return nodes("Add", nodes("Mul", x, factor), beta - mean * factor)
+
+
+def layer_normalization(nodes, layer, x):
+    """Each row, or each place of it, to a mean of zero and a variance of one."""
+    if layer.axis not in (-1, [-1], len(x.shape) - 1):
+        raise refused(layer, f"goes along axis {layer.axis}")
+    if getattr(layer, "rms_scaling", False):
+        raise refused(layer, "has rms_scaling=True")
+    weights = iter(layer.get_weights())
+    gamma = next(weights) if layer.scale else np.ones(x.shape[-1])
+    beta = next(weights) if layer.center else np.zeros(x.shape[-1])
+    epsilon = float(layer.epsilon)
+    return nodes("LayerNormalization", x, gamma, beta, axis=-1, epsilon=epsilon)
 
 
 def rescaling(nodes, layer, x):
@@ -242,7 +200,7 @@ def repeat(nodes, layer, x):
 def _sizes(layer, x):
     """The sizes of the axes that are neither rows nor channels."""
     if getattr(layer, "data_format", "channels_last") != "channels_last":
-        raise refused(layer, f"with data_format={layer.data_format!r}")
+        raise refused(layer, f"has data_format={layer.data_format!r}")
     return x.shape[1:-1]
 
 
@@ -269,7 +227,7 @@ def zero_padding(nodes, layer, x):
 def upsampling(nodes, layer, x):
     """Each value repeated along each axis."""
     if getattr(layer, "interpolation", "nearest") != "nearest":
-        raise refused(layer, f"with interpolation={layer.interpolation!r}")
+        raise refused(layer, f"has interpolation={layer.interpolation!r}")
     scales = [1.0, *np.broadcast_to(layer.size, len(_sizes(layer, x))), 1.0]
     return nodes(
         "Resize",
@@ -335,7 +293,7 @@ def _widths(kernel_size, dilations):
 
 def transposed_convolution(nodes, layer, x):
     if layer.output_padding is not None:
-        raise refused(layer, f"with output_padding={layer.output_padding!r}")
+        raise refused(layer, f"has output_padding={layer.output_padding!r}")
     sizes, strides = _sizes(layer, x), [*layer.strides]
     dilations = [*layer.dilation_rate]
     outputs = layer.compute_output_shape(x.shape)[1:-1]
@@ -381,8 +339,14 @@ def _pooling(kind):
     return pooling
 
 
-# -- recurrent layers
+def global_pooling(nodes, layer, x):
+    """The mean of each channel."""
+    _sizes(layer, x)
+    y = nodes("GlobalAveragePool", _channels_first(nodes, x))
+    return _reshaped(nodes, y, layer.compute_output_shape(x.shape)[1:])
 
+
+# -- recurrent layers
 
 #: How Keras orders what it keeps for each gate, in ONNX' order.
 GATES = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "SimpleRNN": (0,)}
@@ -423,14 +387,14 @@ def recurrent(nodes, layer, x, mask=None, direction="forward"):
 
 def _check_recurrent(nodes, layer, mask, direction):
     if mask is not None and not nodes.masks:
-        raise refused(layer, "with a mask")
+        raise refused(layer, "is given a mask")
     if mask is not None and layer.return_sequences:
-        raise refused(layer, "with a mask and return_sequences=True")
+        raise refused(layer, "has a mask and return_sequences=True")
     if layer.go_backwards and direction == "forward":
-        raise refused(layer, "with go_backwards=True")
+        raise refused(layer, "has go_backwards=True")
     for name in ("stateful", "return_state"):
         if getattr(layer, name):
-            raise refused(layer, f"with {name}=True")
+            raise refused(layer, f"has {name}=True")
 
 
 def _by_gate(weights, order, units):
@@ -443,11 +407,12 @@ def _at_gates(layer, kind):
     functions = [layer.activation]
     if kind != "SimpleRNN":
         functions.insert(0, layer.recurrent_activation)
-    names = [getattr(function, "__name__", None) for function in functions]
-    if unknown := [name for name in names if name not in AT_GATES]:
-        raise refused(layer, f"with the activation {unknown[0]!r}")
-    names += names[1:] if kind == "LSTM" else []
-    return [AT_GATES[name] for name in names]
+    if kind == "LSTM":
+        functions.append(layer.activation)
+    for function in functions:
+        if name_of(function) not in AT_GATES:
+            raise refused(layer, f"has the activation {_shown(function)!r}")
+    return [AT_GATES[name_of(function)] for function in functions]
 
 
 def _n_steps(nodes, mask):
@@ -458,11 +423,11 @@ def _n_steps(nodes, mask):
 
 def bidirectional(nodes, layer, x, mask=None):
     if layer.merge_mode != "concat":
-        raise refused(layer, f"with merge_mode={layer.merge_mode!r}")
+        raise refused(layer, f"has merge_mode={layer.merge_mode!r}")
     one, other = layer.forward_layer, layer.backward_layer
     for inner in (one, other):
         if type(inner).__name__ not in GATES:
-            raise refused(layer, f"around a {type(inner).__name__}")
+            raise refused(layer, f"is around a {type(inner).__name__}")
     forth = recurrent(nodes, one, x, mask)
     back = recurrent(nodes, other, x, mask, "reverse")
     return nodes("Concat", forth, back, axis=-1)
@@ -481,9 +446,7 @@ def _of_all(kind):
     """Several values taken together, two by two."""
 
     def together(nodes, layer, *values):
-        values = [
-            v if isinstance(v, Value) else np.float64(v) for v in _flat(values)
-        ]
+        values = [v if isinstance(v, Value) else np.float64(v) for v in _flat(values)]
         return reduce(lambda x, y: nodes(kind, x, y), values)
 
     return together
@@ -510,7 +473,7 @@ def total(nodes, layer, x):
 
 def _axes(layer):
     if layer.axis is None:
-        raise refused(layer, "along all axes")
+        raise refused(layer, "goes along all axes")
     return [*layer.axis]
 
 
@@ -569,6 +532,7 @@ LAYERS = {
     **{f"MaxPooling{n}D": _pooling("MaxPool") for n in (1, 2, 3)},
     **{f"AveragePooling{n}D": _pooling("AveragePool") for n in (1, 2, 3)},
     **{f"UpSampling{n}D": upsampling for n in (1, 2, 3)},
+    **{f"GlobalAveragePooling{n}D": global_pooling for n in (1, 2, 3)},
     **{f"Cropping{n}D": cropping for n in (1, 2, 3)},
     **{f"ZeroPadding{n}D": zero_padding for n in (1, 2, 3)},
     **dict.fromkeys(["Flatten", "Reshape"], reshape),
@@ -582,6 +546,7 @@ LAYERS = {
     "EinsumDense": einsum_dense,
     "ELU": elu,
     "LeakyReLU": leaky_relu,
+    "LayerNormalization": layer_normalization,
     "Normalization": normalization,
     "Permute": permute,
     "ReLU": relu,

@@ -8,7 +8,8 @@ from onnx import GraphProto, helper, numpy_helper
 #: What onnxruntime computes in float32 only: float64 is cast there, and back.
 SINGLE = {
     *("Erf", "Elu", "Selu", "LeakyRelu", "PRelu", "HardSigmoid", "Softplus", "Softsign"),
-    *("Conv", "ConvTranspose", "AveragePool", "Resize", "LSTM", "GRU", "RNN"),
+    *("Conv", "ConvTranspose", "AveragePool", "GlobalAveragePool", "Resize"),
+    *("LSTM", "GRU", "RNN"),
 }
 
 

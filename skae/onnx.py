@@ -16,7 +16,7 @@ METHODS = {
 }
 
 #: The first set of ONNX' operations that has all that are written.
-OLDEST_OPSET = 13
+OLDEST_OPSET = 17
 
 
 def register_converters():
