@@ -153,7 +153,14 @@ def main():
         print("|---|---|---|---|---|---|")
         for kind, n_workers in kinds:
             command = [sys.executable, __file__, "--passes", str(given.passes)]
-            command += ["--limit", str(given.limit), "--one", kind, folder, str(n_workers)]
+            command += [
+                "--limit",
+                str(given.limit),
+                "--one",
+                kind,
+                folder,
+                str(n_workers),
+            ]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 print(f"| {kind} | failed: {done.stderr.strip().splitlines()[-1]} |")

@@ -44,6 +44,7 @@ def write_api(
         "skae.noise",
         "skae.likelihoods",
         "skae.outliers",
+        "skae.onnx",
         "skae.plotting",
         "skae.callbacks",
     ),

@@ -31,11 +31,6 @@ def is_stored(X):
     return len(X.shape) >= 2 and not any(hasattr(X, name) for name in others)
 
 
-def is_lazy(X):
-    """Whether X is a Dask array or frame."""
-    return hasattr(X, "__dask_graph__")
-
-
 def in_memory(X):
     """X as it is, or as an array where it is stored and small."""
     if is_stored(X) and math.prod(X.shape) <= IN_MEMORY:
@@ -193,22 +188,6 @@ class Blocks:
     kept: dict = field(default_factory=dict, repr=False)
 
     ndim = 2
-
-    @classmethod
-    def of(cls, X, edges=None):
-        """Those of an X that is stored, or is a Dask array.
-
-        Parameters
-        ----------
-        X : memmap, h5py.Dataset, zarr.Array, ...
-        edges : ndarray of int or None, default=None
-            Where its blocks begin; None leaves it to X.
-        """
-        if not is_lazy(X):
-            return cls(ArraySource(X, edges))
-        from skae._dask import DaskSource
-
-        return cls(DaskSource(X, edges))
 
     @property
     def row_shape(self):

@@ -6,7 +6,24 @@ from functools import wraps
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skae._blocks import BLOCK_VALUES, chosen, is_lazy
+from skae._blocks import BLOCK_VALUES, ArraySource, Blocks, chosen
+
+
+def is_lazy(X):
+    """Whether X is a Dask array or frame."""
+    return hasattr(X, "__dask_graph__")
+
+
+def blocks_of(X, edges=None):
+    """The blocks of an X that is stored, or is a Dask array.
+
+    Parameters
+    ----------
+    X : memmap, h5py.Dataset, zarr.Array, dask.array.Array, ...
+    edges : ndarray of int or None, default=None
+        Where blocks begin; None leaves it to X.
+    """
+    return Blocks((DaskSource if is_lazy(X) else ArraySource)(X, edges))
 
 
 class DaskSource:

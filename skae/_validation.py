@@ -11,7 +11,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skae._blocks import Blocks, in_memory, is_lazy, is_stored
+from skae._blocks import Blocks, in_memory, is_stored
+from skae._dask import blocks_of, is_lazy
 from skae._rows import float_dtype, has_nan
 
 #: Kinds of numbers that X is kept in.
@@ -71,7 +72,7 @@ def _check_stored(estimator, X, network, reset):
         X = X.to_dask_array(lengths=True)
     _check_n_features(estimator, X, reset=reset)
     row_shape = tuple(_row_shape(estimator, X, reset))
-    blocks = Blocks.of(X)
+    blocks = blocks_of(X)
     check_stored_values(estimator, blocks, network, reset)
     return blocks, row_shape
 
@@ -168,7 +169,7 @@ def _check_beside_stored(estimator, name, beside, X, row_shape, network, paired)
         return check_beside(estimator, name, beside, in_memory, row_shape, network)
     beside = beside if hasattr(beside, "shape") else np.asarray(beside)
     _check_shape(beside, name, X.shape[0], row_shape, paired)
-    blocks = Blocks.of(beside, X.source.edges)
+    blocks = blocks_of(beside, X.source.edges)
     check_stored_values(estimator, blocks, network, True, name)
     return blocks
 

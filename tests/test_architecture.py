@@ -24,19 +24,26 @@ SMALL = DenseNetwork((8,))
 
 #: The floors of the house, from the top: imports only go down or stay on a floor.
 FLOORS = [
-    {"_load", "outliers"},
+    {"_load", "onnx", "outliers"},
     {"_autoencoder", "_denoising", "_variational"},
     {"_base", "_views", "_validation"},
     {"_fitting"},
     {"_training", "_components", "_state", "_files", "_monitor"},
+    {"_onnx_model"},
     {"_program", "_optimizer", "_objectives", "_graph"},
     {"likelihoods", "noise"},
     {"_glm"},
     {"_incomplete"},
     {"_starts", "_opened"},
+    {"_dask", "_stored"},
     {
+        "_blocks",
         "_completion",
         "_display",
+        "_onnx_activations",
+        "_onnx_completion",
+        "_onnx_layers",
+        "_onnx_nodes",
         "_rows",
         "_layers",
         "_keras",

@@ -17,7 +17,7 @@ from skae import (
     _blocks,
     _stored,
 )
-from skae._blocks import Blocks
+from skae._dask import blocks_of
 from skae._program import shared_memory
 from skae._rows import Rows
 from skae._starts import fit_pca
@@ -81,7 +81,7 @@ def little_memory(monkeypatch):
 
 
 def stored(values):
-    return Blocks.of(Reader(values), np.arange(0, len(values) + 1, 50))
+    return blocks_of(Reader(values), np.arange(0, len(values) + 1, 50))
 
 
 # -- what a fit finds

@@ -1,0 +1,68 @@
+"""Keras' activations as ONNX nodes."""
+
+import math
+
+
+def name_of(function):
+    """The name of an activation of Keras' own that can be converted; None of others."""
+    of_keras = getattr(function, "__module__", "").startswith("keras.")
+    name = getattr(function, "__name__", None)
+    return name if of_keras and name in ACTIVATIONS else None
+
+
+def gelu(nodes, x):
+    """Exactly, by the error function."""
+    error = nodes("Erf", nodes("Mul", x, math.sqrt(0.5)))
+    return nodes("Mul", nodes("Mul", x, 0.5), nodes("Add", error, 1.0))
+
+
+def silu(nodes, x):
+    return nodes("Mul", x, nodes("Sigmoid", x))
+
+
+def mish(nodes, x):
+    return nodes("Mul", x, nodes("Tanh", nodes("Softplus", x)))
+
+
+def hard_sigmoid(nodes, x):
+    return nodes("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+
+
+def hard_silu(nodes, x):
+    return nodes("Mul", x, hard_sigmoid(nodes, x))
+
+
+def relu6(nodes, x):
+    return nodes("Min", nodes("Relu", x), 6.0)
+
+
+def log_sigmoid(nodes, x):
+    return nodes("Neg", nodes("Softplus", nodes("Neg", x)))
+
+
+def _node(kind, **attributes):
+    return lambda nodes, x: nodes(kind, x, **attributes)
+
+
+#: By Keras' name of the function.
+ACTIVATIONS = {
+    "linear": lambda nodes, x: x,
+    "relu": _node("Relu"),
+    "relu6": relu6,
+    "elu": _node("Elu"),
+    "selu": _node("Selu"),
+    "leaky_relu": _node("LeakyRelu", alpha=0.2),
+    "tanh": _node("Tanh"),
+    "sigmoid": _node("Sigmoid"),
+    "log_sigmoid": log_sigmoid,
+    "hard_sigmoid": hard_sigmoid,
+    "softplus": _node("Softplus"),
+    "softsign": _node("Softsign"),
+    "softmax": _node("Softmax", axis=-1),
+    "log_softmax": _node("LogSoftmax", axis=-1),
+    "exponential": _node("Exp"),
+    "gelu": gelu,
+    "silu": silu,
+    "hard_silu": hard_silu,
+    "mish": mish,
+}

@@ -1,0 +1,87 @@
+"""A completion as ONNX nodes: where rows have holes, these are filled in."""
+
+import numpy as np
+from onnx import TensorProto
+
+from skae._onnx_nodes import Nodes, Value
+
+
+def filled(nodes, completion, x):
+    """Flat rows with expectations in place of NaN, as `Completion.filled` has them.
+
+    Parameters
+    ----------
+    nodes : Nodes
+    completion : Completion
+    x : Value
+
+    Returns
+    -------
+    x : Value
+    """
+    holes = nodes("IsNaN", x, is_float=False)
+    count = nodes("Cast", holes, is_float=False, to=TensorProto.INT64)
+    count = nodes("ReduceSum", count, is_float=False, keepdims=0)
+    whole = Nodes(nodes.dtype, nodes.new_name)
+    return nodes(
+        "If",
+        nodes("Greater", count, np.int64(0), is_float=False),
+        then_branch=_with_holes(nodes, completion, x, holes),
+        else_branch=whole.graph("whole", [(whole("Identity", x), nodes.dtype)]),
+    )
+
+
+def _with_holes(outer, completion, x, holes):
+    """The graph of rows of which some have holes, in float64 whatever the rows are."""
+    nodes = Nodes("float64", outer.new_name)
+    rows = nodes.cast(x, "float64")
+    present = nodes.cast(nodes("Not", holes, is_float=False), "float64")
+    deviations = nodes("Where", holes, 0.0, nodes("Sub", rows, completion.mean))
+    loadings = completion.loadings
+    known = nodes("MatMul", deviations, (loadings / completion.noise).T)
+    precision = _precision(nodes, completion, present)
+    codes = _solved(nodes, precision, known, len(loadings))
+    expected = nodes("Add", nodes("MatMul", codes, loadings), completion.mean)
+    whole = nodes.cast(nodes("Where", holes, expected, rows), outer.dtype)
+    return nodes.graph("with_holes", [(whole, outer.dtype)])
+
+
+def _precision(nodes, completion, present):
+    """Of the code of each row: ``I + W D^-1 W'`` of the columns that are present."""
+    information = completion.loadings / np.sqrt(completion.noise)
+    columns = nodes("Mul", nodes("Unsqueeze", present, [1]), information)
+    products = nodes("MatMul", columns, information.T)
+    return nodes("Add", products, np.eye(len(information)))
+
+
+def _solved(nodes, matrices, rights, size):
+    """The solutions of systems of equations, whose matrices are positive definite.
+
+    By Gauss and Jordan: after step i, column i of the matrices is that of an identity.
+    """
+    systems = nodes("Concat", matrices, nodes("Unsqueeze", rights, [2]), axis=2)
+    step = _elimination(size, nodes.new_name)
+    systems = nodes("Loop", np.int64(size), True, systems, body=step)
+    return nodes("Gather", systems, np.int64(size), axis=2)
+
+
+def _elimination(size, new_name):
+    """The graph of one step: row i is divided by its pivot, and taken from the others."""
+    nodes = Nodes("float64", new_name)
+    i, more = (Value(new_name(name), (), is_float=False) for name in ("step", "more"))
+    systems = Value(new_name("systems"))
+    column = nodes("Gather", systems, i, axis=2)
+    row = nodes("Gather", systems, i, axis=1)
+    pivot = nodes("Gather", row, i, axis=1)
+    row = nodes("Div", row, nodes("Unsqueeze", pivot, [1]))
+    column = nodes("Sub", column, nodes("Gather", np.eye(size), i, axis=0))
+    column, row = nodes("Unsqueeze", column, [2]), nodes("Unsqueeze", row, [1])
+    change = nodes("Mul", column, row)
+    return nodes.graph(
+        "eliminate",
+        outputs=[
+            (nodes("Identity", more, is_float=False), bool),
+            (nodes("Sub", systems, change), np.float64),
+        ],
+        inputs=[(i, np.int64), (more, bool), (systems, np.float64)],
+    )

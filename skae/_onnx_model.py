@@ -1,0 +1,51 @@
+"""A fitted model as ONNX nodes: what its encoder and its decoder make of a value."""
+
+from skae._graph import build, raw
+from skae._onnx_completion import filled
+from skae._onnx_layers import walked
+
+
+def computed(nodes, state, given, wanted, x):
+    """Rows or codes of a fitted model, from rows or codes.
+
+    Parameters
+    ----------
+    nodes : Nodes
+    state : State
+    given, wanted : {"rows", "codes"}
+    x : Value
+        What is given.
+
+    Returns
+    -------
+    y : Value
+        What is wanted.
+    """
+    # in float64: no constant is rounded before it is used
+    graph = build(state.specification, "float64")
+    graph.load(state.weights)
+    models = raw(graph, state.coordinates)
+    if given == "rows":
+        x = _encoded(nodes, state, models.encoder, x)
+    if wanted == "rows":
+        (x,) = walked(nodes, models.decoder, x)
+    return x
+
+
+def _encoded(nodes, state, encoder, x):
+    if nodes.masks:  # NaN is the end of a series, which the network sees
+        (code,) = walked(nodes, encoder, x)
+        return code
+    x = nodes("Reshape", x, [-1, state.specification.n_features])
+    if state.coordinates.completion is not None:
+        x = filled(nodes, state.coordinates.completion, x)
+    (code,) = walked(nodes, encoder, x)
+    if state.coordinates.completion is None:
+        code = _lost(nodes, x, code)
+    return code
+
+
+def _lost(nodes, x, code):
+    """The code, but NaN where anything is missing: max-pooling could lose sight of it."""
+    nothing = nodes("ReduceSum", nodes("Mul", x, 0.0), [1], keepdims=1)
+    return nodes("Add", code, nothing)

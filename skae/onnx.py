@@ -1,0 +1,128 @@
+"""ONNX: fitted estimators, and Pipelines with them, for programs without TensorFlow."""
+
+from sklearn.utils.validation import check_is_fitted
+
+from skae._autoencoder import AutoencoderTransformer
+from skae._denoising import DenoisingAutoencoder
+from skae._variational import VAETransformer
+
+__all__ = ["register_converters"]
+
+#: The methods that can be converted: what each is given, and what it returns.
+METHODS = {
+    "transform": ("rows", "codes"),
+    "reconstruct": ("rows", "rows"),
+    "inverse_transform": ("codes", "rows"),
+}
+
+#: The first set of ONNX' operations that has all that are written.
+OLDEST_OPSET = 17
+
+
+def register_converters():
+    """Let skl2onnx convert the estimators of skae, alone or in a Pipeline.
+
+    What it writes computes `transform` in any program that runs ONNX, such as
+    onnxruntime, without skae, Keras or TensorFlow. It takes another method by
+    skl2onnx's options: ``options={id(estimator): {"method": "reconstruct"}}``, or
+    "inverse_transform".
+
+    Raises
+    ------
+    ImportError
+        If skl2onnx is not installed; the extra ``skae[onnx]`` installs it.
+
+    Notes
+    -----
+    The numbers are `transform`'s to 1e-5 of the codes' scale: in float32 where the
+    declared input is a ``FloatTensorType``, and in float64 where it is a
+    ``DoubleTensorType``, but for layers that onnxruntime has in float32 only, the exact
+    gelu, convolutions and recurrent layers among them. NaN is what it is in
+    `transform`: a missing value, or the end of a series.
+
+    skl2onnx's functions raise a ValueError that names the layer where a network has one
+    that can't be converted: a layer of one's own, a Lambda, attention.
+
+    Examples
+    --------
+    >>> from skl2onnx import to_onnx
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.onnx import register_converters
+    >>> X = load_digits().data[:200].astype("float32")
+    >>> autoencoder = AutoencoderTransformer(3, max_iter=2, random_state=0)
+    >>> pipeline = make_pipeline(StandardScaler(), autoencoder).fit(X)
+    >>> register_converters()
+    >>> model = to_onnx(pipeline, X[:1])
+    >>> from onnxruntime import InferenceSession
+    >>> session = InferenceSession(model.SerializeToString())
+    >>> session.run(None, {"X": X})[0].shape
+    (200, 3)
+    """
+    try:
+        from skl2onnx import update_registered_converter
+    except ImportError as error:
+        raise ImportError(
+            "ONNX needs skl2onnx: pip install 'skae[onnx]'", name="skl2onnx"
+        ) from error
+    for estimator in (AutoencoderTransformer, DenoisingAutoencoder, VAETransformer):
+        update_registered_converter(
+            estimator,
+            f"Skae{estimator.__name__}",
+            _declare_output,
+            _convert,
+            options={"method": [*METHODS]},
+        )
+
+
+def _method(operator):
+    """What is given to the method that is asked for, and what it returns."""
+    options = operator.scope_inst.get_options(operator.raw_operator, {})
+    return METHODS[options.get("method") or "transform"]
+
+
+def _declare_output(operator):
+    """Tell skl2onnx the shape and the dtype of what `_convert` writes."""
+    from skl2onnx.common.data_types import guess_tensor_type
+
+    model, declared = operator.raw_operator, operator.inputs[0].type
+    check_is_fitted(model)
+    row_shape = model._state.specification.row_shape
+    shapes = {"rows": row_shape, "codes": (model.n_components_,)}
+    given, wanted = _method(operator)
+    if tuple(declared.shape[1:]) != shapes[given]:
+        raise ValueError(
+            f"{type(model).__name__} must be given {given} of shape"
+            f" {(None, *shapes[given])}. Got an input of shape {tuple(declared.shape)}."
+        )
+    operator.outputs[0].type = guess_tensor_type(declared)
+    operator.outputs[0].type.shape = [declared.shape[0], *shapes[wanted]]
+
+
+def _convert(scope, operator, container):
+    """Write the nodes of a fitted estimator into a model of skl2onnx's."""
+    from skl2onnx.common.data_types import DoubleTensorType
+
+    from skae._onnx_model import computed
+    from skae._onnx_nodes import Nodes, Value
+
+    if container.target_opset < OLDEST_OPSET:
+        raise ValueError(
+            f"target_opset must be at least {OLDEST_OPSET}. Got {container.target_opset}."
+        )
+    before, after = operator.inputs[0], operator.outputs[0]
+    dtype = "float64" if isinstance(after.type, DoubleTensorType) else "float32"
+    state = operator.raw_operator._state
+    masks = state.specification.network.allows_missing
+    nodes = Nodes(dtype, scope.get_unique_variable_name, masks)
+    x = nodes.cast(Value(before.full_name), dtype)
+    y = computed(nodes, state, *_method(operator), x)
+    written, constants = nodes.needed(y.name)
+    for one in constants:
+        container.add_initializer(one.name, None, None, one)
+    for kind, inputs, outputs, attributes in written:
+        name = scope.get_unique_operator_name(kind)
+        container.add_node(kind, inputs, outputs, name=name, **attributes)
+    container.add_node("Identity", [y.name], [after.full_name])
