@@ -61,6 +61,11 @@ class Noise(Tunable):
         """
         raise NotImplementedError
 
+    @property
+    def follows_moments(self):
+        """Whether `moments` are a line and a parabola in x."""
+        return False
+
     def moments(self, x, values):
         """Mean and variance, over the noise, of what each value becomes; None if unknown.
 
@@ -158,6 +163,10 @@ class GaussianNoise(Noise):
     def white_variance(self, values):
         return values["std"] ** 2 if self.clip is None else None
 
+    @property
+    def follows_moments(self):
+        return self.clip is None
+
     def moments(self, x, values):
         """Of clipped noise, those of a rectified normal distribution."""
         std = values["std"]
@@ -210,6 +219,10 @@ class MaskingNoise(Noise):
 
         masked = seed.uniform(ops.shape(x)) < ops.cast(values["level"], "float32")
         return ops.where(masked & ~ops.isnan(x), ops.zeros_like(x), x)
+
+    @property
+    def follows_moments(self):
+        return True
 
     def moments(self, x, values):
         p = values["level"]
