@@ -15,6 +15,7 @@ of rows that no one has waited for here.
 
 import argparse
 import time
+from itertools import pairwise
 
 import numpy as np
 from growth import rows
@@ -23,7 +24,13 @@ from scipy.optimize import nnls
 from skae import AutoencoderTransformer
 from skae.networks import DenseNetwork
 
-CASES = [(16, (128, 64)), (50, (32,)), (50, (128, 64)), (50, (512, 256)), (200, (128, 64))]
+CASES = [
+    (16, (128, 64)),
+    (50, (32,)),
+    (50, (128, 64)),
+    (50, (512, 256)),
+    (200, (128, 64)),
+]
 CASES += [(784, (128, 64)), (784, (512, 256))]
 K = 10
 
@@ -41,7 +48,7 @@ def seconds(act, repeat=3):
 def weights(n_features, sizes):
     """The weights of the network's matrices and of the linear path."""
     widths = [n_features, *sizes, K]
-    return sum(a * b for a, b in zip(widths, widths[1:], strict=False)) + n_features * K
+    return sum(a * b for a, b in pairwise(widths)) + n_features * K
 
 
 def measure(n_samples, n_features, sizes):
@@ -61,7 +68,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
     n_samples = parser.parse_args().rows
-    print("| features | hidden layers | weights | a pass | start | transform |  (µs a row)")
+    print(
+        "| features | hidden layers | weights | a pass | start | transform |  (µs a row)"
+    )
     print("|---|---|---|---|---|---|")
     found = []
     for n_features, sizes in CASES:
