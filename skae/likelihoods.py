@@ -1,9 +1,14 @@
 """Likelihoods: a distribution around the decoder's output, and all that follows from it."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit, softmax
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.pipeline import Pipeline
@@ -301,7 +306,7 @@ class Gaussian(Likelihood):
 
     _parameter_constraints: dict = {"per_feature": ["boolean"]}
 
-    def __init__(self, per_feature=False):
+    def __init__(self, per_feature: bool = False) -> None:
         self.per_feature = per_feature
 
     def standardisation(self, mean, variance):
@@ -442,7 +447,7 @@ class Huber(Likelihood):
 
     _parameter_constraints: dict = {"delta": [Interval(Real, 0, None, closed="neither")]}
 
-    def __init__(self, delta=1.0):
+    def __init__(self, delta: float = 1.0) -> None:
         self.delta = delta
 
     def per_sample(self, x, output, log_noise=None, present=1.0):
@@ -530,7 +535,7 @@ class Poisson(_StepwiseStarts, Likelihood):
     domain = (0.0, math.inf)
     standardises = False
 
-    def __init__(self, total=None):
+    def __init__(self, total: float | None = None) -> None:
         self.total = total
 
     @property
@@ -660,7 +665,7 @@ class ByColumn(_StepwiseStarts, Likelihood):
         The columns of all together are those of X, each once.
     """
 
-    def __init__(self, pairs):
+    def __init__(self, pairs: Sequence[tuple[Likelihood, ArrayLike]]) -> None:
         self.pairs = pairs
 
     def _key(self):
@@ -852,7 +857,7 @@ def _places(columns, n_features, feature_names, parameter):
     return np.atleast_1d(places)
 
 
-def from_transformer(transformer):
+def from_transformer(transformer: Any) -> list[tuple[str, list[int]]]:
     """The likelihoods by column of what a fitted ColumnTransformer gives.
 
     Each column that a :class:`~sklearn.preprocessing.OneHotEncoder` encodes becomes a
