@@ -373,6 +373,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Returns
         -------
         precision : ndarray of shape (n_features, n_features)
+            ``get_covariance() @ precision`` is the identity.
         """
         return self._pca().get_precision()
 

@@ -41,6 +41,7 @@ class Noise(Tunable):
         Returns
         -------
         values : dict of str to float or ndarray of shape (n_features,)
+            By names of one's own; none by default.
         """
         return {}
 
@@ -62,6 +63,7 @@ class Noise(Tunable):
         Returns
         -------
         noisy : tensor of the shape and dtype of x
+            The rows with noise.
         """
         raise NotImplementedError
 
@@ -71,16 +73,52 @@ class Noise(Tunable):
         Parameters
         ----------
         x : ndarray of shape (n_samples, n_features)
+            Rows in the units of X.
+
         values : dict of str to float or ndarray
+            What `values` returned.
+
+        Returns
+        -------
+        mean, variance : ndarrays of the shape of x, or floats
+            None in the place of both where they are not known.
         """
         return
 
     def white_variance(self, values: dict[str, Any]) -> float | None:
-        """The variance of noise that is the same for all values; None of any other."""
+        """The variance of noise that is the same for all values; None of any other.
+
+        Parameters
+        ----------
+        values : dict of str to float or ndarray
+            What `values` returned.
+
+        Returns
+        -------
+        variance : float or None
+            In squared units of X.
+        """
         return
 
     def draw(self, x: ArrayLike, values: dict[str, Any], step: int = 0) -> np.ndarray:
-        """Rows with noise of a fixed seed, another at each step, in float64."""
+        """Rows with noise of a fixed seed, another at each step, in float64.
+
+        Parameters
+        ----------
+        x : array-like of shape (n_samples, n_features)
+            Rows in the units of X.
+
+        values : dict of str to float or ndarray
+            What `values` returned.
+
+        step : int, default=0
+            Which draw it is.
+
+        Returns
+        -------
+        noisy : ndarray of shape (n_samples, n_features)
+            The rows with noise.
+        """
         from skae._random import Seed
 
         tensors = {name: np.asarray(v, np.float32) for name, v in values.items()}
@@ -165,12 +203,12 @@ class GaussianNoise(Noise):
         return values["std"] ** 2 if self.clip is None else None
 
     def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
-        """Of clipped noise, those of a rectified normal distribution."""
         std = values["std"]
         if self.clip is None:
             return x, std**2
         if std == 0:
             return np.clip(x, values["low"], values["high"]), 0.0
+        # those of a rectified normal distribution
         low, high = (values["low"] - x) / std, (values["high"] - x) / std
         below, above = ndtr(low), ndtr(-high)
         low_density, high_density = _normal_density(low), _normal_density(high)

@@ -113,6 +113,7 @@ class LatentSpaceDisplay:
         Returns
         -------
         display : LatentSpaceDisplay
+            The display, drawn.
         """
         n = self.codes.shape[1] - 1
         names = self.names or component_names(range(n + 1))
@@ -226,6 +227,7 @@ class LatentSpaceDisplay:
         Returns
         -------
         display : LatentSpaceDisplay
+            The display, drawn.
         """
         codes = estimator.transform(X)
         return cls.from_predictions(
@@ -271,6 +273,7 @@ class LatentSpaceDisplay:
         Returns
         -------
         display : LatentSpaceDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -379,6 +382,7 @@ class LatentManifoldDisplay:
         Returns
         -------
         display : LatentManifoldDisplay
+            The display, drawn.
         """
         middles = draw_grid(self, ax, self.rows, self.kind, (6, 6), **kwargs)
         n = len(self.first)
@@ -443,6 +447,7 @@ class LatentManifoldDisplay:
         Returns
         -------
         display : LatentManifoldDisplay
+            The display, drawn.
 
         Raises
         ------

@@ -111,6 +111,7 @@ class ReconstructionDisplay:
 
     @property
     def errors(self) -> np.ndarray:
+        """The squared error of each row, summed over features, of shape (n_samples,)."""
         difference = np.subtract(self.X, self.X_reconstructed, dtype=np.float64)
         return np.nansum(difference.reshape(len(difference), -1) ** 2, axis=1)
 
@@ -128,6 +129,7 @@ class ReconstructionDisplay:
         Returns
         -------
         display : ReconstructionDisplay
+            The display, drawn.
         """
         rows = {
             "original": self.X,
@@ -217,6 +219,7 @@ decomposition.PCA` too. Images and series are drawn as they are in X; rows of a 
         Returns
         -------
         display : ReconstructionDisplay
+            The display, drawn.
         """
         X = X[:n_samples]
         step, rows = decoding_step(estimator, X, kind, image_shape)
@@ -276,6 +279,7 @@ decomposition.PCA` too. Images and series are drawn as they are in X; rows of a 
         Returns
         -------
         display : ReconstructionDisplay
+            The display, drawn.
         """
         names = feature_names(None, None, X)
         X, X_reconstructed, X_noisy = (
