@@ -114,6 +114,7 @@ def kinds(path: str, stored: zarr.Array[Any], lazy: dask.array.Array) -> None:
     autoencoder.fit(sparse.csr_array(X)).transform(sparse.csr_matrix(X))
     autoencoder.fit(stored, X_val=X)
     autoencoder.fit(lazy)
+    LatentSpaceDisplay.from_estimator(autoencoder, sparse.csr_array(X))
     loaded = skae.load(path)
     assert_type(loaded.transform(X), np.ndarray)
     if isinstance(loaded, VAETransformer):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils import check_consistent_length
 
 from skae.plotting._drawing import (
     COLORS,
@@ -221,6 +222,7 @@ decomposition.PCA` too. Images and series are drawn as they are in X; rows of a 
         display : ReconstructionDisplay
             The display, drawn.
         """
+        check_consistent_length(X, X_noisy)
         X = X[:n_samples]
         step, rows = decoding_step(estimator, X, kind, image_shape)
         if X_noisy is not None:
@@ -281,6 +283,7 @@ decomposition.PCA` too. Images and series are drawn as they are in X; rows of a 
         display : ReconstructionDisplay
             The display, drawn.
         """
+        check_consistent_length(X, X_reconstructed, X_noisy)
         names = feature_names(None, None, X)
         X, X_reconstructed, X_noisy = (
             None if rows is None else rows[:n_samples]
