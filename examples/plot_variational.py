@@ -15,7 +15,12 @@ from sklearn.datasets import fetch_openml
 
 from skae import VAETransformer
 from skae.networks import DenseNetwork
-from skae.plotting import LatentManifoldDisplay, LatentSpaceDisplay, LossCurveDisplay
+from skae.plotting import (
+    LatentManifoldDisplay,
+    LatentSpaceDisplay,
+    LossCurveDisplay,
+    TraversalDisplay,
+)
 
 X, y = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False)
 X = X.astype("float32") / 255
@@ -50,6 +55,12 @@ LatentSpaceDisplay.from_estimator(vae, X_test, y_test)
 # 15 x 15 images at the quantiles of the normal prior: each stands for the same share of
 # what the model generates.
 LatentManifoldDisplay.from_estimator(vae, n=15)
+
+# %%
+# What a component does
+# ---------------------
+# Each row begins at a held-out digit; the triangle is where its code has the component.
+TraversalDisplay.from_estimator(vae, X_test, component=0)
 
 # %%
 # The course of training

@@ -1,17 +1,27 @@
 """AutoencoderTransformer: the classical autoencoder, which starts as PCA."""
 
-from numbers import Real
+from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skae import _components
 from skae._base import BaseAutoencoder
 from skae._dask import lazily
 from skae._objectives import Reconstruction
+from skae._sklearn import available_if
+from skae._typing import Init, LossName, MatrixLike, PairsByColumn, RandomState
 from skae.likelihoods import LOSSES, Likelihood
+from skae.networks import Network
+
+if TYPE_CHECKING:
+    import keras
 
 
 def _is_pca(estimator):
@@ -249,33 +259,37 @@ class AutoencoderTransformer(BaseAutoencoder):
         "activity_l1": [Interval(Real, 0, None, closed="left")],
     }
 
+    noise_variance_: float
+
     def __init__(
         self,
-        n_components=2,
+        n_components: float | Literal["mle"] | None = 2,
         *,
-        network=None,
-        code_activation="linear",
-        whiten=False,
-        activity_l1=0.0,
-        loss="squared_error",
-        init="auto",
-        optimizer="adam",
-        learning_rate="adaptive",
-        learning_rate_init="auto",
-        alpha=1e-4,
-        batch_size="auto",
-        max_iter=200,
-        shuffle=True,
-        tol=1e-4,
-        n_iter_no_change=20,
-        early_stopping=True,
-        validation_fraction=0.15,
-        n_splits="auto",
-        warm_start=False,
-        callbacks=None,
-        verbose=0,
-        random_state=None,
-    ):
+        network: Network | None = None,
+        code_activation: str = "linear",
+        whiten: bool = False,
+        activity_l1: float = 0.0,
+        loss: LossName | Likelihood | PairsByColumn = "squared_error",
+        init: Init = "auto",
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        learning_rate: Literal["adaptive", "constant"] = "adaptive",
+        learning_rate_init: float
+        | Literal["auto"]
+        | keras.optimizers.schedules.LearningRateSchedule = "auto",
+        alpha: float = 1e-4,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 200,
+        shuffle: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: float = 20,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.15,
+        n_splits: int | Literal["auto"] = "auto",
+        warm_start: bool = False,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_components = n_components
         self.network = network
         self.code_activation = code_activation
@@ -316,7 +330,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         return found.whitened if self.whiten else found
 
     @lazily
-    def score_features(self, X):
+    def score_features(self, X: MatrixLike) -> np.ndarray:
         """Each feature's share of `score_samples`: minus its squared error.
 
         Parameters
@@ -338,7 +352,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     # -- the density, while it is PCA
 
     @available_if(_is_pca)
-    def get_covariance(self):
+    def get_covariance(self) -> np.ndarray:
         """The covariance of X in the model of probabilistic PCA.
 
         It is there while the model is PCA: ``loss="squared_error"``, and nothing that
@@ -353,12 +367,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         return self._pca().get_covariance()
 
     @available_if(_is_pca)
-    def get_precision(self):
+    def get_precision(self) -> np.ndarray:
         """The inverse of `get_covariance`, and there where that is.
 
         Returns
         -------
         precision : ndarray of shape (n_features, n_features)
+            ``get_covariance() @ precision`` is the identity.
         """
         return self._pca().get_precision()
 

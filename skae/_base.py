@@ -1,29 +1,27 @@
 """BaseAutoencoder: the bookkeeping that all estimators share."""
 
+from __future__ import annotations
+
 from contextlib import closing
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
+from os import PathLike
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
     clone,
 )
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    Options,
-    RealNotInt,
-    StrOptions,
-)
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skae import _components, _files
+from skae._constraints import CONSTRAINTS
 from skae._dask import lazily
 from skae._graph import Specification
 from skae._incomplete import pca_of
@@ -32,10 +30,12 @@ from skae._rows import float_dtype
 from skae._sklearn import (
     CallbackSupportMixin,
     all_or_nothing,
+    fit_context,
     in_container,
     with_callbacks,
 )
 from skae._stored import rows_of
+from skae._typing import MatrixLike
 from skae._validation import (
     check_beside,
     check_reaches,
@@ -46,7 +46,7 @@ from skae._validation import (
 from skae._views import FittedViews
 from skae._warnings import warn_user
 from skae.likelihoods import by_name
-from skae.networks import DenseNetwork, Network
+from skae.networks import DenseNetwork
 
 #: Values in a matrix of the code, at most.
 MOST_VALUES = 2**31
@@ -65,46 +65,20 @@ class BaseAutoencoder(
     such as a `Reconstruction`. Everything else is here and in `_fitting`.
     """
 
-    _parameter_constraints: dict = {
-        "n_components": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-            StrOptions({"mle"}),
-            None,
-        ],
-        "network": [Network, None],
-        "code_activation": [str],
-        "init": [StrOptions({"auto", "linear", "random"})],
-        "optimizer": [str, HasMethods(["get_config", "apply"])],
-        "learning_rate": [StrOptions({"adaptive", "constant"})],
-        "learning_rate_init": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-            HasMethods(["get_config", "__call__"]),
-        ],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "shuffle": ["boolean"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "n_splits": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "warm_start": ["boolean"],
-        "callbacks": [list, tuple, None],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints: dict = CONSTRAINTS
 
     # -- fitting
 
     @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, sample_weight=None, X_val=None):
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: MatrixLike,
+        y: object = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        X_val: MatrixLike | None = None,
+    ) -> Self:
         """Fit the model to X.
 
         Parameters
@@ -137,8 +111,14 @@ class BaseAutoencoder(
         with all_or_nothing(self):
             return self._fit(X, sample_weight, X_val=X_val)
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, *, sample_weight=None):
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: MatrixLike,
+        y: object = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Train for one epoch on X, from where the last call left off.
 
         The first call starts as `fit` does, on the rows it is given, by whose mean and
@@ -355,7 +335,7 @@ class BaseAutoencoder(
         return check_rows(self, X, network, reset)
 
     @lazily
-    def transform(self, X):
+    def transform(self, X: MatrixLike) -> np.ndarray:
         """Encode X.
 
         Parameters
@@ -375,7 +355,7 @@ class BaseAutoencoder(
 
     @lazily
     @in_container
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: MatrixLike) -> np.ndarray:
         """Decode codes to rows.
 
         Parameters
@@ -406,7 +386,7 @@ class BaseAutoencoder(
 
     @lazily
     @in_container
-    def reconstruct(self, X):
+    def reconstruct(self, X: MatrixLike) -> np.ndarray:
         """Encode X and decode the codes: ``inverse_transform(transform(X))``.
 
         Parameters
@@ -427,7 +407,7 @@ class BaseAutoencoder(
 
     @lazily
     @in_container
-    def impute(self, X):
+    def impute(self, X: MatrixLike) -> np.ndarray:
         """X with the values that the model expects in place of NaN.
 
         Parameters
@@ -452,7 +432,7 @@ class BaseAutoencoder(
         return X_imputed.reshape(-1, *row_shape)
 
     @lazily
-    def score_samples(self, X):
+    def score_samples(self, X: MatrixLike) -> np.ndarray:
         """Minus the squared error of each row's reconstruction, summed over features.
 
         Parameters
@@ -470,7 +450,12 @@ class BaseAutoencoder(
         X, _ = self._check_rows(X)
         return self._minus_squared_error(X, X)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(
+        self,
+        X: MatrixLike,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
         """The mean of `score_samples` over the rows of X.
 
         Parameters
@@ -555,7 +540,7 @@ class BaseAutoencoder(
 
     # -- state
 
-    def save(self, path):
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to a file, which :func:`skae.load` reads.
 
         The file is a zip of JSON and raw arrays and holds no code, so that it can be

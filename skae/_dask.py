@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skae._blocks import BLOCK_VALUES, ArraySource, Blocks, chosen
+from skae._typing import Method
 
 
 def is_lazy(X):
@@ -133,7 +134,7 @@ def _sum(one, other):
 # -- rows that are transformed where they are
 
 
-def lazily(method):
+def lazily(method: Method) -> Method:
     """Have a method of rows, or of codes, take Dask's too.
 
     Of a Dask array it makes one with the same chunks of rows, of a Dask frame a frame with

@@ -1,18 +1,35 @@
 """DenoisingAutoencoder: learns to undo noise, and starts as the best linear denoiser."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
 import numpy as np
-from sklearn.base import _fit_context
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skae._autoencoder import AutoencoderTransformer
 from skae._dask import lazily
 from skae._objectives import Denoising, Pairs
-from skae._sklearn import all_or_nothing, with_callbacks
+from skae._sklearn import all_or_nothing, fit_context, with_callbacks
 from skae._tunable import made
+from skae._typing import (
+    Init,
+    LossName,
+    MatrixLike,
+    NoiseName,
+    PairsByColumn,
+    RandomState,
+)
 from skae._validation import check_beside
-from skae.likelihoods import LOSSES
+from skae.likelihoods import LOSSES, Likelihood
+from skae.networks import Network
 from skae.noise import NOISES, FunctionNoise, Noise
+
+if TYPE_CHECKING:
+    import keras
 
 
 class DenoisingAutoencoder(AutoencoderTransformer):
@@ -264,32 +281,34 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
     def __init__(
         self,
-        n_components=2,
+        n_components: float | Literal["mle"] | None = 2,
         *,
-        network=None,
-        code_activation="linear",
-        whiten=False,
-        noise="gaussian",
-        activity_l1=0.0,
-        loss="squared_error",
-        init="auto",
-        optimizer="adam",
-        learning_rate="adaptive",
-        learning_rate_init="auto",
-        alpha=1e-4,
-        batch_size="auto",
-        max_iter=200,
-        shuffle=True,
-        tol=1e-4,
-        n_iter_no_change=20,
-        early_stopping=True,
-        validation_fraction=0.15,
-        n_splits="auto",
-        warm_start=False,
-        callbacks=None,
-        verbose=0,
-        random_state=None,
-    ):
+        network: Network | None = None,
+        code_activation: str = "linear",
+        whiten: bool = False,
+        noise: NoiseName | Noise | Callable[[Any, Any], Any] = "gaussian",
+        activity_l1: float = 0.0,
+        loss: LossName | Likelihood | PairsByColumn = "squared_error",
+        init: Init = "auto",
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        learning_rate: Literal["adaptive", "constant"] = "adaptive",
+        learning_rate_init: float
+        | Literal["auto"]
+        | keras.optimizers.schedules.LearningRateSchedule = "auto",
+        alpha: float = 1e-4,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 200,
+        shuffle: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: float = 20,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.15,
+        n_splits: int | Literal["auto"] = "auto",
+        warm_start: bool = False,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_components = n_components
         self.network = network
         self.code_activation = code_activation
@@ -316,17 +335,17 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         self.random_state = random_state
 
     @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X,
-        y=None,
+        X: MatrixLike,
+        y: object = None,
         *,
-        X_clean=None,
-        sample_weight=None,
-        X_val=None,
-        X_val_clean=None,
-    ):
+        X_clean: MatrixLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: MatrixLike | None = None,
+        X_val_clean: MatrixLike | None = None,
+    ) -> Self:
         """Fit the model to X with noise, or to pairs of noisy and clean rows.
 
         Parameters
@@ -378,8 +397,15 @@ class DenoisingAutoencoder(AutoencoderTransformer):
                 X_val_clean=X_val_clean,
             )
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, *, X_clean=None, sample_weight=None):
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: MatrixLike,
+        y: object = None,
+        *,
+        X_clean: MatrixLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Train for one epoch on X, from where the last call left off.
 
         The first call starts as `fit` does, on the rows it is given, by whose mean and
@@ -420,7 +446,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         with all_or_nothing(self):
             return self._fit(X, sample_weight, X_clean=X_clean, one_epoch=True)
 
-    def denoise(self, X):
+    def denoise(self, X: MatrixLike) -> np.ndarray:
         """Reconstruct X without its noise: the same as `reconstruct`.
 
         Parameters
@@ -437,7 +463,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         return self.reconstruct(X)
 
     @lazily
-    def score_samples(self, X, X_clean=None):
+    def score_samples(
+        self, X: MatrixLike, X_clean: MatrixLike | None = None
+    ) -> np.ndarray:
         """Minus the squared error of each row's reconstruction, summed over features.
 
         Parameters
@@ -461,7 +489,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         return self._minus_squared_error(X, X if target is None else target)
 
     @lazily
-    def score_features(self, X, X_clean=None):
+    def score_features(
+        self, X: MatrixLike, X_clean: MatrixLike | None = None
+    ) -> np.ndarray:
         """Each feature's share of `score_samples`: minus its squared error.
 
         Parameters
@@ -486,7 +516,14 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         target = X if target is None else target
         return self._minus_squared_error_of_features(X, target, row_shape)
 
-    def score(self, X, y=None, *, X_clean=None, sample_weight=None):
+    def score(
+        self,
+        X: MatrixLike,
+        y: object = None,
+        *,
+        X_clean: MatrixLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
         """The mean of `score_samples` over the rows of X.
 
         Parameters

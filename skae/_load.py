@@ -1,5 +1,9 @@
 """load: the estimator that a file holds."""
 
+from __future__ import annotations
+
+from os import PathLike
+
 from skae import _files
 from skae._autoencoder import AutoencoderTransformer
 from skae._denoising import DenoisingAutoencoder
@@ -11,7 +15,9 @@ ESTIMATORS = {
 }
 
 
-def load(path):
+def load(
+    path: str | PathLike[str],
+) -> AutoencoderTransformer | DenoisingAutoencoder | VAETransformer:
     """Load an estimator from a file that its method `save` has written.
 
     Nothing that the file says is run or imported, and no TensorFlow is needed before the

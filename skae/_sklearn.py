@@ -1,12 +1,21 @@
 """What scikit-learn asks of a fit, and what its older versions do without."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
+from collections.abc import Callable
+from typing import Any
 
+from sklearn.base import _fit_context
+from sklearn.utils import metaestimators
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 
+from skae._typing import Method
+
 try:  # scikit-learn 1.9 and later
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
 except ImportError:
 
     class CallbackSupportMixin:
@@ -15,8 +24,23 @@ except ImportError:
         def _init_callback_context(self, **_):
             return None
 
-    def with_callbacks(method):
+    def _with_callbacks(method):
         return method
+
+
+# -- decorators of scikit-learn's, under which a method keeps its types
+
+
+def with_callbacks(method: Method) -> Method:
+    return _with_callbacks(method)
+
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]:
+    return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+
+
+def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
+    return metaestimators.available_if(check)
 
 
 @contextlib.contextmanager
@@ -35,7 +59,7 @@ def all_or_nothing(estimator):
         raise
 
 
-def in_container(method):
+def in_container(method: Method) -> Method:
     """Give the rows that a method returns the container that `set_output` names.
 
     Their columns are those that the estimator was fitted to, and a frame's index is kept.

@@ -1,7 +1,11 @@
 """VAETransformer: the variational autoencoder, which starts as probabilistic PCA."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.special import logsumexp
@@ -17,8 +21,19 @@ from skae._graph import LEAST_NOISE, NOISE
 from skae._objectives import Evidence
 from skae._rows import float_dtype
 from skae._stored import rows_of
+from skae._typing import (
+    Init,
+    LikelihoodName,
+    MatrixLike,
+    PairsByColumn,
+    RandomState,
+)
 from skae._warnings import warn_user
 from skae.likelihoods import LIKELIHOODS, Likelihood, bounded
+from skae.networks import Network
+
+if TYPE_CHECKING:
+    import keras
 
 #: Nats of divergence from the prior above which a component is active.
 ACTIVE = 0.01
@@ -301,32 +316,36 @@ class VAETransformer(BaseAutoencoder):
 
     code_activation = "linear"
 
+    kl_per_component_: np.ndarray
+
     def __init__(
         self,
-        n_components=2,
+        n_components: float | Literal["mle"] | None = 2,
         *,
-        network=None,
-        likelihood="gaussian",
-        beta=1.0,
-        n_importance_samples=64,
-        init="auto",
-        optimizer="adam",
-        learning_rate="adaptive",
-        learning_rate_init="auto",
-        alpha=1e-4,
-        batch_size="auto",
-        max_iter=200,
-        shuffle=True,
-        tol=1e-4,
-        n_iter_no_change=20,
-        early_stopping=True,
-        validation_fraction=0.15,
-        n_splits="auto",
-        warm_start=False,
-        callbacks=None,
-        verbose=0,
-        random_state=None,
-    ):
+        network: Network | None = None,
+        likelihood: LikelihoodName | Likelihood | PairsByColumn = "gaussian",
+        beta: float = 1.0,
+        n_importance_samples: int = 64,
+        init: Init = "auto",
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        learning_rate: Literal["adaptive", "constant"] = "adaptive",
+        learning_rate_init: float
+        | Literal["auto"]
+        | keras.optimizers.schedules.LearningRateSchedule = "auto",
+        alpha: float = 1e-4,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 200,
+        shuffle: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: float = 20,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.15,
+        n_splits: int | Literal["auto"] = "auto",
+        warm_start: bool = False,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_components = n_components
         self.network = network
         self.likelihood = likelihood
@@ -370,7 +389,7 @@ class VAETransformer(BaseAutoencoder):
 
     # -- the density
 
-    def posterior(self, X):
+    def posterior(self, X: MatrixLike) -> tuple[np.ndarray, np.ndarray]:
         """The posterior of the code of each row: normal, its components independent.
 
         Parameters
@@ -392,7 +411,7 @@ class VAETransformer(BaseAutoencoder):
         std = np.sqrt(np.exp(log_variance) + model.surplus(X))
         return mean @ matrix, std @ np.abs(matrix)
 
-    def elbo(self, X):
+    def elbo(self, X: MatrixLike) -> np.ndarray:
         """The evidence lower bound of the log-likelihood of each row.
 
         It is the mean of ``log p(x, z) - log q(z | x)`` over `n_importance_samples` draws
@@ -414,7 +433,7 @@ class VAETransformer(BaseAutoencoder):
         return log_weights.mean(axis=0)
 
     @lazily
-    def score_samples(self, X):
+    def score_samples(self, X: MatrixLike) -> np.ndarray:
         """The importance-weighted bound of the log-likelihood of each row [5]_.
 
         It is the logarithm of the mean of ``p(x, z) / q(z | x)`` over
@@ -442,7 +461,7 @@ class VAETransformer(BaseAutoencoder):
         return logsumexp(log_weights, axis=0) - math.log(len(log_weights))
 
     @lazily
-    def score_features(self, X):
+    def score_features(self, X: MatrixLike) -> np.ndarray:
         """Each feature's share of `score_samples`.
 
         With the draws z of a row, and their weights ``p(x, z) / q(z | x)`` as shares w,
@@ -505,7 +524,12 @@ class VAETransformer(BaseAutoencoder):
 
     # -- generation
 
-    def sample(self, n_samples=1, random_state=None, add_noise=False):
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: RandomState = None,
+        add_noise: bool = False,
+    ) -> np.ndarray:
         """Draw rows from the model: codes from the prior, decoded.
 
         Parameters
@@ -550,13 +574,13 @@ class VAETransformer(BaseAutoencoder):
         return np.exp(np.maximum(log_variance, weights[LEAST_NOISE]))
 
     @property
-    def noise_variance_(self):
+    def noise_variance_(self) -> float | np.ndarray | None:
         """The variance of the noise around the decoder's mean, in squared units of X."""
         check_is_fitted(self)
         scale = self._state.coordinates.scale
         return self._likelihood.noise_variance(self._noise, scale)
 
     @property
-    def n_active_components_(self):
+    def n_active_components_(self) -> int:
         """The number of components whose `kl_per_component_` is above 0.01 nat."""
         return int(np.sum(self.kl_per_component_ > ACTIVE))

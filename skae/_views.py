@@ -1,30 +1,64 @@
 """FittedViews: what a fitted estimator shows of itself, made from its state on demand."""
 
+from __future__ import annotations
+
 import html
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from skae._graph import build, raw
 from skae._version import DOCUMENTATION
 
+if TYPE_CHECKING:
+    import keras
+
+    from skae._typing import MatrixLike
+    from skae.networks import Network
+
 
 class FittedViews:
     """Keras models, singular values, notebook summary and losses of a fitted estimator."""
 
+    n_components_: int
+    network_: Network
+    mean_: np.ndarray
+    components_: np.ndarray
+    explained_variance_: np.ndarray
+    explained_variance_ratio_: np.ndarray
+    history_: dict[str, list[float]]
+    n_samples_: int
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+
+    if TYPE_CHECKING:  # scikit-learn's own, which have no types
+
+        def fit_transform(
+            self, X: MatrixLike, y: object = None, **fit_params: Any
+        ) -> np.ndarray: ...
+
+        def get_feature_names_out(self, input_features: object = None) -> np.ndarray: ...
+
+        def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+
+        def set_params(self, **params: Any) -> Self: ...
+
+        def set_output(self, *, transform: str | None = None) -> Self: ...
+
     # -- Keras models of the fitted estimator
 
     @property
-    def encoder_(self):
+    def encoder_(self) -> keras.Model:
         """The encoder, a Keras model from raw rows to codes."""
         return self._keras_models().encoder
 
     @property
-    def decoder_(self):
+    def decoder_(self) -> keras.Model:
         """The decoder, a Keras model from codes to raw rows."""
         return self._keras_models().decoder
 
     @property
-    def autoencoder_(self):
+    def autoencoder_(self) -> keras.Model:
         """The autoencoder, a Keras model from raw rows to their reconstruction."""
         return self._keras_models().autoencoder
 
@@ -40,7 +74,7 @@ class FittedViews:
     # -- as PCA has it
 
     @property
-    def singular_values_(self):
+    def singular_values_(self) -> np.ndarray:
         """The square roots of ``(n_samples_ - 1) * explained_variance_``."""
         variance = _fitted_only(self, "explained_variance_")
         return np.sqrt(variance) * np.sqrt(max(self.n_samples_ - 1, 1))
@@ -77,22 +111,22 @@ class FittedViews:
     # -- the course of training
 
     @property
-    def loss_curve_(self):
+    def loss_curve_(self) -> list[float]:
         """The training loss after each epoch."""
         return _fitted_only(self, "history_").get("loss", [])
 
     @property
-    def loss_(self):
+    def loss_(self) -> float:
         """The training loss of the last epoch; NaN if there was none."""
         return self.loss_curve_[-1] if self.loss_curve_ else np.nan
 
     @property
-    def n_iter_(self):
+    def n_iter_(self) -> int:
         """The number of epochs trained."""
         return len(self.loss_curve_)
 
     @property
-    def validation_scores_(self):
+    def validation_scores_(self) -> list[float] | None:
         """Minus the validation loss after each epoch; None without early stopping."""
         losses = _fitted_only(self, "history_").get("val_loss")
         return None if losses is None else [-loss for loss in losses]

@@ -1,12 +1,16 @@
 """Keras callbacks for autoencoders; importing them imports Keras."""
 
+from __future__ import annotations
+
 import contextlib
 import importlib.util
 import inspect
 import itertools
 import math
 import re
+from os import PathLike
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -96,16 +100,16 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def __init__(
         self,
-        log_dir="logs",
+        log_dir: str | PathLike[str] = "logs",
         *,
-        pictures_freq=0,
-        codes_freq=0,
-        n_samples=10,
-        max_codes=1000,
-        kind="auto",
-        image_shape=None,
-        **kwargs,
-    ):
+        pictures_freq: int = 0,
+        codes_freq: int = 0,
+        n_samples: int = 10,
+        max_codes: int = 1000,
+        kind: Literal["auto", "image", "series", "table"] = "auto",
+        image_shape: tuple[int, ...] | None = None,
+        **kwargs: Any,
+    ) -> None:
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
                 "skae.callbacks.TensorBoard needs tensorboard, which is not installed:"

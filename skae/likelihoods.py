@@ -1,9 +1,14 @@
 """Likelihoods: a distribution around the decoder's output, and all that follows from it."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit, softmax
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.pipeline import Pipeline
@@ -105,7 +110,18 @@ class Likelihood(Tunable):
         return self.is_linear and self.sees_rows
 
     def blocks(self, n_features):
-        """Pairs of a likelihood and the columns that have it: all have this one."""
+        """Pairs of a likelihood and the columns that have it: all have this one.
+
+        Parameters
+        ----------
+        n_features : int
+            The number of columns.
+
+        Returns
+        -------
+        blocks : list of (Likelihood, ndarray of int)
+            Each column once.
+        """
         return [(self, np.arange(n_features))]
 
     def standardisation(self, mean, variance):
@@ -115,6 +131,11 @@ class Likelihood(Tunable):
         ----------
         mean, variance : ndarray of shape (n_features,)
             Those of X.
+
+        Returns
+        -------
+        mean, scale : ndarray of shape (n_features,)
+            By default one scale for all features: the root of their mean variance.
         """
         if not self.standardises:
             return np.zeros_like(mean), np.ones_like(mean)
@@ -123,15 +144,43 @@ class Likelihood(Tunable):
     # -- in `keras.ops`
 
     def seen(self, x):
-        """What the network sees of standardised rows."""
+        """What the network sees of standardised rows.
+
+        Parameters
+        ----------
+        x : tensor of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        seen : tensor of shape (n_samples, n_features)
+            By default the rows as they are.
+        """
         return x
 
     def mean(self, output):
-        """The mean of a standardised row, from the decoder's output."""
+        """The mean of a standardised row, from the decoder's output.
+
+        Parameters
+        ----------
+        output : tensor of shape (..., n_features)
+            The output before its activation.
+
+        Returns
+        -------
+        mean : tensor of shape (..., n_features)
+            The output after it.
+        """
         return import_keras().activations.get(self.activation)(output)
 
     def output_layer(self):
-        """The layer that computes `mean` in a Keras model."""
+        """The layer that computes `mean` in a Keras model.
+
+        Returns
+        -------
+        layer : keras.Layer
+            Without weights.
+        """
         layer = import_keras().layers.Activation
         return layer(self.activation, name="output_activation")
 
@@ -162,21 +211,57 @@ class Likelihood(Tunable):
     # -- in NumPy
 
     def n_noise(self, n_features):
-        """The number of noise variances that are learned."""
+        """The number of noise variances that are learned.
+
+        Parameters
+        ----------
+        n_features : int
+            The number of columns.
+
+        Returns
+        -------
+        n_noise : int
+            None are by default.
+        """
         return 0
 
     def noise_of(self, start, scale):
         """The noise of a start in standardised units, and the unit of the output.
 
+        Parameters
+        ----------
+        start : ProbabilisticStart
+            The linear model.
+
+        scale : ndarray of shape (n_features,)
+            What rows are divided by.
+
         Returns
         -------
         noise : ndarray of shape (n_noise,) or None
+            Its noise variances; None where none are learned.
+
         unit : float or ndarray of shape (n_features,)
+            What its output is divided by.
         """
         return None, 1.0
 
     def noise_variance(self, noise, scale):
-        """The noise in squared units of X; None where there is none."""
+        """The noise in squared units of X; None where there is none.
+
+        Parameters
+        ----------
+        noise : ndarray of shape (n_noise,) or None
+            In standardised units.
+
+        scale : ndarray of shape (n_features,)
+            What rows are divided by.
+
+        Returns
+        -------
+        noise_variance : float, ndarray of shape (n_features,) or None
+            What `noise_variance_` is; NaN for columns that have none where others do.
+        """
         return None
 
     def in_units(self, loss, scale, present=1.0):
@@ -185,16 +270,39 @@ class Likelihood(Tunable):
         Parameters
         ----------
         loss : float or ndarray of shape (..., n_samples)
+            In standardised units.
+
         scale : ndarray of shape (n_features,)
+            What rows are divided by.
+
         present : ndarray of shape (n_samples, n_features) or 1.0
             Which values are there.
+
+        Returns
+        -------
+        loss : float or ndarray of shape (..., n_samples)
+            In the units of X.
         """
         return loss + (present * np.log(scale)).sum(axis=-1)
 
     # -- starts
 
     def point_start(self, rows, n_components):
-        """The linear autoencoder that training starts at, a `LinearStart`."""
+        """The linear autoencoder that training starts at.
+
+        Parameters
+        ----------
+        rows : Rows
+            The training rows.
+
+        n_components : int
+            The number of components.
+
+        Returns
+        -------
+        start : LinearStart
+            By default that of PCA.
+        """
         return pca_start(pca_of(rows, n_components), n_components)
 
     def decoder_start(self, start, pairs):
@@ -203,28 +311,103 @@ class Likelihood(Tunable):
         Parameters
         ----------
         start : LinearStart
+            The start with the decoder of least squares.
+
         pairs : callable
             Returns rows to encode and rows to decode to, complete, in float64, and how
             many rows each stands for, or None.
+
+        Returns
+        -------
+        start : LinearStart
+            By default as it was.
         """
         return start
 
     def generative_start(self, rows, n_components, beta):
-        """The linear latent variable model in closed form, a `ProbabilisticStart`."""
+        """The linear latent variable model in closed form.
+
+        Parameters
+        ----------
+        rows : Rows
+            The training rows.
+
+        n_components : int
+            The number of components.
+
+        beta : float
+            The weight of the divergence from the prior.
+
+        Returns
+        -------
+        start : ProbabilisticStart
+            By default that of probabilistic PCA.
+        """
         return ppca_start(pca_of(rows, n_components), n_components, beta)
 
     # -- the steps of `_glm`, in standardised units
 
     def intercept(self, X, weight):
-        """The output that suits all rows best, of shape (n_features,)."""
+        """The output that suits all rows best.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            The rows.
+
+        weight : ndarray of shape (n_samples,)
+            How often each counts.
+
+        Returns
+        -------
+        intercept : ndarray of shape (n_features,)
+            Before the activation; by default the mean.
+        """
         return np.average(X, axis=0, weights=weight)
 
     def step(self, design, X, decoder, weight, ridge):
-        """A decoder that suits the rows better, of shape (n_design, n_features)."""
+        """A decoder that suits the rows better.
+
+        Parameters
+        ----------
+        design : ndarray of shape (n_samples, n_design)
+            The codes of the rows, and a column of ones.
+
+        X : ndarray of shape (n_samples, n_features)
+            The rows.
+
+        decoder : ndarray of shape (n_design, n_features)
+            The decoder so far.
+
+        weight : ndarray of shape (n_samples,)
+            How often each row counts.
+
+        ridge : ndarray of shape (n_design, n_design)
+            The matrix of the penalty on the squares of the decoder.
+
+        Returns
+        -------
+        decoder : ndarray of shape (n_design, n_features)
+            By default that of least squares.
+        """
         return linear_step(design, X, decoder, weight, ridge)
 
     def curvature(self, design, X, decoder, weight):
         """What the columns say about the code, at a decoder.
+
+        Parameters
+        ----------
+        design : ndarray of shape (n_samples, n_design)
+            The codes of the rows, and a column of ones.
+
+        X : ndarray of shape (n_samples, n_features)
+            The rows.
+
+        decoder : ndarray of shape (n_design, n_features)
+            The decoder.
+
+        weight : ndarray of shape (n_samples,)
+            How often each row counts.
 
         Returns
         -------
@@ -240,7 +423,18 @@ class Likelihood(Tunable):
         return 1 / noise, np.ones_like(noise), np.empty(0)
 
     def knows_enough(self, some, rows):
-        """Whether a start on some of the rows knows what one on all of them would."""
+        """Whether a start on some of the rows knows what one on all of them would.
+
+        Parameters
+        ----------
+        some, rows : Rows
+            Some rows, and all of them.
+
+        Returns
+        -------
+        knows_enough : bool
+            By default it does.
+        """
         return True
 
     # -- the fitted distribution
@@ -251,15 +445,45 @@ class Likelihood(Tunable):
         Parameters
         ----------
         mean : ndarray of shape (n_samples, n_features)
+            In the units of X.
+
         noise : ndarray of shape (n_noise,) or None
             In standardised units.
+
         scale : ndarray of shape (n_features,)
+            What rows are divided by.
+
         rng : RandomState
+            What they are drawn with.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            In the units of X.
+
+        Raises
+        ------
+        ValueError
+            If it is a loss, and no distribution.
         """
         raise ValueError(f"{type(self).__name__} has no samples: it is a loss.")
 
     def of_pca(self, X, X_noisy, n_components):
-        """The loss that the linear model has on X; None where the two don't compare."""
+        """The loss that the linear model has on X; None where the two don't compare.
+
+        Parameters
+        ----------
+        X, X_noisy : ndarray of shape (n_samples, n_features)
+            The rows that the model is of, and those that it reconstructs them from.
+
+        n_components : int
+            The number of its components.
+
+        Returns
+        -------
+        loss : float or None
+            In the units of `history_`.
+        """
         return None
 
 
@@ -306,7 +530,7 @@ class Gaussian(Likelihood):
 
     _parameter_constraints: dict = {"per_feature": ["boolean"]}
 
-    def __init__(self, per_feature=False):
+    def __init__(self, per_feature: bool = False) -> None:
         self.per_feature = per_feature
 
     def standardisation(self, mean, variance):
@@ -353,7 +577,6 @@ class Gaussian(Likelihood):
         return mean + (rng.standard_normal(mean.shape) * width).astype(mean.dtype)
 
     def of_pca(self, X, X_noisy, n_components):
-        """Minus the log-likelihood of the linear model of X on X, in nats."""
         linear = FactorAnalysis if self.per_feature else PCA
         return -float(linear(n_components).fit(X).score(X))
 
@@ -447,7 +670,7 @@ class Huber(Likelihood):
 
     _parameter_constraints: dict = {"delta": [Interval(Real, 0, None, closed="neither")]}
 
-    def __init__(self, delta=1.0):
+    def __init__(self, delta: float = 1.0) -> None:
         self.delta = delta
 
     def per_sample(self, x, output, log_noise=None, present=1.0):
@@ -535,7 +758,7 @@ class Poisson(_StepwiseStarts, Likelihood):
     domain = (0.0, math.inf)
     standardises = False
 
-    def __init__(self, total=None):
+    def __init__(self, total: float | None = None) -> None:
         self.total = total
 
     @property
@@ -665,7 +888,7 @@ class ByColumn(_StepwiseStarts, Likelihood):
         The columns of all together are those of X, each once.
     """
 
-    def __init__(self, pairs):
+    def __init__(self, pairs: Sequence[tuple[Likelihood, ArrayLike]]) -> None:
         self.pairs = pairs
 
     def _key(self):
@@ -750,7 +973,6 @@ class ByColumn(_StepwiseStarts, Likelihood):
         return start.noise_variance, unit
 
     def noise_variance(self, noise, scale):
-        """NaN for columns whose likelihood has none."""
         if noise is None:
             return None
         found = np.full(len(scale), np.nan)
@@ -857,7 +1079,7 @@ def _places(columns, n_features, feature_names, parameter):
     return np.atleast_1d(places)
 
 
-def from_transformer(transformer):
+def from_transformer(transformer: Any) -> list[tuple[str, list[int]]]:
     """The likelihoods by column of what a fitted ColumnTransformer gives.
 
     Each column that a :class:`~sklearn.preprocessing.OneHotEncoder` encodes becomes a

@@ -1,18 +1,27 @@
 """Networks: the bodies on each side of the code, with parameters to tune."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import math
 import sys
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skae._keras import import_keras, reason, symbolic
+
+if TYPE_CHECKING:
+    import keras
+    from keras import KerasTensor
 
 __all__ = [
     "ConvNetwork",
@@ -51,11 +60,11 @@ class Network(BaseEstimator):
 
     _parameter_constraints: dict = {}
 
-    makes_output = True
-    jit_compile = True
-    allows_missing = False
+    makes_output: bool = True
+    jit_compile: bool = True
+    allows_missing: bool = False
 
-    def encode(self, x):
+    def encode(self, x: KerasTensor) -> KerasTensor:
         """Build the layers from the input to the features that the code is made of.
 
         Parameters
@@ -71,7 +80,7 @@ class Network(BaseEstimator):
         """
         raise NotImplementedError
 
-    def decode(self, z, shape):
+    def decode(self, z: KerasTensor, shape: tuple[int, ...]) -> KerasTensor:
         """Build the layers from the code to the output.
 
         Parameters
@@ -192,13 +201,13 @@ class DenseNetwork(Network):
 
     def __init__(
         self,
-        hidden_layer_sizes=(128, 64),
+        hidden_layer_sizes: int | ArrayLike = (128, 64),
         *,
-        encoder_layer_sizes=None,
-        activation="gelu",
-        dropout=0.0,
-        batch_normalization=False,
-    ):
+        encoder_layer_sizes: int | ArrayLike | None = None,
+        activation: str | Callable[[Any], Any] = "gelu",
+        dropout: float = 0.0,
+        batch_normalization: bool = False,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.encoder_layer_sizes = encoder_layer_sizes
         self.activation = activation
@@ -218,13 +227,13 @@ class DenseNetwork(Network):
                 x = layers.Dropout(self.dropout, name=f"{side}_dropout_{i}")(x)
         return x
 
-    def encode(self, x):
+    def encode(self, x: KerasTensor) -> KerasTensor:
         sizes = _sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         if self.encoder_layer_sizes is not None:
             sizes = _sizes(self.encoder_layer_sizes, "encoder_layer_sizes")
         return self._hidden(x, sizes, "encoder")
 
-    def decode(self, z, shape):
+    def decode(self, z: KerasTensor, shape: tuple[int, ...]) -> KerasTensor:
         sizes = _sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         return self._hidden(z, sizes[::-1], "decoder")
 
@@ -296,20 +305,20 @@ class ConvNetwork(Network):
 
     def __init__(
         self,
-        input_shape,
+        input_shape: ArrayLike,
         *,
-        filters=(16, 8, 8),
-        kernel_size=3,
-        activation="relu",
-        downsampling="max_pooling",
-    ):
+        filters: int | ArrayLike = (16, 8, 8),
+        kernel_size: int | ArrayLike = 3,
+        activation: str | Callable[[Any], Any] = "relu",
+        downsampling: Literal["max_pooling", "strides"] = "max_pooling",
+    ) -> None:
         self.input_shape = input_shape
         self.filters = filters
         self.kernel_size = kernel_size
         self.activation = activation
         self.downsampling = downsampling
 
-    def encode(self, x):
+    def encode(self, x: KerasTensor) -> KerasTensor:
         filters, sizes, channels = self._maps()
         x = _folded(x, (*sizes[0], channels))
         for i, n_filters in enumerate(filters):
@@ -321,7 +330,7 @@ class ConvNetwork(Network):
             x = activated(x, self.activation, f"encoder_activation_{i}")
         return x
 
-    def decode(self, z, shape):
+    def decode(self, z: KerasTensor, shape: tuple[int, ...]) -> KerasTensor:
         filters, sizes, channels = self._maps()
         layers = import_keras().layers
         maps = (*sizes[-1], filters[-1] if filters else channels)
@@ -451,15 +460,21 @@ class SequenceNetwork(Network):
     allows_missing = True
 
     def __init__(
-        self, input_shape, *, units=64, cell="lstm", bidirectional=False, head="linear"
-    ):
+        self,
+        input_shape: ArrayLike,
+        *,
+        units: int = 64,
+        cell: Literal["lstm", "gru"] = "lstm",
+        bidirectional: bool = False,
+        head: Literal["linear", "recurrent"] = "linear",
+    ) -> None:
         self.input_shape = input_shape
         self.units = units
         self.cell = cell
         self.bidirectional = bidirectional
         self.head = head
 
-    def encode(self, x):
+    def encode(self, x: KerasTensor) -> KerasTensor:
         x = _folded(x, self._shape())
         from skae._layers import present
 
@@ -470,7 +485,7 @@ class SequenceNetwork(Network):
         x, mask = present(x)
         return layer(x, mask=mask)
 
-    def decode(self, z, shape):
+    def decode(self, z: KerasTensor, shape: tuple[int, ...]) -> KerasTensor:
         timesteps, n_features = self._shape()
         layers = import_keras().layers
         y = layers.RepeatVector(timesteps, name="decoder_repeat")(z)
@@ -552,18 +567,25 @@ class CustomNetwork(Network):
         "jit_compile": ["boolean"],
     }
 
-    def __init__(self, encoder, decoder, *, input_shape=None, jit_compile=True):
+    def __init__(
+        self,
+        encoder: keras.Model | Callable[[Any], Any],
+        decoder: keras.Model | Callable[[Any], Any],
+        *,
+        input_shape: ArrayLike | None = None,
+        jit_compile: bool = True,
+    ) -> None:
         self.encoder = encoder
         self.decoder = decoder
         self.input_shape = input_shape
         self.jit_compile = jit_compile
 
-    def encode(self, x):
+    def encode(self, x: KerasTensor) -> KerasTensor:
         if self.input_shape is not None:
             x = _folded(x, tuple(_sizes(self.input_shape, "input_shape")))
         return _applied(self.encoder, "encoder", x)
 
-    def decode(self, z, shape):
+    def decode(self, z: KerasTensor, shape: tuple[int, ...]) -> KerasTensor:
         y = _applied(self.decoder, "decoder", z)
         if math.prod(y.shape[1:]) == math.prod(shape):
             y = import_keras().layers.Reshape(shape, name="unfold")(y)

@@ -1,9 +1,13 @@
 """Noises: what a denoising autoencoder learns to undo, with parameters to tune."""
 
+from __future__ import annotations
+
 import math
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 from sklearn.utils._param_validation import Interval
 
@@ -26,7 +30,7 @@ class Noise(Tunable):
     model for the expectation over the noise; without, for one draw of it.
     """
 
-    def values(self, rows):
+    def values(self, rows: Any) -> dict[str, Any]:
         """The arrays that `corrupt` is given: another value compiles nothing anew.
 
         Parameters
@@ -37,10 +41,11 @@ class Noise(Tunable):
         Returns
         -------
         values : dict of str to float or ndarray of shape (n_features,)
+            By names of one's own; none by default.
         """
         return {}
 
-    def corrupt(self, x, values, seed):
+    def corrupt(self, x: Any, values: dict[str, Any], seed: Any) -> Any:
         """Noisy rows, in ``keras.ops``.
 
         Parameters
@@ -58,30 +63,67 @@ class Noise(Tunable):
         Returns
         -------
         noisy : tensor of the shape and dtype of x
+            The rows with noise.
         """
         raise NotImplementedError
 
     @property
-    def follows_moments(self):
+    def follows_moments(self) -> bool:
         """Whether `moments` are a line and a parabola in x."""
         return False
 
-    def moments(self, x, values):
+    def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
         """Mean and variance, over the noise, of what each value becomes; None if unknown.
 
         Parameters
         ----------
         x : ndarray of shape (n_samples, n_features)
+            Rows in the units of X.
+
         values : dict of str to float or ndarray
+            What `values` returned.
+
+        Returns
+        -------
+        mean, variance : ndarrays of the shape of x, or floats
+            None in the place of both where they are not known.
         """
         return
 
-    def white_variance(self, values):
-        """The variance of noise that is the same for all values; None of any other."""
+    def white_variance(self, values: dict[str, Any]) -> float | None:
+        """The variance of noise that is the same for all values; None of any other.
+
+        Parameters
+        ----------
+        values : dict of str to float or ndarray
+            What `values` returned.
+
+        Returns
+        -------
+        variance : float or None
+            In squared units of X.
+        """
         return
 
-    def draw(self, x, values, step=0):
-        """Rows with noise of a fixed seed, another at each step, in float64."""
+    def draw(self, x: ArrayLike, values: dict[str, Any], step: int = 0) -> np.ndarray:
+        """Rows with noise of a fixed seed, another at each step, in float64.
+
+        Parameters
+        ----------
+        x : array-like of shape (n_samples, n_features)
+            Rows in the units of X.
+
+        values : dict of str to float or ndarray
+            What `values` returned.
+
+        step : int, default=0
+            Which draw it is.
+
+        Returns
+        -------
+        noisy : ndarray of shape (n_samples, n_features)
+            The rows with noise.
+        """
         from skae._random import Seed
 
         tensors = {name: np.asarray(v, np.float32) for name, v in values.items()}
@@ -118,7 +160,9 @@ class GaussianNoise(Noise):
         "clip": ["array-like", None],
     }
 
-    def __init__(self, level=0.5, *, relative=True, clip=None):
+    def __init__(
+        self, level: float = 0.5, *, relative: bool = True, clip: ArrayLike | None = None
+    ) -> None:
         self.level = level
         self.relative = relative
         self.clip = clip
@@ -131,7 +175,7 @@ class GaussianNoise(Noise):
     def _key(self):
         return type(self), self.clip is not None
 
-    def values(self, rows):
+    def values(self, rows: Any) -> dict[str, Any]:
         unit = rows.typical_scale if self.relative else 1.0
         values = {"std": self.level * unit}
         if self.clip is not None:
@@ -150,7 +194,7 @@ class GaussianNoise(Noise):
             )
         return low, high
 
-    def corrupt(self, x, values, seed):
+    def corrupt(self, x: Any, values: dict[str, Any], seed: Any) -> Any:
         from keras import ops
 
         uniform = seed.uniform(ops.shape(x), low=_ABOVE_MINUS_ONE)
@@ -160,20 +204,21 @@ class GaussianNoise(Noise):
             return noisy
         return ops.clip(noisy, values["low"], values["high"])
 
-    def white_variance(self, values):
+    def white_variance(self, values: dict[str, Any]) -> float | None:
         return values["std"] ** 2 if self.clip is None else None
 
     @property
-    def follows_moments(self):
+    def follows_moments(self) -> bool:
         return self.clip is None
 
-    def moments(self, x, values):
+    def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
         """Of clipped noise, those of a rectified normal distribution."""
         std = values["std"]
         if self.clip is None:
             return x, std**2
         if std == 0:
             return np.clip(x, values["low"], values["high"]), 0.0
+        # those of a rectified normal distribution
         low, high = (values["low"] - x) / std, (values["high"] - x) / std
         below, above = ndtr(low), ndtr(-high)
         low_density, high_density = _normal_density(low), _normal_density(high)
@@ -205,26 +250,26 @@ class MaskingNoise(Noise):
 
     _parameter_constraints: dict = {"level": [Interval(Real, 0, 1, closed="both")]}
 
-    def __init__(self, level=0.5):
+    def __init__(self, level: float = 0.5) -> None:
         self.level = level
 
     def _key(self):
         return (type(self),)
 
-    def values(self, rows):
+    def values(self, rows: Any) -> dict[str, Any]:
         return {"level": self.level}
 
-    def corrupt(self, x, values, seed):
+    def corrupt(self, x: Any, values: dict[str, Any], seed: Any) -> Any:
         from keras import ops
 
         masked = seed.uniform(ops.shape(x)) < ops.cast(values["level"], "float32")
         return ops.where(masked & ~ops.isnan(x), ops.zeros_like(x), x)
 
     @property
-    def follows_moments(self):
+    def follows_moments(self) -> bool:
         return True
 
-    def moments(self, x, values):
+    def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
         p = values["level"]
         return (1 - p) * x, p * (1 - p) * x**2
 
@@ -245,17 +290,17 @@ class SaltAndPepperNoise(MaskingNoise):
     DenoisingAutoencoder(noise=SaltAndPepperNoise(level=0.2))
     """
 
-    def values(self, rows):
+    def values(self, rows: Any) -> dict[str, Any]:
         return {"level": self.level, "low": rows.low, "high": rows.high}
 
-    def corrupt(self, x, values, seed):
+    def corrupt(self, x: Any, values: dict[str, Any], seed: Any) -> Any:
         from keras import ops
 
         drawn, level = seed.uniform(ops.shape(x)), ops.cast(values["level"], "float32")
         end = ops.where(drawn < level / 2, values["low"], values["high"])
         return ops.where((drawn < level) & ~ops.isnan(x), end, x)
 
-    def moments(self, x, values):
+    def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
         p, low, high = (values[name] for name in ("level", "low", "high"))
         middle, spread = (low + high) / 2, (high - low) / 2
         mean = (1 - p) * x + p * middle
@@ -268,7 +313,7 @@ class FunctionNoise(Noise):
     def __init__(self, function):
         self.function = function
 
-    def values(self, rows):
+    def values(self, rows: Any) -> dict[str, Any]:
         """None; but what is no noise is found out here, before any training.
 
         Raises
@@ -303,7 +348,7 @@ class FunctionNoise(Noise):
                 f" {self.function!r}, which fails: {reason(error)}"
             ) from error
 
-    def corrupt(self, x, values, seed):
+    def corrupt(self, x: Any, values: dict[str, Any], seed: Any) -> Any:
         from keras import ops
 
         x = ops.convert_to_tensor(x)

@@ -19,7 +19,7 @@ METHODS = {
 OLDEST_OPSET = 17
 
 
-def register_converters():
+def register_converters() -> None:
     """Let skl2onnx convert the estimators of skae, alone or in a Pipeline.
 
     What it writes computes `transform` in any program that runs ONNX, such as

@@ -1,18 +1,21 @@
 """Outliers: rows that a model of the usual rows reconstructs badly, or finds improbable."""
 
+from __future__ import annotations
+
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, OutlierMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import check_array, gen_batches, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skae._autoencoder import AutoencoderTransformer
 from skae._rows import VALUES_AT_ONCE
-from skae._sklearn import all_or_nothing
+from skae._sklearn import all_or_nothing, available_if, fit_context
+from skae._typing import MatrixLike
 
 __all__ = ["ReconstructionOutlierDetector"]
 
@@ -98,12 +101,15 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
     }
 
-    def __init__(self, estimator=None, *, contamination=0.1):
+    estimator_: Any
+    offset_: float
+
+    def __init__(self, estimator: Any = None, *, contamination: float = 0.1) -> None:
         self.estimator = estimator
         self.contamination = contamination
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: MatrixLike, y: object = None) -> Self:
         """Fit the model to X, and set the threshold.
 
         Parameters
@@ -162,7 +168,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             ) from singular
         return scores
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> np.ndarray:
         """Say of each row whether it is an outlier.
 
         Parameters
@@ -177,7 +183,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def decision_function(self, X):
+    def decision_function(self, X: MatrixLike) -> np.ndarray:
         """How far the score of each row is above the threshold.
 
         Parameters
@@ -192,7 +198,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return self.score_samples(X) - self.offset_
 
-    def score_samples(self, X):
+    def score_samples(self, X: MatrixLike) -> np.ndarray:
         """How usual each row is.
 
         Parameters
@@ -219,7 +225,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return -errors.reshape(len(errors), -1).sum(axis=1)
 
     @available_if(_scores_features)
-    def score_features(self, X):
+    def score_features(self, X: MatrixLike) -> np.ndarray:
         """How usual each feature of each row is, given the others.
 
         Parameters
@@ -251,12 +257,12 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return np.square(np.subtract(X, X_back, dtype=np.float64))
 
     @property
-    def n_features_in_(self):
+    def n_features_in_(self) -> int:
         """Number of features seen during `fit`."""
         return _of_fitted(self, "n_features_in_")
 
     @property
-    def feature_names_in_(self):
+    def feature_names_in_(self) -> np.ndarray:
         """Names of features seen during `fit`."""
         return _of_fitted(self, "feature_names_in_")
 

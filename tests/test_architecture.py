@@ -50,10 +50,11 @@ FLOORS = [
         "_keras",
         "_random",
         "_tunable",
+        "_typing",
         "_warnings",
         "_version",
     }
-    | {"networks", "_schedule", "_sklearn"},
+    | {"_constraints", "networks", "_schedule", "_sklearn"},
 ]
 
 

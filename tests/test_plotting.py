@@ -28,6 +28,7 @@ from skae.plotting import (
     LatentSpaceDisplay,
     LossCurveDisplay,
     ReconstructionDisplay,
+    TraversalDisplay,
 )
 from skae.plotting._drawing import CELL, COLORS
 
@@ -376,6 +377,52 @@ def test_components_of_a_vae_move_in_units_of_the_prior(vae):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_traversal_moves_one_component_of_each_row(autoencoder):
+    display = TraversalDisplay.from_estimator(
+        autoencoder, X, component=2, n_samples=3, n_steps=5
+    )
+    codes = autoencoder.transform(X)
+    low, high = np.percentile(codes[:, 2], [1, 99])
+    np.testing.assert_allclose(display.values, np.linspace(low, high, 5), rtol=1e-6)
+    np.testing.assert_allclose(display.own, codes[:3, 2])
+    assert display.rows.shape == (3, 5, 8, 8)
+    code = codes[1].copy()
+    code[2] = display.values[3]
+    np.testing.assert_allclose(
+        display.rows[1, 3].reshape(1, 64),
+        autoencoder.inverse_transform([code]),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+    x, y = display.points_.get_data()
+    assert np.all((x >= 0) & (x < 45))
+    assert np.all(y // 9 == [0, 1, 2])
+    with pytest.raises(ValueError, match="components must be different numbers"):
+        TraversalDisplay.from_estimator(autoencoder, X, component=16)
+
+
+def test_a_traversal_of_series_and_tables(wine, wine_pipeline):
+    display = TraversalDisplay.from_estimator(wine_pipeline, wine[0], n_steps=3)
+    assert display.kind == "table"
+    assert len(display.lines_) == 15
+    rows = np.random.default_rng(0).normal(size=(30, 12))
+    display = TraversalDisplay.from_estimator(PCA(2).fit(rows), rows, kind="series")
+    assert len(display.lines_) == 45
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: LatentSpaceDisplay.from_predictions(X[:, :2], y[:-1]),
+        lambda: ReconstructionDisplay.from_predictions(X, X[:-1]),
+        lambda: ReconstructionDisplay.from_predictions(X, X, X_noisy=X[:-1]),
+    ],
+)
+def test_lengths_that_differ_are_refused(draw):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        draw()
+
+
 def test_components_of_a_table_are_points(wine_pipeline):
     display = ComponentsDisplay.from_estimator(wine_pipeline, n_steps=5)
     assert len(display.lines_) == 5 * 3
@@ -499,6 +546,7 @@ def test_colours_differ_for_any_eye(deficiency):
         lambda model, ax: LatentManifoldDisplay.from_estimator(model, n=3, ax=ax),
         lambda model, ax: LossCurveDisplay.from_estimator(model, ax=ax),
         lambda model, ax: ComponentsDisplay.from_estimator(model, ax=ax),
+        lambda model, ax: TraversalDisplay.from_estimator(model, X, ax=ax),
         lambda model, ax: ExplainedVarianceDisplay.from_estimator(model, ax=ax),
     ],
 )

@@ -5,6 +5,7 @@ from skae.plotting._components import ComponentsDisplay, ExplainedVarianceDispla
 from skae.plotting._latent import LatentManifoldDisplay, LatentSpaceDisplay
 from skae.plotting._loss import LossCurveDisplay
 from skae.plotting._reconstruction import ReconstructionDisplay
+from skae.plotting._traversal import TraversalDisplay
 
 __all__ = [
     "CodeDisplay",
@@ -14,4 +15,5 @@ __all__ = [
     "LatentSpaceDisplay",
     "LossCurveDisplay",
     "ReconstructionDisplay",
+    "TraversalDisplay",
 ]

@@ -74,6 +74,7 @@ class CodeDisplay:
         Returns
         -------
         display : CodeDisplay
+            The display, drawn.
         """
         draw_images(self, ax, np.moveaxis(self.codes, 3, 0), **kwargs)
         return self
@@ -115,6 +116,7 @@ class CodeDisplay:
         Returns
         -------
         display : CodeDisplay
+            The display, drawn.
         """
         codes = estimator.transform(X[:n_samples])
         return cls.from_predictions(
@@ -158,6 +160,7 @@ class CodeDisplay:
         Returns
         -------
         display : CodeDisplay
+            The display, drawn.
         """
         codes = np.asarray(codes)[:n_samples]
         if code_shape is None:

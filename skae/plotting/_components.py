@@ -123,6 +123,7 @@ class ComponentsDisplay:
         Returns
         -------
         display : ComponentsDisplay
+            The display, drawn.
         """
         names = self.names or component_names(range(len(self.rows)))
         steps = [f"{step:+.1f}" if step else "0" for step in self.steps]
@@ -213,6 +214,7 @@ class ComponentsDisplay:
         Returns
         -------
         display : ComponentsDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -326,6 +328,7 @@ class ExplainedVarianceDisplay:
         Returns
         -------
         display : ExplainedVarianceDisplay
+            The display, drawn.
         """
         ax = put_axes(self, ax)
         components = np.arange(len(self.ratio))
@@ -396,6 +399,7 @@ class ExplainedVarianceDisplay:
         Returns
         -------
         display : ExplainedVarianceDisplay
+            The display, drawn.
         """
         ratio = last_step(estimator).explained_variance_ratio_
         pca_ratio = None
@@ -433,6 +437,7 @@ class ExplainedVarianceDisplay:
         Returns
         -------
         display : ExplainedVarianceDisplay
+            The display, drawn.
         """
         pca_ratio = None if pca_ratio is None else np.asarray(pca_ratio)
         return cls(np.asarray(ratio), pca_ratio).plot(ax, **kwargs)

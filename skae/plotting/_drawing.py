@@ -309,9 +309,10 @@ def draw_grid(
     grid: np.ndarray,
     kind: str,
     figsize: tuple[float, float],
+    gap: int = 0,
     **kwargs: Any,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a grid of rows of one kind side by side, without gaps.
+    """Draw a grid of rows of one kind side by side, images with a gap of some pixels.
 
     Returns
     -------
@@ -320,11 +321,11 @@ def draw_grid(
     """
     n_rows, n_columns = grid.shape[:2]
     if kind == "image":
-        draw_images(display, ax, grid, 0, figsize, **kwargs)
+        draw_images(display, ax, grid, gap, figsize, **kwargs)
         height, width = grid.shape[2:4]
         return (
-            (np.arange(n_rows) + 0.5) * height - 0.5,
-            (np.arange(n_columns) + 0.5) * width - 0.5,
+            np.arange(n_rows) * (height + gap) + (height - 1) / 2,
+            np.arange(n_columns) * (width + gap) + (width - 1) / 2,
         )
     cells = Cells(display, ax, (n_rows, n_columns), grid, figsize)
     draw = cells.lines if kind == "series" else cells.bars

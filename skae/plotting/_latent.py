@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from sklearn.utils import check_consistent_length
 
 from skae.plotting._drawing import (
     COLORMAP,
@@ -28,6 +29,8 @@ from skae.plotting._drawing import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
+
+    from skae._typing import MatrixLike
 
 #: The number of different numbers in y from which they are values, not classes.
 MAX_CLASSES = 20
@@ -113,6 +116,7 @@ class LatentSpaceDisplay:
         Returns
         -------
         display : LatentSpaceDisplay
+            The display, drawn.
         """
         n = self.codes.shape[1] - 1
         names = self.names or component_names(range(n + 1))
@@ -187,7 +191,7 @@ class LatentSpaceDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: ArrayLike,
+        X: MatrixLike,
         y: ArrayLike | None = None,
         *,
         components: Sequence[int] = (0, 1),
@@ -226,6 +230,7 @@ class LatentSpaceDisplay:
         Returns
         -------
         display : LatentSpaceDisplay
+            The display, drawn.
         """
         codes = estimator.transform(X)
         return cls.from_predictions(
@@ -271,13 +276,16 @@ class LatentSpaceDisplay:
         Returns
         -------
         display : LatentSpaceDisplay
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If there are no such components, or fewer than two.
+            If there are no such components, or fewer than two, or if y has not one entry
+            for each code.
         """
         codes = np.asarray(codes)
+        check_consistent_length(codes, y)
         if projection is not None:
             name, projector = _projector(projection)
             codes = np.asarray(projector.fit_transform(codes))
@@ -379,6 +387,7 @@ class LatentManifoldDisplay:
         Returns
         -------
         display : LatentManifoldDisplay
+            The display, drawn.
         """
         middles = draw_grid(self, ax, self.rows, self.kind, (6, 6), **kwargs)
         n = len(self.first)
@@ -443,6 +452,7 @@ class LatentManifoldDisplay:
         Returns
         -------
         display : LatentManifoldDisplay
+            The display, drawn.
 
         Raises
         ------

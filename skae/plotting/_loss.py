@@ -84,6 +84,7 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+            The display, drawn.
         """
         ax = put_axes(self, ax)
         self.lines_ = []
@@ -135,6 +136,7 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+            The display, drawn.
 
         Raises
         ------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils import check_consistent_length
 
 from skae.plotting._drawing import (
     COLORS,
@@ -111,6 +112,7 @@ class ReconstructionDisplay:
 
     @property
     def errors(self) -> np.ndarray:
+        """The squared error of each row, summed over features, of shape (n_samples,)."""
         difference = np.subtract(self.X, self.X_reconstructed, dtype=np.float64)
         return np.nansum(difference.reshape(len(difference), -1) ** 2, axis=1)
 
@@ -128,6 +130,7 @@ class ReconstructionDisplay:
         Returns
         -------
         display : ReconstructionDisplay
+            The display, drawn.
         """
         rows = {
             "original": self.X,
@@ -217,7 +220,9 @@ decomposition.PCA` too. Images and series are drawn as they are in X; rows of a 
         Returns
         -------
         display : ReconstructionDisplay
+            The display, drawn.
         """
+        check_consistent_length(X, X_noisy)
         X = X[:n_samples]
         step, rows = decoding_step(estimator, X, kind, image_shape)
         if X_noisy is not None:
@@ -276,7 +281,9 @@ decomposition.PCA` too. Images and series are drawn as they are in X; rows of a 
         Returns
         -------
         display : ReconstructionDisplay
+            The display, drawn.
         """
+        check_consistent_length(X, X_reconstructed, X_noisy)
         names = feature_names(None, None, X)
         X, X_reconstructed, X_noisy = (
             None if rows is None else rows[:n_samples]

@@ -1,0 +1,50 @@
+"""Types of what users give and get, for their editors and type checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import sparray, spmatrix
+
+
+class Stored(Protocol):
+    """Rows that are read in slices, such as those of Zarr, HDF5 and Dask."""
+
+    @property
+    def shape(self) -> Any: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+#: Rows of X: arrays, lists, frames, sparse matrices and what is stored.
+MatrixLike = ArrayLike | spmatrix | sparray | Stored
+
+Init = Literal["auto", "linear", "random"]
+RandomState = int | np.random.RandomState | None
+
+LossName = Literal[
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "poisson",
+]
+LikelihoodName = Literal[
+    "gaussian",
+    "gaussian_diag",
+    "bernoulli",
+    "categorical",
+    "poisson",
+    "negative_binomial",
+]
+NoiseName = Literal["gaussian", "masking", "salt_and_pepper"]
+
+#: Pairs of a loss or likelihood, or its name, and the columns that it is for.
+PairsByColumn = list[tuple[Any, Any]]
+
+#: What a decorator leaves as it is.
+Method = TypeVar("Method", bound=Callable[..., Any])

@@ -1,0 +1,213 @@
+"""TraversalDisplay: what one component does to given rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skae.plotting._drawing import (
+    COLORS,
+    View,
+    check_components,
+    component_names,
+    decoding_step,
+    draw_grid,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+
+class TraversalDisplay:
+    """What rows of X become where one component of their codes goes its way.
+
+    Each row of the picture begins at the code of a row of X. The component goes through
+    the range of its values, and the others stay what they are. A triangle marks the value
+    that the row of X has.
+
+    Create it with :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_steps, height, width), \
+            (n_samples, n_steps, height, width, 3), \
+            (n_samples, n_steps, timesteps, n_features) or \
+            (n_samples, n_steps, n_features)
+        What is decoded.
+
+    values : ndarray of shape (n_steps,)
+        The values of the component, ascending.
+
+    own : ndarray of shape (n_samples,)
+        The value that each row of X has.
+
+    kind : {"image", "series", "table"}, default="image"
+        What is decoded: images, series, or rows of a table.
+
+    name : str, default="component 0"
+        The name of the component.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes with all that is decoded.
+
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    image_ : matplotlib AxesImage
+        All images side by side, where rows are images.
+
+    lines_ : list of matplotlib Line2D or BarContainer
+        The lines or bars, where rows are series or a table.
+
+    points_ : matplotlib Line2D
+        Where the rows of X are.
+
+    See Also
+    --------
+    ComponentsDisplay : What each component does to the middle of all rows.
+    LatentManifoldDisplay : What two components do together.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.plotting import TraversalDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = AutoencoderTransformer(4, max_iter=10, random_state=0).fit(X)
+    >>> display = TraversalDisplay.from_estimator(autoencoder, X, component=1)
+    >>> display.rows.shape
+    (5, 9, 8, 8)
+    >>> plt.show()
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        values: np.ndarray,
+        own: np.ndarray,
+        *,
+        kind: str = "image",
+        name: str = "component 0",
+    ) -> None:
+        self.rows = rows
+        self.values = values
+        self.own = own
+        self.kind = kind
+        self.name = name
+
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> TraversalDisplay:
+        """Draw what is decoded.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
+
+        Returns
+        -------
+        display : TraversalDisplay
+            The display, drawn.
+        """
+        n_samples, n_steps = self.rows.shape[:2]
+        figsize = (min(11.0, n_steps + 0.5), min(11.0, n_samples + 0.7))
+        middles = draw_grid(self, ax, self.rows, self.kind, figsize, 1, **kwargs)
+        height = middles[0][0] + 0.5  # half of a row's
+        self.points_ = self.ax_.plot(
+            np.interp(self.own, self.values, middles[1]),
+            middles[0] + 0.86 * height,
+            color=COLORS[1],
+            marker="^",
+            linestyle="none",
+        )[0]
+        self.ax_.set_axis_on()
+        self.ax_.spines[:].set_visible(False)
+        self.ax_.set_yticks([])
+        self.ax_.set_xticks(middles[1], [f"{value:.2g}" for value in self.values])
+        self.ax_.set_xlabel(self.name)
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        *,
+        component: int = 0,
+        n_samples: int = 5,
+        n_steps: int = 9,
+        kind: str = "auto",
+        image_shape: tuple[int, ...] | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> TraversalDisplay:
+        """Encode X, let a component of the first codes go its way, and decode them.
+
+        Parameters
+        ----------
+        estimator : fitted transformer or Pipeline
+            With `transform` and `inverse_transform`, :class:`~sklearn.decomposition.PCA`
+            too. Images and series are drawn as they are in X; rows of a table, and
+            all rows where a step of a Pipeline has no inverse, as its last step is given
+            them.
+
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows, the first of which are drawn; the codes of all give the range of the
+            component, from the 1st percentile to the 99th.
+
+        component : int, default=0
+            Which component goes its way.
+
+        n_samples : int, default=5
+            The number of rows of X to begin at.
+
+        n_steps : int, default=9
+            The number of values of the component.
+
+        kind : {"auto", "image", "series", "table"}, default="auto"
+            What is decoded. "auto" goes by `image_shape`, then by the `input_shape` of the
+            estimator's network, then by the shape of what is decoded.
+
+        image_shape : tuple of int or None, default=None
+            ``(height, width)`` or ``(height, width, 3)``. None takes the `input_shape`
+            of the estimator's network, then the shape of the rows, then a square.
+
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        **kwargs : dict
+            Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
+
+        Returns
+        -------
+        display : TraversalDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If there is no such component.
+        """
+        check_components([component], len(estimator.get_feature_names_out()))
+        step, X = decoding_step(estimator, X, kind, image_shape)
+        codes = np.asarray(step.transform(X))
+        values = np.linspace(*np.percentile(codes[:, component], [1, 99]), n_steps)
+        codes = codes[:n_samples]
+        along = np.repeat(codes, n_steps, axis=0)
+        along[:, component] = np.tile(values, len(codes))
+        rows = np.asarray(step.inverse_transform(along))
+        view = View.of(rows, kind, image_shape, estimator)
+        return cls(
+            view.fold(rows).reshape(len(codes), n_steps, *view.shape),
+            values,
+            codes[:, component],
+            kind=view.kind,
+            name=component_names([component])[0],
+        ).plot(ax, **kwargs)
