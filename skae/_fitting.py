@@ -75,17 +75,11 @@ def fit(
     splits = _splits(rows, held_out, plan) if early else [(rows, None)]
     several, going_on = len(splits) > 1, one_epoch and before is not None
     stream = Stream.of(rows, plan, before) if one_epoch else None
-    linear = stream is not None and _stays_linear(stream, specification, before)
-    if stream is not None and not linear:
-        stream = replace(stream, scatter=None)
+    stream, linear = _followed(stream, specification, before)
     described = stream.points if linear else stream.some if going_on else rows
-    n_steps = plan.n_steps(len(rows))
-    with borrowed(
-        specification, plan.optimizer, plan.batch_size, rows, n_steps
-    ) as program:
+    with borrowed(specification, plan, rows) as program:
         if before is None or linear:
-            streamed = one_epoch and not linear
-            seen = described if linear else rows
+            seen, streamed = described if linear else rows, one_epoch and not linear
             of_all = start(program.graph, seen, plan.seed, streamed=streamed)
         else:
             of_all = Candidate(before.weights, before.coordinates)
@@ -114,11 +108,10 @@ def fit(
             if trained.losses is not None:
                 of_all = measured(program, of_all, splits[0][1], plan.seed)
             chosen = select(trained, begin, of_all)
-    model = fitted(specification, chosen, rows)
-    found = components(model, described, chosen.variance)
+    found = components(fitted(specification, chosen, rows), described, chosen.variance)
     if stream is not None:
         of_stream = {"mean_": stream.mean.astype(rows.dtype), "n_samples_": stream.size}
-        found = replace(found, attributes=found.attributes | of_stream)
+        found.attributes.update(of_stream)
     state = State(
         specification,
         chosen.weights,
@@ -131,14 +124,17 @@ def fit(
     return Fit(state, found.attributes, course)
 
 
-def _stays_linear(stream, specification, before):
-    """Whether a call of a stream has nothing to do but to solve the closed form again."""
-    if stream.scatter is None or not specification.linear:
-        return False
+def _followed(stream, specification, before):
+    """The stream, and whether a call has but to solve the closed form of its moments."""
+    if stream is None or stream.scatter is None:
+        return stream, False
     untrained = before is None or before.is_start
     if before is not None and before.stream is not None:
         untrained = before.stream.scatter is not None
-    return untrained and specification.objective.follows_moments
+    linear = specification.linear and specification.objective.follows_moments
+    if linear and untrained:
+        return stream, True
+    return replace(stream, scatter=None), False
 
 
 def _try(specification, candidate, rows):

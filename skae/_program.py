@@ -363,20 +363,21 @@ programs = Kept(8)
 
 
 @contextlib.contextmanager
-def borrowed(specification, optimizer, batch_size, rows, n_steps):
+def borrowed(specification, plan, rows):
     """A program for this specification: one that is kept and free, or a new one.
 
     Parameters
     ----------
     specification : Specification
-    optimizer : Optimizer
-    batch_size : int
+    plan : Plan
+        XLA compiles a program for many batches.
+
     rows : Rows
         All rows of the fit, which the values that the objective computes with describe.
-    n_steps : float
-        The number of batches that training may take: XLA compiles a program for many.
     """
-    by_xla = specification.network.jit_compile and n_steps >= WORTH_XLA
+    optimizer, batch_size = plan.optimizer, plan.batch_size
+    by_xla = specification.network.jit_compile
+    by_xla = by_xla and plan.n_steps(len(rows)) >= WORTH_XLA
     dtype, widths = rows.dtype, rows.widths
     if rows.has_holes and specification.surplus:
         widths["surplus"] = specification.n_components

@@ -212,7 +212,7 @@ class GaussianNoise(Noise):
         return self.clip is None
 
     def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
-        """Of clipped noise, those of a rectified normal distribution."""
+        # of clipped noise, those of a rectified normal distribution
         std = values["std"]
         if self.clip is None:
             return x, std**2
