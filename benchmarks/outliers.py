@@ -121,8 +121,8 @@ class Plain(TransformerMixin, BaseEstimator):
 def detectors(seed):
     by_model = {"PCA(0.7) error": Plain(PCA(0.7)), "PCA(0.9) likelihood": PCA(0.9)}
     wrapped = {
-        "detector": AutoencoderTransformer(0.4, random_state=seed),
-        "detector, VAE(0.4)": VAETransformer(0.4, random_state=seed),
+        "detector": VAETransformer(0.4, random_state=seed),
+        "detector, AE(0.4)": AutoencoderTransformer(0.4, random_state=seed),
     }
     return {
         "IsolationForest": IsolationForest(random_state=seed),

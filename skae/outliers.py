@@ -10,9 +10,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skae._autoencoder import AutoencoderTransformer
 from skae._rows import VALUES_AT_ONCE
 from skae._sklearn import all_or_nothing
+from skae._variational import VAETransformer
 
 __all__ = ["ReconstructionOutlierDetector"]
 
@@ -47,7 +47,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     ----------
     estimator : object or None, default=None
         The model, with `transform` and `inverse_transform`, or with `score_samples`. None
-        is ``AutoencoderTransformer(0.4, random_state=0)``.
+        is ``VAETransformer(0.4, random_state=0)``.
 
     score_by : {"robust", "model"}, default="robust"
         What a row counts by. "robust": minus the sum over features j and components k of
@@ -173,7 +173,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     def _model(self):
         if self.estimator is not None:
             return self.estimator
-        return AutoencoderTransformer(0.4, random_state=0)
+        return VAETransformer(0.4, random_state=0)
 
     def _learn_what_is_usual(self, X):
         found = [(*self._errors(rows), _variance(rows)) for rows in _dense(X)]

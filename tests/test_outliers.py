@@ -160,9 +160,9 @@ def test_the_threshold_leaves_out_the_share_that_was_asked_for(contamination):
     assert_allclose(detector.decision_function(BENIGN), scores - detector.offset_)
 
 
-def test_none_is_an_autoencoder_that_is_the_same_at_each_fit(without_xla):
+def test_none_is_a_vae_that_is_the_same_at_each_fit(without_xla):
     detectors = [ReconstructionOutlierDetector().fit(BENIGN[:60]) for _ in range(2)]
-    assert isinstance(detectors[0].estimator_, AutoencoderTransformer)
+    assert isinstance(detectors[0].estimator_, VAETransformer)
     assert_array_equal(*(detector.score_samples(MALIGNANT) for detector in detectors))
 
 
