@@ -30,7 +30,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae import AutoencoderTransformer, VAETransformer
 from skae.outliers import ReconstructionOutlierDetector
 
 MOST_ROWS = 1000
@@ -119,35 +119,43 @@ class Plain(TransformerMixin, BaseEstimator):
 
 
 def detectors(seed):
+    by_model = {"PCA(0.7) error": Plain(PCA(0.7)), "PCA(0.9) likelihood": PCA(0.9)}
     wrapped = {
-        "PCA(0.7) error": Plain(PCA(0.7)),
-        "PCA(0.9) likelihood": PCA(0.9),
-        "detector": AutoencoderTransformer(0.5, random_state=seed),
-        "detector, VAE(0.5)": VAETransformer(0.5, random_state=seed),
+        "detector": VAETransformer(0.4, random_state=seed),
+        "detector, AE(0.4)": AutoencoderTransformer(0.4, random_state=seed),
     }
     return {
         "IsolationForest": IsolationForest(random_state=seed),
         "LocalOutlierFactor": LocalOutlierFactor(novelty=True),
         "GaussianMixture(3)": GaussianMixture(3, reg_covar=1e-3, random_state=seed),
-    } | {name: ReconstructionOutlierDetector(model) for name, model in wrapped.items()}
+        **wrappers(by_model, score_by="model"),
+        **wrappers(wrapped),
+    }
+
+
+def wrappers(models, **how):
+    return {
+        name: ReconstructionOutlierDetector(model, **how)
+        for name, model in models.items()
+    }
 
 
 def candidates(seed):
     same = {"random_state": seed}
     diagonal = {"likelihood": "gaussian_diag", "random_state": seed}
+    by_model = {
+        "AE(0.5) error": AutoencoderTransformer(0.5, **same),
+        "VAE(0.5) likelihood": VAETransformer(0.5, **same),
+        "VAE(0.5) diagonal likelihood": VAETransformer(0.5, **diagonal),
+    }
     wrapped = {
-        "PCA(0.5) error": Plain(PCA(0.5)),
-        "PCA(0.5) likelihood": PCA(0.5),
-        "AE(2)": AutoencoderTransformer(2, **same),
-        "AE(0.7)": AutoencoderTransformer(0.7, **same),
-        "DAE(0.5)": DenoisingAutoencoder(0.5, **same),
-        "VAE(2) diag": VAETransformer(2, **diagonal),
-        "VAE(0.5) diag": VAETransformer(0.5, **diagonal),
+        "PCA(0.4)": PCA(0.4),
+        "PCA(0.6)": PCA(0.6),
+        "AE(0.6)": AutoencoderTransformer(0.6, **same),
+        "VAE(0.6)": VAETransformer(0.6, **same),
+        "VAE(0.4) diagonal": VAETransformer(0.4, **diagonal),
     }
-    return detectors(seed) | {
-        "GaussianMixture(1)": GaussianMixture(1, reg_covar=1e-3, random_state=seed),
-        **{name: ReconstructionOutlierDetector(model) for name, model in wrapped.items()},
-    }
+    return detectors(seed) | wrappers(by_model, score_by="model") | wrappers(wrapped)
 
 
 def areas(models, train, test, unseen):

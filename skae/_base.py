@@ -427,9 +427,12 @@ class BaseAutoencoder(
             raise ValueError(
                 "impute needs dense rows: in sparse ones nothing is missing."
             )
-        expected = self._fitted(float_dtype(X)).decode(self._encoded(X)).reshape(X.shape)
-        X_imputed = np.where(np.isnan(X), expected, X)
+        X_imputed = np.where(np.isnan(X), self._expected(X), X)
         return X_imputed.reshape(-1, *row_shape)
+
+    def _expected(self, X):
+        """What is expected of checked rows, at the values that are NaN too."""
+        return self._fitted(float_dtype(X)).decode(self._encoded(X)).reshape(X.shape)
 
     @lazily
     def score_samples(self, X: MatrixLike) -> np.ndarray:

@@ -419,6 +419,33 @@ class Evidence(Reconstruction):
         -------
         log_likelihood, log_ratio : tensors of shape (n_draws, n_samples)
         """
+        z, log_ratio = self._draws_of_holes(graph, filled, noise, surplus)
+        found = self._log_likelihood(graph, x, z, unit, False, present)
+        return found, log_ratio
+
+    def expected_of_holes(self, graph, filled, noise, x, surplus, unit):
+        """What the decoder gives, averaged over draws by their weights `p(x, z) / q(z)`.
+
+        It is the expectation of a row given the values of it that are there, as the draws
+        grow in number.
+
+        Returns
+        -------
+        output : tensor of shape (n_samples, n_features)
+            Before it is brought to the units of X.
+        """
+        from keras import ops
+
+        z, log_ratio = self._draws_of_holes(graph, filled, noise, surplus)
+        log_likelihood = self._log_likelihood(graph, x, z, unit, False)
+        shares = ops.softmax(log_likelihood + log_ratio, axis=0)
+        output = self.likelihood.mean(graph.decoder(z, training=False))
+        output = ops.reshape(output, (ops.shape(noise)[0], -1, x.shape[-1]))
+        return ops.einsum("dn,dnf->nf", shares, output)
+
+    def _draws_of_holes(self, graph, filled, noise, surplus):
+        """Draws z from a posterior that holes widen, one after the other, and
+        ``log p(z) - log q(z | x)`` of shape (n_draws, n_samples)."""
         from keras import ops
 
         mean, log_variance = self.posterior(graph, filled)
@@ -430,9 +457,7 @@ class Evidence(Reconstruction):
         z = mean + ops.einsum("nij,dj->dni", root, noise)
         log_ratio = ops.sum(ops.square(noise[:, None]) - ops.square(z), axis=-1) / 2
         log_ratio += ops.sum(ops.log(ops.diagonal(root, axis1=1, axis2=2)), axis=-1)
-        flat = ops.reshape(z, (-1, z.shape[-1]))
-        found = self._log_likelihood(graph, x, flat, unit, False, present)
-        return found, log_ratio
+        return ops.reshape(z, (-1, z.shape[-1])), log_ratio
 
     def _at_draws(self, graph, x, mean, log_variance, noise, unit, training):
         """``log p(x | z)`` and ``log p(z) - log q(z | x)`` at draws z from ``q(z | x)``.

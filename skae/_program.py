@@ -409,19 +409,15 @@ class Inference:
         self.weights = {path: v.dtype for path, v in graph.variables.items()}
         self.graph, self.compiled, self.lock = graph, {}, threading.Lock()
         rows, codes = graph.encoder.input_shape, graph.decoder.input_shape
+        of_holes = [rows, codes, rows, (None, codes[-1], codes[-1])]
         self.functions = {
             "encode": (_encode, [rows]),
             "decode": (_decode, [codes]),
             "posterior": (_posterior, [rows]),
             "log_weights": (_log_weights, [rows, codes]),
-            "log_weights_of_holes": (
-                _log_weights_of_holes,
-                [rows, codes, rows, (None, codes[-1], codes[-1])],
-            ),
-            "log_weights_of_features": (
-                _log_weights_of_features,
-                [rows, codes, rows, (None, codes[-1], codes[-1])],
-            ),
+            "log_weights_of_holes": (_log_weights_of_holes, of_holes),
+            "log_weights_of_features": (_log_weights_of_features, of_holes),
+            "expected_of_holes": (_expected_of_holes, of_holes),
         }
         widest = max(
             math.prod(output.shape[1:])
@@ -512,6 +508,12 @@ def _log_weights_of_features(graph, place, filled, noise, x, surplus):
         shares = tf.stop_gradient(tf.nn.softmax(log_weights, axis=0))
         total = tf.reduce_sum(shares * log_likelihood)
     return log_weights, tape.gradient(total, present) * present
+
+
+def _expected_of_holes(graph, place, filled, noise, x, surplus):
+    objective = replace(graph.specification.objective, missing=True)
+    output = objective.expected_of_holes(graph, filled, noise, x, surplus, place["unit"])
+    return output * place["spread"] + place["mean"]
 
 
 kept_inference = Kept(16)
@@ -615,6 +617,32 @@ class Fitted:
             self._standardized(X),
             self._surplus(X).astype(X.dtype),
         )
+
+    def expected(self, X, draws):
+        """Rows with holes, and what is expected in these, given the values that are there.
+
+        Each pass draws codes from the posterior of rows as the pass before completed them.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+        draws : ndarray of shape (n_passes, n_draws, n_components)
+
+        Returns
+        -------
+        X_completed : ndarray of the shape of X
+        """
+        filled, surplus = self.completed(X), self._surplus(X).astype(X.dtype)
+        for noise in draws:
+            expected = self._call(
+                "expected_of_holes",
+                self._standardized(filled),
+                noise,
+                self._standardized(X),
+                surplus,
+            )
+            filled = np.where(np.isnan(X), expected, X)
+        return filled
 
     def surplus(self, X):
         """What the holes of each row add to the variance of its code; 0 without any."""

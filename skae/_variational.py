@@ -41,6 +41,9 @@ ACTIVE = 0.01
 #: The seed of the draws that bounds are computed with, and how many at a time.
 DRAWS_SEED, DRAWS_AT_ONCE = 20151, 64
 
+#: How often a row with holes is completed, each time from what it was before.
+PASSES = 3
+
 
 class VAETransformer(BaseAutoencoder):
     """Variational autoencoder: a latent variable model with a density, in nats.
@@ -521,6 +524,53 @@ class VAETransformer(BaseAutoencoder):
                 -found[:, batch], self._state.coordinates.scale, ~np.isnan(dense)
             )
         return found
+
+    def impute(self, X):
+        """X with the values that the model expects, given what is there, in place of NaN.
+
+        They are the means of the decoder over draws z of the code, `n_importance_samples`
+        and these mirrored, weighted by ``p(x, z) / q(z | x)`` of the values that are
+        there [6]_; three times, each time from the posterior of rows as they were
+        completed before. They come to the expectation as the draws grow in number, and
+        with ``max_iter=0`` they are it. The draws are the same at each call and for each
+        row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        X_imputed : ndarray of the shape of X
+            The values that are not NaN as they were; a frame with the columns of X where
+            `set_output` asks for frames.
+
+        References
+        ----------
+        .. [6] Mattei, P.-A. and Frellsen, J. (2019). MIWAE: deep generative modelling and
+           imputation of incomplete data sets. International Conference on Machine
+           Learning.
+        """
+        return super().impute(X)
+
+    def _expected(self, X):
+        expected, model = super()._expected(X), self._fitted(float_dtype(X))
+        holes = np.flatnonzero(np.isnan(X).any(axis=1))
+        if model.coordinates.completion is None or not len(holes):
+            return expected
+        model.specification.objective.check(rows_of(X), self.likelihood)
+        draws = self._mirrored_draws(X.dtype)
+        for batch in gen_batches(len(holes), max(1, model.batch_rows // len(draws[0]))):
+            expected[holes[batch]] = model.expected(X[holes[batch]], draws)
+        return expected
+
+    def _mirrored_draws(self, dtype):
+        """For each pass, draws whose mean is zero: what is linear has no error then."""
+        rng = np.random.default_rng(DRAWS_SEED)
+        shape = PASSES, self.n_importance_samples, self.n_components_
+        noise = rng.standard_normal(shape).astype(dtype)
+        return np.concatenate([noise, -noise], axis=1)
 
     # -- generation
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import check_array, gen_batches, get_tags
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skae._autoencoder import AutoencoderTransformer
 from skae._rows import VALUES_AT_ONCE
 from skae._sklearn import all_or_nothing, available_if, fit_context
 from skae._typing import MatrixLike
+from skae._variational import VAETransformer
 
 __all__ = ["ReconstructionOutlierDetector"]
+
+#: The least variance of an error, as a share of the mean variance of a feature.
+LEAST_ERROR = 1e-3
 
 
 def _reconstructs(model):
@@ -30,18 +33,32 @@ def _scores_features(detector):
     return hasattr(model, "score_features") or _reconstructs(model)
 
 
+def _by_errors(detector):
+    """Whether rows count by their errors, each by how large it usually is."""
+    return detector.score_by == "robust" and _reconstructs(detector._model())
+
+
 class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     """Outlier detector around any model of rows: the autoencoders, PCA, a Pipeline.
 
     A model of the usual rows reconstructs unusual ones badly, or finds them improbable.
-    The detector takes the model's own `score_samples`, or where it has none, minus the
-    squared error of its reconstruction, and sets a threshold to it.
+    The detector counts the errors of a row's reconstruction and how far out its code is,
+    each by how large it usually is, or takes the model's own `score_samples`, and sets a
+    threshold to it.
 
     Parameters
     ----------
     estimator : object or None, default=None
-        The model, with `score_samples`, or with `transform` and `inverse_transform`. None
-        is ``AutoencoderTransformer(0.5, random_state=0)``.
+        The model, with `transform` and `inverse_transform`, or with `score_samples`. None
+        is ``VAETransformer(0.4, random_state=0)``.
+
+    score_by : {"robust", "model"}, default="robust"
+        What a row counts by. "robust": minus the sum over features j and components k of
+        ``log(1 + error_j**2 / error_variance_[j])`` and of ``log(1 + (code_k -
+        code_mean_[k])**2 / code_variance_[k])``, as if they had Cauchy's heavy tails, so
+        that no feature alone decides. "model": the model's own `score_samples`, or where
+        it has none, minus the squared error of its reconstruction. A model that does not
+        reconstruct has its own score alone.
 
     contamination : float in (0, 0.5], default=0.1
         The share of the training rows that is taken for outliers: they are those with
@@ -51,6 +68,13 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     ----------
     estimator_ : object
         The fitted model, a clone of `estimator`.
+
+    error_variance_ : ndarray of the shape of a row
+        With "robust", the mean squared error of each feature over the training rows, and
+        a thousandth of the features' mean variance.
+
+    code_mean_, code_variance_ : ndarrays of shape (n_components,)
+        With "robust", the mean and the variance of each component over the training rows.
 
     offset_ : float
         The threshold of `score_samples`, a percentile of the scores of the training rows.
@@ -68,14 +92,13 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    Where a model has both, its own score goes before the error of its reconstruction: the
-    score of a density knows how large the error of each feature usually is, and where
-    rows usually lie in the code. So :class:`~sklearn.decomposition.PCA` is taken at its
+    With ``score_by="model"``, where a model has both, its own score goes before the error
+    of its reconstruction. So :class:`~sklearn.decomposition.PCA` is taken at its
     log-likelihood, also with all components, where its reconstruction has no error; rows
-    of a lower rank than it has components have none. The squared error of PCA is that of
-    ``AutoencoderTransformer(n_components, max_iter=0)``.
+    of a lower rank than it has components have none. Squared errors are dominated by the
+    features with the largest units.
 
-    Squared errors are dominated by the features with the largest units: put a
+    The autoencoder itself is trained for squared errors: put a
     :class:`~sklearn.preprocessing.StandardScaler` before the detector, in a Pipeline.
 
     The model reconstructs the rows that it was fitted to a little better than others, so
@@ -98,14 +121,25 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit"]), None],
+        "score_by": [StrOptions({"robust", "model"})],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
     }
 
     estimator_: Any
     offset_: float
+    error_variance_: np.ndarray
+    code_mean_: np.ndarray
+    code_variance_: np.ndarray
 
-    def __init__(self, estimator: Any = None, *, contamination: float = 0.1) -> None:
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        score_by: Literal["robust", "model"] = "robust",
+        contamination: float = 0.1,
+    ) -> None:
         self.estimator = estimator
+        self.score_by = score_by
         self.contamination = contamination
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -145,6 +179,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             raise ValueError("A threshold needs rows to compare, but got n_samples=1.")
         with all_or_nothing(self):
             self.estimator_ = clone(model).fit(X)
+            if _by_errors(self):
+                self._learn_what_is_usual(X)
             scores = self._training_scores(X)
             self.offset_ = np.percentile(scores, 100 * self.contamination)
         return self
@@ -152,7 +188,18 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     def _model(self):
         if self.estimator is not None:
             return self.estimator
-        return AutoencoderTransformer(0.5, random_state=0)
+        return VAETransformer(0.4, random_state=0)
+
+    def _learn_what_is_usual(self, X):
+        found = [(*self._errors(rows), _variance(rows)) for rows in _dense(X)]
+        squares, codes, variances = zip(*found, strict=True)
+        squares, codes = np.concatenate(squares), np.concatenate(codes)
+        least = LEAST_ERROR * np.mean(variances) or 1.0
+        there = np.maximum((~np.isnan(squares)).sum(axis=0), 1)
+        self.error_variance_ = np.nansum(squares, axis=0) / there + least
+        self.code_mean_ = codes.mean(axis=0)
+        variance = codes.var(axis=0)
+        self.code_variance_ = np.where(variance > 0, variance, 1.0)
 
     def _training_scores(self, X):
         """Scores of the rows that the model was fitted to, which must be finite."""
@@ -209,8 +256,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            The higher the more usual: the model's own scores, or where it has none, minus
-            the squared errors of its reconstruction, summed over features.
+            The higher the more usual, as `score_by` says.
         """
         check_is_fitted(self)
         return self._scores(X)
@@ -219,10 +265,13 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return np.concatenate([self._scores_of(rows) for rows in _dense(X)])
 
     def _scores_of(self, X):
+        if _by_errors(self):
+            of_features, of_code = self._unusual(X)
+            return -of_features.reshape(len(of_features), -1).sum(axis=1) - of_code
         if hasattr(self.estimator_, "score_samples"):
             return np.asarray(self.estimator_.score_samples(X), np.float64)
-        errors = self._squared_errors(X)
-        return -errors.reshape(len(errors), -1).sum(axis=1)
+        errors, _ = self._errors(X)
+        return -np.nansum(errors.reshape(len(errors), -1), axis=1)
 
     @available_if(_scores_features)
     def score_features(self, X: MatrixLike) -> np.ndarray:
@@ -236,25 +285,46 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of the shape of X
-            The higher the more usual: the model's own `score_features`, whose sum over a
-            row is its score, or where it has none, minus the squared errors of its
-            reconstruction, over the noise variance of each feature where the model
-            has learned one for each (`noise_variance_`).
+            The higher the more usual. With "robust", what each feature adds to the score,
+            and what the code adds, shared out evenly: 0 where X is NaN. With "model", the
+            model's own `score_features`, whose sum over a row is its score, or where it
+            has none, minus the squared errors of its reconstruction, over the noise
+            variance of each feature where the model has learned one for each
+            (`noise_variance_`).
         """
         check_is_fitted(self)
         return np.concatenate([self._feature_scores_of(rows) for rows in _dense(X)])
 
     def _feature_scores_of(self, X):
+        if _by_errors(self):
+            return -self._unusual_features(X)
         if hasattr(self.estimator_, "score_features"):
             return self.estimator_.score_features(X)
         noise = getattr(self.estimator_, "noise_variance_", None)
-        return -self._squared_errors(X) / (noise if np.ndim(noise) == 1 else 1.0)
+        errors, _ = self._errors(X)
+        return -errors / (noise if np.ndim(noise) == 1 else 1.0)
 
-    def _squared_errors(self, X):
-        """The squared error of each value of X, reconstructed by the model."""
-        X_back = self.estimator_.inverse_transform(self.estimator_.transform(X))
-        X, X_back = (check_array(rows, allow_nd=True) for rows in (X, X_back))
-        return np.square(np.subtract(X, X_back, dtype=np.float64))
+    def _unusual_features(self, X):
+        """How unusual each feature is, with its share of how unusual the code is."""
+        there = ~np.isnan(_numbers(X))
+        of_features, of_code = self._unusual(X)
+        places = tuple(range(1, there.ndim))
+        shares = of_code / np.maximum(there.sum(axis=places), 1)
+        return of_features + there * np.expand_dims(shares, places)
+
+    def _unusual(self, X):
+        """How unusual each feature is, 0 where X is NaN, and the code of each row."""
+        squares, codes = self._errors(X)
+        of_features = np.log1p(np.nan_to_num(squares) / self.error_variance_)
+        of_code = np.log1p((codes - self.code_mean_) ** 2 / self.code_variance_)
+        return of_features, of_code.sum(axis=1)
+
+    def _errors(self, X):
+        """The squared error of each value of X, reconstructed by the model, and codes."""
+        codes = self.estimator_.transform(X)
+        X_back = self.estimator_.inverse_transform(codes)
+        X, X_back, codes = map(_numbers, (X, X_back, codes))
+        return np.square(np.subtract(X, X_back, dtype=np.float64)), codes
 
     @property
     def n_features_in_(self) -> int:
@@ -272,6 +342,17 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         tags.non_deterministic = inner.non_deterministic
         tags.array_api_support = False
         return tags
+
+
+def _numbers(X):
+    return check_array(X, allow_nd=True, ensure_all_finite="allow-nan")
+
+
+def _variance(X):
+    """The mean squared deviation of a value from the mean of its feature."""
+    X = np.asarray(_numbers(X), np.float64)
+    there = np.maximum((~np.isnan(X)).sum(axis=0), 1)
+    return np.nanmean((X - np.nansum(X, axis=0) / there) ** 2)
 
 
 def _dense(X):

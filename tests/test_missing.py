@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from scipy.special import softmax
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_digits, load_wine
 from sklearn.decomposition import PCA, FactorAnalysis
@@ -111,6 +112,13 @@ def test_a_code_is_what_the_values_that_are_there_say():
     assert_array_equal(vae.transform(HOLES), mean)
 
 
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag"])
+def test_the_start_imputes_by_conditional_means_exactly(likelihood):
+    vae = VAETransformer(3, likelihood=likelihood, max_iter=0).fit(HOLES)
+    completion = vae._state.coordinates.completion
+    assert_allclose(vae.impute(HOLES), completion.filled(HOLES), atol=1e-9)
+
+
 def test_weights_are_repetitions_with_holes_too():
     times = RNG.integers(1, 3, len(HOLES))
     model = VAETransformer(2, max_iter=0)
@@ -168,6 +176,46 @@ def test_training_on_holes_gains_on_other_rows_with_holes():
     start = VAETransformer(4, max_iter=0).fit(X[:1200])
     trained = VAETransformer(4, network=SMALL, max_iter=15, random_state=0).fit(X[:1200])
     assert trained.score(X[1200:]) > start.score(X[1200:]) + 1
+
+
+def test_a_trained_vae_imputes_the_expectation_given_what_is_there():
+    """By importance sampling, as by a sum over all codes."""
+    X = load_digits().data[:600, 18:46:3] / 16
+    missing = RNG.random(X.shape) < 0.3
+    holes = np.where(missing, np.nan, X)
+    vae = VAETransformer(
+        1, network=SMALL, max_iter=60, n_importance_samples=2000, random_state=0
+    ).fit(holes)
+    codes = np.linspace(-6, 6, 4001)
+    model = vae._fitted(np.dtype(np.float64))
+    rows = vae.inverse_transform(codes[:, None] @ model.coordinates.rotation)
+    errors = np.nansum((holes[:50, None] - rows) ** 2, axis=2)
+    logs = -errors / vae.noise_variance_ / 2 - codes**2 / 2
+    expected = softmax(logs, axis=1) @ rows
+    found = vae.impute(holes[:50])
+    gone = missing[:50]
+    at_the_mean = vae.reconstruct(holes[:50])
+    off = error_of(at_the_mean, expected, gone)
+    assert error_of(found, expected, gone) < 0.3 * off
+    assert_allclose(vae.impute(holes[7:8])[0], found[7], atol=1e-9)
+
+
+def test_a_convolutional_vae_imputes_images():
+    images = load_digits().images[:100].astype("float32") / 16
+    holes = np.where(RNG.random(images.shape) < 0.1, np.float32(np.nan), images)
+    network = ConvNetwork((8, 8, 1), filters=(4,))
+    vae = VAETransformer(2, network=network, max_iter=2, random_state=0).fit(holes)
+    imputed = vae.impute(holes)
+    assert imputed.shape == images.shape
+    assert imputed.dtype == np.float32
+    assert np.isfinite(imputed).all()
+
+
+def test_values_out_of_the_domain_are_refused_where_rows_are_imputed():
+    X = (HOLES > 0).astype(float) + 0 * HOLES
+    vae = VAETransformer(2, likelihood="bernoulli", max_iter=0).fit(X)
+    with pytest.raises(ValueError, match=r"needs X in \[0, 1\]"):
+        vae.impute(2 * X)
 
 
 def test_float32_rows_and_other_shapes_have_holes_too():

@@ -1,6 +1,7 @@
 """Does the detector tell outliers, of any model, as scikit-learn's detectors do?"""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -94,16 +95,59 @@ def test_any_model_tells_malignant_from_benign(model, without_xla):
 
 def test_the_models_own_score_goes_before_its_reconstruction():
     pca = PCA(2).fit(BENIGN)
-    detector = ReconstructionOutlierDetector(PCA(2)).fit(BENIGN)
+    detector = ReconstructionOutlierDetector(PCA(2), score_by="model").fit(BENIGN)
     assert_allclose(detector.score_samples(MALIGNANT), pca.score_samples(MALIGNANT))
 
 
 def test_without_a_score_it_is_the_squared_error():
     svd = TruncatedSVD(2, random_state=0).fit(BENIGN)
-    detector = ReconstructionOutlierDetector(svd).fit(BENIGN)
+    detector = ReconstructionOutlierDetector(svd, score_by="model").fit(BENIGN)
     errors = (MALIGNANT - svd.inverse_transform(svd.transform(MALIGNANT))) ** 2
     assert_allclose(detector.score_samples(MALIGNANT), -errors.sum(axis=1))
     assert_allclose(detector.score_features(MALIGNANT), -errors)
+
+
+def test_errors_and_codes_count_by_how_large_they_usually_are():
+    pca = PCA(2).fit(BENIGN)
+    detector = ReconstructionOutlierDetector(PCA(2)).fit(BENIGN)
+    least = 1e-3 * BENIGN.var(axis=0).mean()
+    usual = np.mean((BENIGN - pca.inverse_transform(pca.transform(BENIGN))) ** 2, axis=0)
+    assert_allclose(detector.error_variance_, usual + least)
+    codes = pca.transform(MALIGNANT)
+    errors = (MALIGNANT - pca.inverse_transform(codes)) ** 2 / (usual + least)
+    of_code = np.log1p(codes**2 / pca.transform(BENIGN).var(axis=0)).sum(axis=1)
+    scores = -np.log1p(errors).sum(axis=1) - of_code
+    assert_allclose(detector.score_samples(MALIGNANT), scores)
+    shares = detector.score_features(MALIGNANT)
+    assert_allclose(shares, -np.log1p(errors) - of_code[:, None] / 30)
+
+
+def test_one_feature_alone_does_not_decide():
+    """Errors of all features a little off count for more than one that is far off."""
+    directions = PCA(2).fit(BENIGN).components_
+    noise = np.random.default_rng(0).normal(size=(40, 30)) * BENIGN.std(axis=0)
+    noise -= noise @ directions.T @ directions
+    all_off = BENIGN[:40] + 3 * noise
+    one_off = BENIGN[:40].copy()
+    one_off[:, 4] += 30
+    by_errors, by_model = (
+        ReconstructionOutlierDetector(PCA(2), score_by=kind).fit(BENIGN)
+        for kind in ("robust", "model")
+    )
+    assert (
+        np.mean(by_errors.score_samples(all_off) < by_errors.score_samples(one_off)) > 0.9
+    )
+    assert (
+        np.mean(by_model.score_samples(all_off) > by_model.score_samples(one_off)) > 0.9
+    )
+
+
+def test_features_that_never_change_are_no_obstacle():
+    rows = np.c_[BENIGN, np.ones(len(BENIGN))]
+    detector = ReconstructionOutlierDetector(PCA(2)).fit(rows)
+    assert np.isfinite(detector.score_samples(rows)).all()
+    odd = rows[:1] + np.eye(31)[30:]
+    assert detector.score_features(odd)[0].argmin() == 30
 
 
 @pytest.mark.parametrize("contamination", [0.01, 0.1, 0.5])
@@ -116,9 +160,9 @@ def test_the_threshold_leaves_out_the_share_that_was_asked_for(contamination):
     assert_allclose(detector.decision_function(BENIGN), scores - detector.offset_)
 
 
-def test_none_is_an_autoencoder_that_is_the_same_at_each_fit(without_xla):
+def test_none_is_a_vae_that_is_the_same_at_each_fit(without_xla):
     detectors = [ReconstructionOutlierDetector().fit(BENIGN[:60]) for _ in range(2)]
-    assert isinstance(detectors[0].estimator_, AutoencoderTransformer)
+    assert isinstance(detectors[0].estimator_, VAETransformer)
     assert_array_equal(*(detector.score_samples(MALIGNANT) for detector in detectors))
 
 
@@ -131,7 +175,7 @@ def test_none_is_an_autoencoder_that_is_the_same_at_each_fit(without_xla):
     ids=lambda model: type(model).__name__,
 )
 def test_features_share_the_score(model, without_xla):
-    detector = ReconstructionOutlierDetector(model).fit(BENIGN)
+    detector = ReconstructionOutlierDetector(model, score_by="model").fit(BENIGN)
     shares = detector.score_features(MALIGNANT)
     assert shares.shape == MALIGNANT.shape
     assert_allclose(shares.sum(axis=1), detector.score_samples(MALIGNANT))
@@ -169,7 +213,7 @@ def test_features_of_a_density_are_told_by_their_own_noise():
     """An error that is small for other features is large where there is no noise."""
     steady = np.c_[BENIGN[:, :10], BENIGN[:, 0] + 0.001 * BENIGN[:, 29]]
     model = VAETransformer(3, likelihood="gaussian_diag", max_iter=0)
-    detector = ReconstructionOutlierDetector(model).fit(steady)
+    detector = ReconstructionOutlierDetector(model, score_by="model").fit(steady)
     odd = steady[:1].copy()
     odd[0, 10] += 0.3
     shares = detector.score_features(odd)
@@ -266,11 +310,12 @@ def test_the_refusal_says_what_is_needed():
 @pytest.mark.filterwarnings("ignore:An ill-conditioned matrix")  # PCA's own
 @pytest.mark.parametrize("rank", [3, 9])
 def test_rows_that_pca_has_no_density_on_are_refused(rank):
+    by_density = partial(ReconstructionOutlierDetector, score_by="model")
     rows = BENIGN[:, :rank] @ np.random.default_rng(0).normal(size=(rank, 10))
     rows[:, 0] = 0
     with pytest.raises(ValueError, match=r"PCA\(\) has no density.*fewer components"):
-        ReconstructionOutlierDetector(PCA()).fit(rows)
-    fewer = ReconstructionOutlierDetector(PCA(rank - 1)).fit(rows)
+        by_density(PCA()).fit(rows)
+    fewer = by_density(PCA(rank - 1)).fit(rows)
     assert (fewer.predict(rows) == -1).mean() < 0.11
 
 
