@@ -123,8 +123,13 @@ class BaseAutoencoder(
 
         The first call starts as `fit` does, on the rows it is given, by whose mean and
         variance those of all calls are standardised. They may be as few as two: what they
-        do not span starts small and at random. Early stopping plays no part, and the
-        components keep the scale, order and signs that the first call gave them.
+        do not span starts small and at random. Early stopping plays no part. The mean and
+        the components, with their scale, order and signs, are those of the rows of all
+        calls, of which some 2,000 are kept for it.
+
+        With ``max_iter=0`` no call trains: the model stays linear, and is the closed form
+        of the rows of all calls, as if `fit` had been given them at once. That takes a
+        loss or likelihood whose start depends on their mean and covariance alone.
 
         Parameters
         ----------
@@ -213,7 +218,8 @@ class BaseAutoencoder(
         }
         vars(self).update(fitted)
         place = before and before.coordinates
-        drifted = drift(rows, place.mean, place.scale) if one_epoch and place else None
+        trains_on = one_epoch and place and plan.max_iter
+        drifted = drift(rows, place.mean, place.scale) if trains_on else None
         for warning in (fit.course.trouble, drifted):
             if warning is not None:
                 warn_user(warning)

@@ -410,8 +410,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
         The first call starts as `fit` does, on the rows it is given, by whose mean and
         variance those of all calls are standardised. They may be as few as two: what they
-        do not span starts small and at random. Early stopping plays no part, and the
-        components keep the scale, order and signs that the first call gave them.
+        do not span starts small and at random. Early stopping plays no part. The mean and
+        the components, with their scale, order and signs, are those of the rows of all
+        calls, of which some 2,000 are kept for it.
+
+        With ``max_iter=0`` no call trains, and the linear denoiser is that of the rows of
+        all calls: for a noise that knows its `moments`, and without `X_clean`.
 
         Parameters
         ----------

@@ -18,6 +18,7 @@ from skae._components import Coordinates
 from skae._graph import Specification
 from skae._objectives import Denoising, Evidence, Pairs, Reconstruction
 from skae._state import State
+from skae._stream import Stream
 from skae._version import __version__
 from skae.likelihoods import (
     AbsoluteError,
@@ -54,7 +55,7 @@ DTYPES = {
 PARTS = {
     kind.__name__: kind
     for kind in (
-        *(State, Specification, Coordinates, Completion),
+        *(State, Specification, Coordinates, Completion, Stream),
         *(Reconstruction, Denoising, Pairs, Evidence),
         *(DenseNetwork, ConvNetwork, SequenceNetwork),
         *(GaussianNoise, MaskingNoise, SaltAndPepperNoise),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skae._components import Components, Coordinates
+from skae._components import Coordinates
 from skae._graph import replaced
 from skae._incomplete import OPEN_COMPONENTS, pca_of
 from skae._keras import reason
@@ -13,6 +13,7 @@ from skae._program import Fitted, borrowed
 from skae._schedule import replayed
 from skae._starts import ppca_start
 from skae._state import State
+from skae._stream import Stream
 from skae._training import (
     Candidate,
     Course,
@@ -63,8 +64,8 @@ def fit(
         A fit to go on from, in place of the linear start.
 
     one_epoch : bool, default=False
-        Whether another call will go on: the optimizer's state is kept, and components
-        that are there keep their scale, order and signs.
+        Whether another call will go on: the optimizer's state is kept, and what the
+        components need to be described by the rows of all calls.
 
     Returns
     -------
@@ -73,12 +74,19 @@ def fit(
     objective, early = specification.objective, plan.early_stopping
     splits = _splits(rows, held_out, plan) if early else [(rows, None)]
     several, going_on = len(splits) > 1, one_epoch and before is not None
+    stream = Stream.of(rows, plan, before) if one_epoch else None
+    linear = stream is not None and _stays_linear(stream, specification, before)
+    if stream is not None and not linear:
+        stream = replace(stream, scatter=None)
+    described = stream.points if linear else stream.some if going_on else rows
     n_steps = plan.n_steps(len(rows))
     with borrowed(
         specification, plan.optimizer, plan.batch_size, rows, n_steps
     ) as program:
-        if before is None:
-            of_all = start(program.graph, rows, plan.seed, streamed=one_epoch)
+        if before is None or linear:
+            streamed = one_epoch and not linear
+            seen = described if linear else rows
+            of_all = start(program.graph, seen, plan.seed, streamed=streamed)
         else:
             of_all = Candidate(before.weights, before.coordinates)
         _try(specification, of_all, rows)
@@ -106,9 +114,11 @@ def fit(
             if trained.losses is not None:
                 of_all = measured(program, of_all, splits[0][1], plan.seed)
             chosen = select(trained, begin, of_all)
-    found = Components(chosen.coordinates, {})
-    if not going_on:
-        found = components(fitted(specification, chosen, rows), rows, chosen.variance)
+    model = fitted(specification, chosen, rows)
+    found = components(model, described, chosen.variance)
+    if stream is not None:
+        of_stream = {"mean_": stream.mean.astype(rows.dtype), "n_samples_": stream.size}
+        found = replace(found, attributes=found.attributes | of_stream)
     state = State(
         specification,
         chosen.weights,
@@ -116,8 +126,19 @@ def fit(
         plan.seed,
         optimizer=state if one_epoch else None,
         is_start=chosen.variance is not None,
+        stream=stream,
     )
     return Fit(state, found.attributes, course)
+
+
+def _stays_linear(stream, specification, before):
+    """Whether a call of a stream has nothing to do but to solve the closed form again."""
+    if stream.scatter is None or not specification.linear:
+        return False
+    untrained = before is None or before.is_start
+    if before is not None and before.stream is not None:
+        untrained = before.stream.scatter is not None
+    return untrained and specification.objective.follows_moments
 
 
 def _try(specification, candidate, rows):

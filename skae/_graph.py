@@ -257,7 +257,7 @@ def _code(x, specification):
     x = specification.objective.likelihood.seen(x)
     features = specification.network.encode(x)
     if len(features.shape) > 2:
-        features = layers.Flatten(name="features")(features)
+        features = layers.Flatten("channels_last", name="features")(features)
     if n_components is None:
         code = activated(features, specification.code_activation, "code", CODE_ACTIVATION)
         return code, features
@@ -293,7 +293,7 @@ def _output(code, specification):
         pass
     elif not network.makes_output or tuple(output.shape[1:]) != shape:
         if len(output.shape) > 2:
-            output = layers.Flatten(name="output_features")(output)
+            output = layers.Flatten("channels_last", name="output_features")(output)
         head = layers.Dense(
             n_features, kernel_initializer=_first_kernel(linear), name="output"
         )

@@ -74,7 +74,8 @@ class _OneFilter:
         n_taps = math.prod(sizes)
         taps = ops.transpose(ops.reshape(kernel, (n_taps, channels)))
         shifts = ops.reshape(ops.eye(n_taps, dtype=inputs.dtype), (*sizes, n_taps, 1))
-        return ops.conv(ops.matmul(inputs, taps), shifts, padding="same")
+        products = ops.matmul(inputs, taps)
+        return ops.conv(products, shifts, padding="same", data_format="channels_last")
 
 
 class OneFilterConv1D(_OneFilter, keras.layers.Conv1D):

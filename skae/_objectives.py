@@ -188,6 +188,11 @@ class Reconstruction:
         """The loss that the linear model with so many components has on the rows."""
         return self.likelihood.of_pca(rows.array, rows.array, n_components)
 
+    @property
+    def follows_moments(self):
+        """Whether the start depends on the mean and the covariance of the rows alone."""
+        return self.likelihood.follows_moments
+
     def start_rows(self, some, rows):
         """The rows to start training from: some; None where only all rows will do."""
         return some if self.likelihood.knows_enough(some, rows) else None
@@ -212,6 +217,10 @@ class Denoising(Reconstruction):
     @property
     def key(self):
         return *super().key, self.noise._key()
+
+    @property
+    def follows_moments(self):
+        return super().follows_moments and self.noise.follows_moments
 
     def values(self, rows, coordinates):
         noise = self.noise.values(rows)
@@ -260,7 +269,7 @@ class Denoising(Reconstruction):
 class Pairs(Reconstruction):
     """The objective of a denoising autoencoder that is shown noisy and clean rows."""
 
-    starts_in_order = False
+    starts_in_order = follows_moments = False
 
     def start(self, rows, n_components):
         if not self.likelihood.sees_rows:

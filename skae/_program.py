@@ -119,6 +119,7 @@ class Program:
         for name, width in widths.items():
             kind = "float32" if name == "weight" else dtype
             memory = shared_memory((n_batches, batch_size, width), kind)
+            memory[0].fill(0)  # TensorFlow's own checks look at what is not read, too
             self.buffers[name], self.chunks[name] = memory
         self.jit_compile = by_xla
         self.seed_kind = FastSeed if self.jit_compile else Seed

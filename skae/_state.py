@@ -6,6 +6,7 @@ import numpy as np
 
 from skae._components import Coordinates
 from skae._graph import Specification
+from skae._stream import Stream
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class State:
 
     is_start : bool
         Whether it still is a linear start whose components are PCA's.
+
+    stream : Stream or None
+        What is kept of the rows of all calls of `partial_fit`.
     """
 
     specification: Specification
@@ -35,3 +39,4 @@ class State:
     seed: int
     optimizer: list[np.ndarray] | None = None
     is_start: bool = False
+    stream: Stream | None = None

@@ -95,6 +95,7 @@ class Plan:
     seed: int
     one_epoch: bool = False
     first_epoch: int = 0
+    n_before: float = 0
 
     @classmethod
     def of(cls, estimator, rows, before, one_epoch, validated=False):
@@ -108,7 +109,7 @@ class Plan:
             The fit that this one goes on from.
 
         one_epoch : bool
-            Whether to train for one epoch on all rows, whatever the parameters.
+            Whether to train for one epoch on all rows, or for none if `max_iter` is 0.
 
         validated : bool, default=False
             Whether the user brings the validation rows.
@@ -150,7 +151,7 @@ class Plan:
             batch_size=batch_size,
             n_epochs=n_epochs,
             n_splits=n_splits,
-            max_iter=1 if one_epoch else estimator.max_iter,
+            max_iter=min(estimator.max_iter, 1) if one_epoch else estimator.max_iter,
             shuffle=estimator.shuffle,
             alpha=estimator.alpha,
             tolerance=estimator.tol * rows.n_features,
@@ -160,6 +161,7 @@ class Plan:
             seed=seed if before is None else before.seed,
             one_epoch=one_epoch,
             first_epoch=0 if before is None else estimator.n_iter_,
+            n_before=0 if before is None else estimator.n_samples_,
         )
 
     def schedule(self):

@@ -266,9 +266,8 @@ def drift(rows, mean, scale):
         return None
     return UserWarning(
         f"The mean of X is {shift:.1f} standard deviations off that of the first call, by"
-        " which partial_fit standardises all rows: the model learns slowly from there, and"
-        " its components stay centred where they were. Pass rows in random order, or fit"
-        " a clone."
+        " which partial_fit standardises all rows: the model learns slowly from there. Pass"
+        " rows in random order, or fit a clone."
     )
 
 

@@ -104,6 +104,11 @@ class Likelihood(Tunable):
         """Whether the network sees rows as they are, all on one scale."""
         return True
 
+    @property
+    def follows_moments(self) -> bool:
+        """Whether the start depends on the mean and the covariance of the rows alone."""
+        return self.is_linear and self.sees_rows
+
     def blocks(self, n_features: int) -> list[tuple[Likelihood, np.ndarray]]:
         """Pairs of a likelihood and the columns that have it: all have this one.
 

@@ -67,6 +67,11 @@ class Noise(Tunable):
         """
         raise NotImplementedError
 
+    @property
+    def follows_moments(self) -> bool:
+        """Whether `moments` are a line and a parabola in x."""
+        return False
+
     def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
         """Mean and variance, over the noise, of what each value becomes; None if unknown.
 
@@ -202,6 +207,10 @@ class GaussianNoise(Noise):
     def white_variance(self, values: dict[str, Any]) -> float | None:
         return values["std"] ** 2 if self.clip is None else None
 
+    @property
+    def follows_moments(self) -> bool:
+        return self.clip is None
+
     def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
         std = values["std"]
         if self.clip is None:
@@ -254,6 +263,10 @@ class MaskingNoise(Noise):
 
         masked = seed.uniform(ops.shape(x)) < ops.cast(values["level"], "float32")
         return ops.where(masked & ~ops.isnan(x), ops.zeros_like(x), x)
+
+    @property
+    def follows_moments(self) -> bool:
+        return True
 
     def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
         p = values["level"]

@@ -34,6 +34,7 @@ FLOORS = [
     {"likelihoods", "noise"},
     {"_glm"},
     {"_incomplete"},
+    {"_stream"},
     {"_starts", "_opened"},
     {"_dask", "_stored"},
     {
