@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -90,26 +90,26 @@ class Likelihood(Tunable):
         Whether the network works on rows that are centred and scaled.
     """
 
-    activation = "linear"
-    domain = (-math.inf, math.inf)
-    standardises = True
+    activation: str = "linear"
+    domain: tuple[float, float] = (-math.inf, math.inf)
+    standardises: bool = True
 
     @property
-    def is_linear(self):
+    def is_linear(self) -> bool:
         """Whether the mean is the decoder's output as it is."""
         return self.activation == "linear"
 
     @property
-    def sees_rows(self):
+    def sees_rows(self) -> bool:
         """Whether the network sees rows as they are, all on one scale."""
         return True
 
     @property
-    def follows_moments(self):
+    def follows_moments(self) -> bool:
         """Whether the start depends on the mean and the covariance of the rows alone."""
         return self.is_linear and self.sees_rows
 
-    def blocks(self, n_features):
+    def blocks(self, n_features: int) -> list[tuple[Likelihood, np.ndarray]]:
         """Pairs of a likelihood and the columns that have it: all have this one.
 
         Parameters
@@ -124,7 +124,9 @@ class Likelihood(Tunable):
         """
         return [(self, np.arange(n_features))]
 
-    def standardisation(self, mean, variance):
+    def standardisation(
+        self, mean: np.ndarray, variance: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What rows are centred by and divided by, of shape (n_features,) each.
 
         Parameters
@@ -143,7 +145,7 @@ class Likelihood(Tunable):
 
     # -- in `keras.ops`
 
-    def seen(self, x):
+    def seen(self, x: Any) -> Any:
         """What the network sees of standardised rows.
 
         Parameters
@@ -158,7 +160,7 @@ class Likelihood(Tunable):
         """
         return x
 
-    def mean(self, output):
+    def mean(self, output: Any) -> Any:
         """The mean of a standardised row, from the decoder's output.
 
         Parameters
@@ -173,7 +175,7 @@ class Likelihood(Tunable):
         """
         return import_keras().activations.get(self.activation)(output)
 
-    def output_layer(self):
+    def output_layer(self) -> Any:
         """The layer that computes `mean` in a Keras model.
 
         Returns
@@ -184,7 +186,9 @@ class Likelihood(Tunable):
         layer = import_keras().layers.Activation
         return layer(self.activation, name="output_activation")
 
-    def per_sample(self, x, output, log_noise=None, present=1.0):
+    def per_sample(
+        self, x: Any, output: Any, log_noise: Any = None, present: Any = 1.0
+    ) -> Any:
         """Minus the log-density of each row, in ``keras.ops``.
 
         Parameters
@@ -210,7 +214,7 @@ class Likelihood(Tunable):
 
     # -- in NumPy
 
-    def n_noise(self, n_features):
+    def n_noise(self, n_features: int) -> int:
         """The number of noise variances that are learned.
 
         Parameters
@@ -225,7 +229,7 @@ class Likelihood(Tunable):
         """
         return 0
 
-    def noise_of(self, start, scale):
+    def noise_of(self, start: Any, scale: np.ndarray) -> tuple[Any, Any]:
         """The noise of a start in standardised units, and the unit of the output.
 
         Parameters
@@ -246,7 +250,9 @@ class Likelihood(Tunable):
         """
         return None, 1.0
 
-    def noise_variance(self, noise, scale):
+    def noise_variance(
+        self, noise: np.ndarray | None, scale: np.ndarray
+    ) -> float | np.ndarray | None:
         """The noise in squared units of X; None where there is none.
 
         Parameters
@@ -264,7 +270,7 @@ class Likelihood(Tunable):
         """
         return None
 
-    def in_units(self, loss, scale, present=1.0):
+    def in_units(self, loss: Any, scale: np.ndarray, present: Any = 1.0) -> Any:
         """A loss of standardised rows in the units of X: nats, by the change of scale.
 
         Parameters
@@ -287,7 +293,7 @@ class Likelihood(Tunable):
 
     # -- starts
 
-    def point_start(self, rows, n_components):
+    def point_start(self, rows: Any, n_components: int) -> Any:
         """The linear autoencoder that training starts at.
 
         Parameters
@@ -305,7 +311,7 @@ class Likelihood(Tunable):
         """
         return pca_start(pca_of(rows, n_components), n_components)
 
-    def decoder_start(self, start, pairs):
+    def decoder_start(self, start: Any, pairs: Callable[[], Any]) -> Any:
         """The linear start with the decoder that suits this distribution.
 
         Parameters
@@ -324,7 +330,7 @@ class Likelihood(Tunable):
         """
         return start
 
-    def generative_start(self, rows, n_components, beta):
+    def generative_start(self, rows: Any, n_components: int, beta: float) -> Any:
         """The linear latent variable model in closed form.
 
         Parameters
@@ -347,7 +353,7 @@ class Likelihood(Tunable):
 
     # -- the steps of `_glm`, in standardised units
 
-    def intercept(self, X, weight):
+    def intercept(self, X: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """The output that suits all rows best.
 
         Parameters
@@ -365,7 +371,14 @@ class Likelihood(Tunable):
         """
         return np.average(X, axis=0, weights=weight)
 
-    def step(self, design, X, decoder, weight, ridge):
+    def step(
+        self,
+        design: np.ndarray,
+        X: np.ndarray,
+        decoder: np.ndarray,
+        weight: np.ndarray,
+        ridge: np.ndarray,
+    ) -> np.ndarray:
         """A decoder that suits the rows better.
 
         Parameters
@@ -392,7 +405,13 @@ class Likelihood(Tunable):
         """
         return linear_step(design, X, decoder, weight, ridge)
 
-    def curvature(self, design, X, decoder, weight):
+    def curvature(
+        self,
+        design: np.ndarray,
+        X: np.ndarray,
+        decoder: np.ndarray,
+        weight: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What the columns say about the code, at a decoder.
 
         Parameters
@@ -422,7 +441,7 @@ class Likelihood(Tunable):
         noise = np.maximum(noise, LEAST_NOISE * (X.var(axis=0).mean() or 1.0))
         return 1 / noise, np.ones_like(noise), np.empty(0)
 
-    def knows_enough(self, some, rows):
+    def knows_enough(self, some: Any, rows: Any) -> bool:
         """Whether a start on some of the rows knows what one on all of them would.
 
         Parameters
@@ -439,7 +458,13 @@ class Likelihood(Tunable):
 
     # -- the fitted distribution
 
-    def sample(self, mean, noise, scale, rng):
+    def sample(
+        self,
+        mean: np.ndarray,
+        noise: np.ndarray | None,
+        scale: np.ndarray,
+        rng: np.random.RandomState,
+    ) -> np.ndarray:
         """Rows drawn around their means.
 
         Parameters
@@ -468,7 +493,9 @@ class Likelihood(Tunable):
         """
         raise ValueError(f"{type(self).__name__} has no samples: it is a loss.")
 
-    def of_pca(self, X, X_noisy, n_components):
+    def of_pca(
+        self, X: np.ndarray, X_noisy: np.ndarray, n_components: int
+    ) -> float | None:
         """The loss that the linear model has on X; None where the two don't compare.
 
         Parameters
