@@ -17,7 +17,8 @@ def gelu(nodes, x):
 
 
 def silu(nodes, x):
-    return nodes("Mul", x, nodes("Sigmoid", x))
+    # not x * Sigmoid(x), which onnxruntime 1.22 to 1.26 fuses to what it lacks in float64
+    return nodes("Div", x, nodes("Add", nodes("Exp", nodes("Neg", x)), 1.0))
 
 
 def mish(nodes, x):
