@@ -159,7 +159,9 @@ def test_a_whitened_fit_goes_on_as_one_that_is_not():
     assert_allclose(white.components_, plain.components_, atol=1e-8)
     before = white.transform(WINE)
     codes = white.partial_fit(WINE).transform(WINE)
-    assert_allclose(np.cov(codes.T), np.eye(4), atol=1e-6)  # described by these rows again
+    assert_allclose(
+        np.cov(codes.T), np.eye(4), atol=1e-6
+    )  # described by these rows again
     assert np.corrcoef(before[:, 0], codes[:, 0])[0, 1] > 0.9
 
 
