@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 
 import numpy as np
 from sklearn.utils import assert_all_finite
@@ -23,8 +24,8 @@ def is_stored(X):
     It has a shape, a dtype and slices, and is neither an array in memory, a frame nor a
     sparse matrix: a `numpy.memmap`, an `h5py.Dataset`, a `zarr.Array`.
     """
-    if isinstance(X, np.memmap):
-        return X.ndim >= 2
+    if isinstance(X, np.ndarray):
+        return isinstance(X, np.memmap) and X.ndim >= 2
     if not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")):
         return False
     others = "__array_interface__", "__dlpack__", "__array_namespace__", "iloc", "nnz"
@@ -76,11 +77,12 @@ class ArraySource:
 
     def total(self, blocks, function, *args):
         """The sum of what a function makes of each block."""
-        total = None
-        for i, rows in enumerate(self.read(*range(len(self.edges) - 1))):
-            found = function(blocks.chosen(i, rows), blocks.weight_of(i), *args)
-            total = found if total is None else total + found
-        return total
+        every = range(blocks.n_blocks)
+        found = (
+            function(rows, blocks.weight_of(i), *args)
+            for i, rows in zip(every, blocks.read(*every), strict=True)
+        )
+        return reduce(add, found)
 
 
 @dataclass(frozen=True)
@@ -231,14 +233,10 @@ class Blocks:
             return np.arange(edges[i], edges[i + 1])
         return edges[i] + self.part.places(edges, i)
 
-    def chosen(self, i, rows):
-        """Those of a block's rows that belong to these, flat and of their dtype."""
-        return chosen(rows, i, self.dtype, self.part, self.source.edges)
-
     def read(self, *blocks):
         """The rows of some blocks, one after the other."""
         for i, rows in zip(blocks, self.source.read(*blocks), strict=True):
-            yield self.chosen(i, rows)
+            yield chosen(rows, i, self.dtype, self.part, self.source.edges)
 
     def _kept(self, i):
         """The rows of a block, which are kept until another one is asked for."""

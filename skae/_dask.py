@@ -1,7 +1,8 @@
 """Dask: blocks that workers hold, and rows that are transformed where they are."""
 
 import math
-from functools import wraps
+from functools import reduce, wraps
+from operator import add
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -109,7 +110,7 @@ class DaskSource:
         while len(found) > 1:
             pairs = zip(found[::2], found[1::2], strict=False)
             odd = found[len(found) // 2 * 2 :]
-            found = [dask.delayed(_sum)(*pair) for pair in pairs] + odd
+            found = [dask.delayed(add)(*pair) for pair in pairs] + odd
         return found[0].compute()
 
 
@@ -119,16 +120,11 @@ def _sliced(rows, slices):
 
 def _of_chunk(rows, several, shared):
     dtype, part, edges, function, args = shared
-    total = None
-    for i, start, stop, weight in several:
-        some = chosen(rows[start:stop], i, dtype, part, edges)
-        found = function(some, weight, *args)
-        total = found if total is None else total + found
-    return total
-
-
-def _sum(one, other):
-    return one + other
+    found = (
+        function(chosen(rows[start:stop], i, dtype, part, edges), weight, *args)
+        for i, start, stop, weight in several
+    )
+    return reduce(add, found)
 
 
 # -- rows that are transformed where they are

@@ -139,7 +139,7 @@ def _stored_factors(rows, n_components, beta):
     if rows.has_holes or rows.n_features > GRAM_SIDE:
         return factors_of(rows.few, n_components, beta)
     mean, width = rows.mean, rows.deviation
-    covariance = scatter_of(rows.X, mean, width) / rows.size
+    covariance = scatter_of(rows, width) / rows.size
     found = _factors(covariance, np.ones(len(mean)), n_components, rows.size)
     start = factor_start_of(mean / width, *found, n_components, beta, width)
     return replace(start, constant=rows.low == rows.high)

@@ -303,9 +303,13 @@ class Rows:
                 square = square + np.einsum("ij,ij->j", heavy, rows)
             shift = total / np.where(count > 0, count, 1)
             square = np.maximum(square - count * shift**2, 0)
-            if self.has_holes:  # as much where nothing was measured
-                square *= self.size / np.where(count > 0, count, self.size)
-            return origin + shift, square
+            return origin + shift, self._without_holes(square, count)
+
+    def _without_holes(self, square, count):
+        """Squares summed over so many values, as much where nothing was measured."""
+        if not self.has_holes:
+            return square
+        return square * (self.size / np.where(count > 0, count, self.size))
 
     @property
     def mean(self):

@@ -226,9 +226,8 @@ class _Deviations:
 
     def rows(self, batch):
         """Some of the rows, of X that is not sparse."""
-        rows = _centred(self.X[batch], self.mean, self.per_unit)
-        rows *= self.root[batch, None]
-        return rows
+        weight = None if self.weight is None else self.weight[batch]
+        return _scaled(self.X[batch], weight, self.mean, self.per_unit)
 
     def columns(self):
         """All columns, some at a time."""
@@ -328,9 +327,10 @@ class _Deviations:
         )
 
 
-def scatter_of(blocks, mean, width):
-    """The scatter matrix of stored rows, divided by widths, around the mean."""
-    return _Deviations(blocks, mean, 1 / width, None).scatter()
+def scatter_of(rows, width=1.0):
+    """The scatter matrix of `Rows`, divided by widths, around their mean."""
+    per_unit = np.full(rows.n_features, 1 / width)
+    return _Deviations(rows.complete, rows.mean, per_unit, rows.weight).scatter()
 
 
 class _Sums(tuple):
@@ -342,7 +342,9 @@ class _Sums(tuple):
 
 def _scaled(rows, weight, mean, per_unit):
     rows = _centred(rows, mean, per_unit)
-    return rows if weight is None else rows * np.sqrt(weight)[:, None]
+    if weight is not None:
+        rows *= np.sqrt(weight)[:, None]
+    return rows
 
 
 def _scatter(rows, weight, mean, per_unit):

@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from itertools import repeat
 
 import numpy as np
 
@@ -66,12 +65,12 @@ class StoredRows(Rows):
         share = min(fraction, VALIDATION_VALUES / self.X.size)
         if not 1 <= int(len(self) * share) < len(self):
             return super().split(fraction, seed)  # which refuses it
-        parts = [self.X.split(share, seed)]
-        parts.append(
-            repeat(None) if self.target is None else self.target.X.split(share, seed)
-        )
+        targets = None, None
+        if self.target is not None:
+            targets = self.target.X.split(share, seed)
         held_out, training = (
-            StoredRows(X, target, self.series) for X, target in zip(*parts, strict=False)
+            StoredRows(X, target, self.series)
+            for X, target in zip(self.X.split(share, seed), targets, strict=True)
         )
         return training, held_out.take(slice(None))
 
@@ -162,30 +161,22 @@ class StoredRows(Rows):
 
     # -- moments
 
-    @cached_property
-    def _survey(self):
-        return self.X.survey
-
     @property
     def has_missing(self):
-        return self._survey.n_missing > 0
+        return self.X.survey.n_missing > 0
 
     @property
     def share_present(self):
-        return 1 - self._survey.n_missing / self.X.size
+        return 1 - self.X.survey.n_missing / self.X.size
 
     @cached_property
     def _moments(self):
-        survey = self._survey
-        squares = survey.squares
-        if self.has_holes:  # as much where nothing was measured
-            count = survey.count
-            squares = squares * (self.size / np.where(count > 0, count, self.size))
-        return survey.mean, squares
+        survey = self.X.survey
+        return survey.mean, self._without_holes(survey.squares, survey.count)
 
     @property
     def _range(self):
-        return self._survey.low, self._survey.high
+        return self.X.survey.low, self.X.survey.high
 
 
 def _read_ahead(windows):

@@ -71,7 +71,7 @@ class Stream:
             rows.mean,
             rows.low,
             rows.high,
-            _scatter(rows) if exact and not rows.has_missing else None,
+            scatter_of(rows) if exact and not rows.has_missing else None,
             rows.dense(places),
             keys[places],
         )
@@ -126,16 +126,3 @@ class Stream:
     def some(self):
         """The sample, as `Rows`."""
         return Rows(self.sample)
-
-
-def _scatter(rows):
-    """The summed outer products of the deviations of rows from their mean."""
-    if rows.is_stored:
-        return scatter_of(rows.X, rows.mean, np.ones(rows.n_features))
-    total = np.zeros((rows.n_features, rows.n_features))
-    for batch in rows.batches():
-        deviations = np.asarray(rows.dense(batch), np.float64) - rows.mean
-        weight = rows.weight_of(batch)
-        heavy = deviations if weight is None else deviations * weight[:, None]
-        total += deviations.T @ heavy
-    return total

@@ -123,10 +123,8 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
     """
     if beside is None:
         return None
-    if isinstance(X, Blocks):
-        return _check_beside_stored(
-            estimator, name, beside, X, row_shape, network, paired
-        )
+    if paired and isinstance(X, Blocks):
+        return _check_stored_pairs(estimator, name, beside, X, row_shape, network)
     if is_stored(beside):
         beside = np.asarray(beside[:])
     names = _get_feature_names(beside)
@@ -146,15 +144,14 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
         estimator=estimator,
         input_name=name,
     )
-    _check_shape(
-        beside, name, X.shape[0] if paired else beside.shape[0], row_shape, paired
-    )
+    _check_shape(beside, name, X, row_shape, paired)
     check_size(beside, name)
     _check_missing(estimator, beside, network, reset=True, name=name)
     return beside.reshape(len(beside), -1) if beside.ndim > 2 else beside
 
 
-def _check_shape(beside, name, n_rows, row_shape, paired):
+def _check_shape(beside, name, X, row_shape, paired):
+    n_rows = (X if paired else beside).shape[0]
     if tuple(beside.shape) != (n_rows, *row_shape):
         wanted = f"{(n_rows, *row_shape)}" if paired else f"(n, *{row_shape})"
         raise ValueError(
@@ -162,13 +159,10 @@ def _check_shape(beside, name, n_rows, row_shape, paired):
         )
 
 
-def _check_beside_stored(estimator, name, beside, X, row_shape, network, paired):
-    """Rows that come beside stored rows: pairs in their blocks, others in memory."""
-    if not paired:
-        in_memory = np.empty((0, *row_shape), X.dtype).reshape(0, X.shape[1])
-        return check_beside(estimator, name, beside, in_memory, row_shape, network)
+def _check_stored_pairs(estimator, name, beside, X, row_shape, network):
+    """Rows that are one for each of stored rows, in the same blocks."""
     beside = beside if hasattr(beside, "shape") else np.asarray(beside)
-    _check_shape(beside, name, X.shape[0], row_shape, paired)
+    _check_shape(beside, name, X, row_shape, paired=True)
     blocks = blocks_of(beside, X.source.edges)
     check_stored_values(estimator, blocks, network, True, name)
     return blocks

@@ -525,7 +525,7 @@ class VAETransformer(BaseAutoencoder):
             )
         return found
 
-    def impute(self, X):
+    def impute(self, X: MatrixLike) -> np.ndarray:
         """X with the values that the model expects, given what is there, in place of NaN.
 
         They are the means of the decoder over draws z of the code, `n_importance_samples`

@@ -179,8 +179,6 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             raise ValueError("A threshold needs rows to compare, but got n_samples=1.")
         with all_or_nothing(self):
             self.estimator_ = clone(model).fit(X)
-            if _by_errors(self):
-                self._learn_what_is_usual(X)
             scores = self._training_scores(X)
             self.offset_ = np.percentile(scores, 100 * self.contamination)
         return self
@@ -191,6 +189,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return VAETransformer(0.4, random_state=0)
 
     def _learn_what_is_usual(self, X):
+        """Learn how large errors and codes are; the scores of the rows learned from."""
         found = [(*self._errors(rows), _variance(rows)) for rows in _dense(X)]
         squares, codes, variances = zip(*found, strict=True)
         squares, codes = np.concatenate(squares), np.concatenate(codes)
@@ -200,12 +199,14 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         self.code_mean_ = codes.mean(axis=0)
         variance = codes.var(axis=0)
         self.code_variance_ = np.where(variance > 0, variance, 1.0)
+        return self._score_by_errors(squares, codes)
 
     def _training_scores(self, X):
         """Scores of the rows that the model was fitted to, which must be finite."""
         singular = None
         try:
-            scores = self._scores(X)
+            by_errors = _by_errors(self)
+            scores = self._learn_what_is_usual(X) if by_errors else self._scores(X)
         except np.linalg.LinAlgError as error:
             singular = error
         if singular is not None or not np.isfinite(scores).all():
@@ -266,8 +267,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _scores_of(self, X):
         if _by_errors(self):
-            of_features, of_code = self._unusual(X)
-            return -of_features.reshape(len(of_features), -1).sum(axis=1) - of_code
+            return self._score_by_errors(*self._errors(X))
         if hasattr(self.estimator_, "score_samples"):
             return np.asarray(self.estimator_.score_samples(X), np.float64)
         errors, _ = self._errors(X)
@@ -307,14 +307,17 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     def _unusual_features(self, X):
         """How unusual each feature is, with its share of how unusual the code is."""
         there = ~np.isnan(_numbers(X))
-        of_features, of_code = self._unusual(X)
+        of_features, of_code = self._unusual(*self._errors(X))
         places = tuple(range(1, there.ndim))
         shares = of_code / np.maximum(there.sum(axis=places), 1)
         return of_features + there * np.expand_dims(shares, places)
 
-    def _unusual(self, X):
+    def _score_by_errors(self, squares, codes):
+        of_features, of_code = self._unusual(squares, codes)
+        return -of_features.reshape(len(of_features), -1).sum(axis=1) - of_code
+
+    def _unusual(self, squares, codes):
         """How unusual each feature is, 0 where X is NaN, and the code of each row."""
-        squares, codes = self._errors(X)
         of_features = np.log1p(np.nan_to_num(squares) / self.error_variance_)
         of_code = np.log1p((codes - self.code_mean_) ** 2 / self.code_variance_)
         return of_features, of_code.sum(axis=1)
