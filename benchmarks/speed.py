@@ -513,7 +513,7 @@ def sequence(repeats):
         X,
         ">= 1.5",
         batch_size=128,
-        epochs=2,
+        epochs=10,
         repeats=repeats,
     )
 

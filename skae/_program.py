@@ -5,7 +5,7 @@ import math
 import threading
 from collections import OrderedDict
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import keras
 import numpy as np
@@ -26,8 +26,8 @@ CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**17, 16, 256
 #: than compiling one update saves.
 FLAT_VALUES = 2**16
 
-#: Batches from which on a fit repays the second or more, and the 10 MB, that XLA takes.
-WORTH_XLA = 2000
+#: Strategies of TensorFlow whose devices are all here.
+ONE_MACHINE = (tf.distribute.MirroredStrategy, tf.distribute.OneDeviceStrategy)
 
 #: Values in the widest layer's output that one call may hold.
 CALL_VALUES = 2**20
@@ -75,6 +75,38 @@ class FastSeed(Seed):
         )
 
 
+class PartSeed(Seed):
+    """What a part of a batch has of the numbers that a seed draws for the whole batch.
+
+    What draws from it by ``keras.random`` has a stream of its own in each part.
+
+    Parameters
+    ----------
+    whole : Seed
+    part, n_parts : int
+        Which part, and of how many.
+
+    rows : slice
+        Those of the part, on the last axis but one.
+
+    batch_size : int
+        The number of all rows.
+    """
+
+    def __init__(self, whole, part, n_parts, rows, batch_size):
+        super().__init__(whole.stream, whole.step * n_parts + part)
+        self.whole, self.rows, self.batch_size = whole, rows, batch_size
+
+    def uniform(self, shape, low=0.0):
+        return self.whole.uniform(self._of_batch(shape), low)[..., self.rows, :]
+
+    def normal(self, shape):
+        return self.whole.normal(self._of_batch(shape))[..., self.rows, :]
+
+    def _of_batch(self, shape):
+        return (*(shape[i] for i in range(len(shape) - 2)), self.batch_size, shape[-1])
+
+
 # -- training
 
 
@@ -88,10 +120,17 @@ class Program:
 
     n_traces : int
         How often TensorFlow has compiled one of its functions.
+
+    n_parts : int
+        The devices, each of which computes a part of every batch.
     """
 
-    def __init__(self, specification, optimizer, batch_size, dtype, widths, by_xla):
-        self.graph = build(specification, "float32")
+    def __init__(
+        self, specification, optimizer, batch_size, dtype, widths, by_xla, strategy
+    ):
+        self.strategy, self.n_parts = strategy, strategy.num_replicas_in_sync
+        with strategy.scope():
+            self.graph = build(specification, "float32")
         self.batch_size, self.n_traces = batch_size, 0
         trainable = self.graph.trainable
         self.trainable = [*trainable.values()]
@@ -99,7 +138,7 @@ class Program:
             len(variable.shape) > 1 and not path.startswith((LINEAR_CODE, LINEAR_OUTPUT))
             for path, variable in trainable.items()
         ]
-        with building("float32", 0):
+        with strategy.scope(), building("float32", 0):
             self.optimizer = optimizer.make()
             self.flat = None
             self.sizes = [math.prod(v.shape) for v in self.trainable]
@@ -109,7 +148,11 @@ class Program:
                 and sum(self.sizes) <= FLAT_VALUES
             ):
                 self.flat = keras.Variable(np.zeros(sum(self.sizes), "float32"))
-            self.optimizer.build(self.trainable if self.flat is None else [self.flat])
+            #: What the optimizer updates, and which of it the L2 penalty is on
+            self.updated = self.trainable, self.penalized
+            if self.flat is not None:
+                self.updated = [self.flat], [np.repeat(self.penalized, self.sizes)]
+            self.optimizer.build(self.updated[0])
         self.optimizer_start = self.optimizer_state()
         self.takes_rates = optimizer.learning_rate is not None
         n_features = specification.n_features
@@ -141,8 +184,9 @@ class Program:
 
     def _compiled(self, function, *more):
         """One concrete function of chunks: TensorFlow has nothing to trace again."""
+        alone = self.n_parts == 1  # else XLA compiles each device's part
         concrete = tf.function(
-            function, jit_compile=self.jit_compile, autograph=False
+            function, jit_compile=self.jit_compile and alone, autograph=False
         ).get_concrete_function(
             {name: tf.TensorSpec(b.shape, b.dtype) for name, b in self.buffers.items()},
             tf.TensorSpec((), tf.int32),
@@ -177,9 +221,25 @@ class Program:
                 f" {reason(error)}"
             ) from error
 
-    def _loss(self, chunks, i, values, seed, training):
-        batch = {name: chunk[i] for name, chunk in chunks.items()}
-        seed = self.seed_kind(seed[0], seed[1] + i)
+    def _of_part(self, function, chunks, i, values, seed, *more):
+        """What a function makes of the part of a batch that this device has."""
+        context = tf.distribute.get_replica_context()
+        part = int(tf.get_static_value(context.replica_id_in_sync_group))
+        ends = [self.batch_size * n // self.n_parts for n in (part, part + 1)]
+        rows, draws = slice(*ends), self.seed_kind(seed[0], seed[1] + i)
+        batch = {name: chunk[i][rows] for name, chunk in chunks.items()}
+        if self.n_parts == 1:
+            return function(batch, values, draws, 1.0, *more)
+        draws = PartSeed(draws, part, self.n_parts, rows, self.batch_size)
+        share = (ends[1] - ends[0]) / self.batch_size
+        compiled = tf.function(
+            lambda: function(batch, values, draws, share, *more),
+            jit_compile=self.jit_compile,
+            autograph=False,
+        )
+        return compiled()
+
+    def _loss(self, batch, values, seed, training):
         wanted = batch.get("wanted", batch["rows"])
         found = self.objective.loss(
             self.graph,
@@ -194,59 +254,60 @@ class Program:
             return found
         return found._replace(per_sample=found.per_sample * batch["weight"][:, 0])
 
+    def _gradients(self, batch, values, seed, share, alpha):
+        """A share of a batch's gradients, and of its loss and the loss's parts.
+
+        The L2 penalty is that on the weights as they are before the update.
+        """
+        weights = [variable.value for variable in self.trainable]
+        with tf.GradientTape() as tape:
+            found = self._loss(batch, values, seed, True)
+            loss = tf.reduce_mean(found.per_sample) + found.penalty
+            # what layers of one's own add to the loss
+            losses = [*self.graph.encoder.losses, *self.graph.decoder.losses]
+            loss = tf.add_n([loss, *losses]) if losses else loss
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, weights)
+        gradients = [
+            tf.zeros(weight.shape) if gradient is None else gradient
+            for gradient, weight in zip(gradients, weights, strict=True)
+        ]
+        if self.flat is not None:
+            gradients = [tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)]
+        penalty = tf.zeros(())
+        for i, (weight, chosen) in enumerate(zip(*self.updated, strict=True)):
+            decay = alpha * tf.cast(chosen, tf.float32) * weight.value
+            penalty += tf.reduce_sum(decay * weight.value) / 2
+            gradients[i] += self.optimizer.scale_loss(decay)
+        parts = [found.parts[name] for name in self.objective.parts]
+        losses = tf.stack([loss + penalty, *parts])
+        return [share * each for each in (*gradients, losses)]
+
     def _run_batches(self, chunks, n_batches, values, seed, alpha, rates):
         self.n_traces += 1
         self._spread()
-        weights = [variable.value for variable in self.trainable]
-        names = self.objective.parts
+        alpha /= self.batch_size
 
         def batch(i, total):
             if self.takes_rates:
                 self.optimizer.learning_rate = rates[i]
-            with tf.GradientTape() as tape:
-                found = self._loss(chunks, i, values, seed, True)
-                loss = tf.reduce_mean(found.per_sample) + found.penalty
-                # what layers of one's own add to the loss
-                losses = [*self.graph.encoder.losses, *self.graph.decoder.losses]
-                loss = tf.add_n([loss, *losses]) if losses else loss
-                scaled = self.optimizer.scale_loss(loss)
-            gradients = tape.gradient(scaled, weights)
-            loss += self._update(gradients, alpha / self.batch_size)
-            parts = [found.parts[name] for name in names]
-            return i + 1, total + tf.stack([loss, *parts])
+
+            def step():
+                *gradients, losses = self._of_part(
+                    self._gradients, chunks, i, values, seed, alpha
+                )
+                self.optimizer.apply(gradients, self.updated[0])  # of all devices' sum
+                return losses
+
+            losses = self.strategy.run(step)
+            self._spread()
+            return i + 1, total + self.strategy.reduce("SUM", losses, axis=None)
 
         return tf.while_loop(
             lambda i, total: i < n_batches,
             batch,
-            (tf.constant(0), tf.zeros(1 + len(names))),
+            (tf.constant(0), tf.zeros(1 + len(self.objective.parts))),
         )[1]
-
-    def _update(self, gradients, alpha):
-        """Apply the optimizer, to all weights as one vector where that is the same.
-
-        The update is then compiled once, not once for each weight.
-
-        Returns
-        -------
-        penalty : Tensor of shape ()
-            The L2 penalty on the weights as they were.
-        """
-        gradients = [
-            tf.zeros(variable.shape) if gradient is None else gradient
-            for gradient, variable in zip(gradients, self.trainable, strict=True)
-        ]
-        weights, penalized = self.trainable, self.penalized
-        if self.flat is not None:
-            gradients = [tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)]
-            weights, penalized = [self.flat], [np.repeat(penalized, self.sizes)]
-        penalty = tf.zeros(())
-        for i, (weight, chosen) in enumerate(zip(weights, penalized, strict=True)):
-            decay = alpha * tf.cast(chosen, tf.float32) * weight.value
-            penalty += tf.reduce_sum(decay * weight.value) / 2
-            gradients[i] += self.optimizer.scale_loss(decay)
-        self.optimizer.apply(gradients, weights)
-        self._spread()
-        return penalty
 
     def _spread(self):
         """Give the weights their values in the one vector, where there is one."""
@@ -259,9 +320,13 @@ class Program:
         self.n_traces += 1
         self._spread()
 
+        def losses(batch, values, seed, share):
+            return self._loss(batch, values, seed, False).per_sample
+
         def batch(i, per_sample):
-            found = self._loss(chunks, i, values, seed, False)
-            return i + 1, per_sample.write(i, found.per_sample)
+            found = self.strategy.run(self._of_part, (losses, chunks, i, values, seed))
+            parts = self.strategy.experimental_local_results(found)
+            return i + 1, per_sample.write(i, tf.concat(parts, axis=0))
 
         per_sample = tf.TensorArray(
             tf.float32,
@@ -289,12 +354,18 @@ class Program:
 
     def weights(self):
         """The weights as they are now; those that training leaves alone as given."""
-        self._spread()
-        weights = dict(self.loaded)
-        for path, now in self.graph.read().items():
-            if not np.array_equal(now, weights[path].astype(now.dtype)):
-                weights[path] = now
-        return weights
+        now = self.graph.read()
+        if self.flat is not None:
+            trainable = self.graph.trainable.items()
+            parts = np.split(self.flat.numpy(), np.cumsum(self.sizes)[:-1])
+            for (path, variable), part in zip(trainable, parts, strict=True):
+                now[path] = part.reshape(variable.shape)
+        same = {
+            path: self.loaded[path]
+            for path, value in now.items()
+            if np.array_equal(value, self.loaded[path].astype(value.dtype))
+        }
+        return now | same
 
     def load_optimizer(self, state=None):
         """Put the optimizer at its start, or in a state that it was in."""
@@ -309,8 +380,7 @@ class Program:
     def bookmark(self):
         """All that training changes, as it is now: to go on from here later."""
         variables = [v for v in self.graph.variables.values() if not v.trainable]
-        weights = self.trainable if self.flat is None else [self.flat]
-        variables = [*weights, *variables, *self.optimizer.variables]
+        variables = [*self.updated[0], *variables, *self.optimizer.variables]
         values = [tf.identity(variable.value) for variable in variables]
         return variables, values, self.loaded, self.coordinates, self.values
 
@@ -376,22 +446,53 @@ def borrowed(specification, plan, rows):
         All rows of the fit, which the values that the objective computes with describe.
     """
     optimizer, batch_size = plan.optimizer, plan.batch_size
-    by_xla = specification.network.jit_compile
-    by_xla = by_xla and plan.n_steps(len(rows)) >= WORTH_XLA
+    network = specification.network
+    by_xla = network.jit_compile and plan.n_steps(len(rows)) >= network.jit_steps
     dtype, widths = rows.dtype, rows.widths
     if rows.has_holes and specification.surplus:
         widths["surplus"] = specification.n_components
-    key = (specification, optimizer, batch_size, dtype.name, tuple(widths), by_xla)
-    program = programs.take(key)
+    strategy = _strategy(batch_size)
+    makers = (optimizer, batch_size, dtype.name, tuple(widths), by_xla, strategy)
+    program = programs.take((specification, *makers))
     if program is None:
-        program = Program(specification, optimizer, batch_size, dtype, widths, by_xla)
+        program = Program(
+            specification, optimizer, batch_size, dtype, widths, by_xla, strategy
+        )
     program.graph.specification = specification  # its hyperparameters are not compiled
     program.rows = rows
     try:
         yield program
     finally:
         program.rows = None
-        programs.put(key, program)
+        programs.put((specification, *makers), program)
+
+
+def _strategy(batch_size):
+    """Over which devices the rows of a batch are spread.
+
+    They are those of the strategy in whose scope the fit is called, else all that are
+    visible of the fastest kind, of which none goes without a row.
+    """
+    if tf.distribute.has_strategy():
+        strategy = tf.distribute.get_strategy()
+        if not isinstance(strategy, ONE_MACHINE):
+            raise ValueError(
+                "fit spreads rows over the devices of one machine, in the scope of"
+                " tf.distribute.MirroredStrategy or OneDeviceStrategy. Got that of"
+                f" {type(strategy).__name__}."
+            )
+        return strategy
+    devices = tf.config.list_logical_devices("GPU")
+    devices = devices or tf.config.list_logical_devices("CPU")
+    names = tuple(device.name for device in devices[:batch_size])
+    return _mirrored(names) if len(names) > 1 else tf.distribute.get_strategy()
+
+
+@cache
+def _mirrored(names):
+    """Without collective operations, of which fits in two threads would mix up theirs."""
+    reduction = tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(names, cross_device_ops=reduction)
 
 
 # -- inference

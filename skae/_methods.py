@@ -1,0 +1,232 @@
+"""FittedMethods: what a fitted estimator does with rows and codes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+from sklearn.utils import check_array
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from skae._dask import lazily
+from skae._keras import import_keras
+from skae._rows import float_dtype
+from skae._sklearn import in_container
+from skae._stored import rows_of
+from skae._typing import MatrixLike
+from skae._validation import check_rows
+
+
+class FittedMethods:
+    """The methods that read `_state`, each for rows of any kind and any number."""
+
+    def _check_rows(self, X, network=None, *, reset=False):
+        network = self.network_ if network is None else network
+        return check_rows(self, X, network, reset)
+
+    @lazily
+    def transform(self, X: MatrixLike) -> np.ndarray:
+        """Encode X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_components)
+            The code of each row, in float32 for float32 rows and else in float64.
+        """
+        check_is_fitted(self)
+        X, _ = self._check_rows(X)
+        return self._encoded(X)
+
+    @lazily
+    @in_container
+    def inverse_transform(self, X: MatrixLike) -> np.ndarray:
+        """Decode codes to rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features) or (n_samples, ...)
+            Rows of the shape that `fit` was given; a frame of its columns where
+            `set_output` asks for frames.
+
+        Raises
+        ------
+        ValueError
+            If X has another number of columns than there are components.
+        """
+        check_is_fitted(self)
+        X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        if X.shape[1] != self.n_components_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__}."
+                f"inverse_transform is expecting {self.n_components_} features as input:"
+                " one for each component."
+            )
+        return self._fitted(float_dtype(X)).decode(X)
+
+    @lazily
+    @in_container
+    def reconstruct(self, X: MatrixLike) -> np.ndarray:
+        """Encode X and decode the codes: ``inverse_transform(transform(X))``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        X_reconstructed : ndarray of the shape of X
+            The reconstructed rows; a frame with the columns of X where `set_output`
+            asks for frames.
+        """
+        check_is_fitted(self)
+        X, _ = self._check_rows(X)
+        return self._fitted(float_dtype(X)).decode(self._encoded(X))
+
+    @lazily
+    @in_container
+    def impute(self, X: MatrixLike) -> np.ndarray:
+        """X with the values that the model expects in place of NaN.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        X_imputed : ndarray of the shape of X
+            The values that are not NaN as they were; a frame with the columns of X where
+            `set_output` asks for frames.
+        """
+        check_is_fitted(self)
+        X, row_shape = self._check_rows(X)
+        if sparse.issparse(X):
+            raise ValueError(
+                "impute needs dense rows: in sparse ones nothing is missing."
+            )
+        X_imputed = np.where(np.isnan(X), self._expected(X), X)
+        return X_imputed.reshape(-1, *row_shape)
+
+    def _expected(self, X):
+        """What is expected of checked rows, at the values that are NaN too."""
+        return self._fitted(float_dtype(X)).decode(self._encoded(X)).reshape(X.shape)
+
+    @lazily
+    def score_samples(self, X: MatrixLike) -> np.ndarray:
+        """Minus the squared error of each row's reconstruction, summed over features.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            The higher the better, in squared units of X; zero is perfect.
+        """
+        check_is_fitted(self)
+        X, _ = self._check_rows(X)
+        return self._minus_squared_error(X, X)
+
+    def score(
+        self,
+        X: MatrixLike,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """The mean of `score_samples` over the rows of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
+                (n_samples, ...)
+            Rows of the shape that `fit` was given.
+
+        y : Ignored
+            Present for API consistency.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts. None is once.
+
+        Returns
+        -------
+        score : float
+            The higher the better.
+        """
+        return self._mean(np.asarray(self.score_samples(X)), sample_weight)
+
+    def _mean(self, scores, sample_weight):
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, scores, dtype=np.float64, ensure_non_negative=True
+            )
+        return float(np.average(scores, weights=sample_weight))
+
+    def _squared_errors(self, X, target):
+        """The squared error of each value, and which rows they are, batch by batch."""
+        model, rows, wanted = self._fitted(float_dtype(X)), rows_of(X), rows_of(target)
+        for batch in rows.batches(model.batch_rows):
+            output = model.decode(self._encoded(rows.dense(batch)))
+            output = output.reshape(-1, rows.n_features)
+            difference = np.subtract(wanted.dense(batch), output, dtype=np.float64)
+            yield batch, np.square(difference)
+
+    def _minus_squared_error(self, X, target):
+        scores = np.empty(X.shape[0])
+        for batch, squares in self._squared_errors(X, target):
+            scores[batch] = -np.nansum(squares, axis=1)
+        return scores
+
+    def _minus_squared_error_of_features(self, X, target, row_shape):
+        scores = np.empty(X.shape)
+        for batch, squares in self._squared_errors(X, target):
+            scores[batch] = -np.where(np.isnan(squares), 0.0, squares)
+        return scores.reshape(-1, *row_shape)
+
+    def _encoded(self, X):
+        """The codes of checked rows."""
+        dtype = float_dtype(X)
+        codes = self._fitted(dtype).encode(X)
+        if not np.isfinite(codes).all():
+            raise ValueError(
+                f"X's values are too large: in {dtype} codes of them are not finite. Scale"
+                " X as the rows that the model was fitted to."
+            )
+        return codes
+
+    def _fitted(self, dtype):
+        """The model that encodes and decodes rows of this dtype, compiled."""
+        built = self._built  # before the state, in case that another thread fits now
+        if dtype not in built:
+            import_keras()
+            from skae._program import Fitted
+
+            state = self._state
+            built[dtype] = Fitted(
+                state.specification, state.weights, state.coordinates, dtype
+            )
+        return built[dtype]
+
+    def _pca_loss(self, X):
+        """The loss that the linear model of X has on X, in the units of `history_`."""
+        objective = self._state.specification.objective
+        loss = objective.of_pca(rows_of(X), self.n_components_)
+        if loss is None:
+            given = f"{objective.parameter}={getattr(self, objective.parameter)!r}"
+            raise ValueError(f"PCA has no loss that compares with {given}: leave X out.")
+        return loss

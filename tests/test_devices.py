@@ -1,0 +1,138 @@
+"""A fit over several devices is the fit on one of them, but for rounding."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+SCRIPT = """
+import json, sys, threading, warnings
+import tensorflow as tf
+cpu, = tf.config.list_physical_devices("CPU")
+logical = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1])
+tf.config.set_logical_device_configuration(cpu, logical)
+import keras, numpy as np
+from keras import layers
+from sklearn.datasets import load_digits
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer, _program
+from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
+warnings.simplefilter("ignore")
+X = load_digits().data[:300] / 16
+holes = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+weight = np.random.default_rng(1).random(300)
+small = DenseNetwork(hidden_layer_sizes=(16,))
+flat, folded = {"network": small}, {"n_components": None}
+models = {
+    "autoencoder": (AutoencoderTransformer(4, **flat), X, {}),
+    "float32, weighted": (AutoencoderTransformer(4, **flat), X.astype("f"),
+        {"sample_weight": weight}),
+    "holes, alpha": (AutoencoderTransformer(4, alpha=0.1, **flat), holes, {}),
+    "denoiser": (DenoisingAutoencoder(4, **flat), X, {}),
+    "masking": (DenoisingAutoencoder(4, noise="masking", **flat), X, {}),
+    "VAE": (VAETransformer(4, **flat), X, {}),
+    "VAE, holes": (VAETransformer(4, **flat), holes, {}),
+    "sparse": (AutoencoderTransformer(8, code_activation="relu", activity_l1=1e-2,
+        init="random", **flat), X, {}),
+    "convolutional": (AutoencoderTransformer(None,
+        network=ConvNetwork(input_shape=(8, 8, 1), filters=(2,))), X, {}),
+    "sequence": (AutoencoderTransformer(4,
+        network=SequenceNetwork(input_shape=(8, 8), units=4)), X, {}),
+    "by XLA": (AutoencoderTransformer(4, batch_size=6, **flat), X, {}),
+}
+DenseNetwork.jit_steps = 160  # batches, which the last alone makes
+def fit(name):
+    model, rows, beside = models[name]
+    model.set_params(max_iter=4, n_splits=1, shuffle=True, random_state=0)
+    model.fit(rows, **beside)
+    return [model.history_["loss"], model.history_["val_loss"]]
+found = {name: fit(name) for name in models}
+found["parts"] = [p.n_parts for p in _program.programs.things.values()]
+found["XLA"] = [p.jit_compile for p in _program.programs.things.values()]
+"""
+
+TELL = "print(json.dumps(found))"
+
+
+def run(script, n_devices):
+    command = [sys.executable, "-c", script, str(n_devices)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return run(SCRIPT + TELL, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_devices", [2, 3])  # 32 rows in parts of 16, and of 10 and 11
+def test_losses_do_not_depend_on_the_number_of_devices(alone, n_devices):
+    several = run(SCRIPT + TELL, n_devices)
+    assert set(several.pop("parts")) == {n_devices}
+    assert set(alone["parts"]) == {1}
+    assert several.pop("XLA") == alone["XLA"]
+    assert sum(alone["XLA"]) == 1
+    for name, losses in several.items():
+        np.testing.assert_allclose(losses, alone[name], rtol=2e-4, err_msg=name)
+    some = [np.array_equal(several[name], alone[name]) for name in several]
+    assert not all(some)  # the sums were taken in parts
+
+
+THREADS = """
+found = {}
+alone = {name: fit(name) for name in ("autoencoder", "VAE", "denoiser")}
+def keep(name):
+    found[name] = fit(name)
+threads = [threading.Thread(target=keep, args=[name]) for name in alone]
+[thread.start() for thread in threads]; [thread.join() for thread in threads]
+assert found == alone, (found, alone)
+def encode(x):
+    x = layers.BatchNormalization()(layers.Dense(8, activation="relu")(x))
+    return layers.Dropout(0.2)(x)
+def decode(z):
+    return layers.Dense(8, activation="relu")(z)
+def noise(x, seed):
+    return x + keras.random.normal(keras.ops.shape(x), seed=seed)
+own = DenoisingAutoencoder(
+    4, network=CustomNetwork(encode, decode), noise=noise, max_iter=3, random_state=0
+)
+own.fit(X).partial_fit(X)
+assert own.score(X) > DenoisingAutoencoder(4, noise=noise, max_iter=0).fit(X).score(X) * 3
+found = {"again": own.history_["loss"] == own.fit(X).history_["loss"] + [0]}
+"""
+
+SCOPES = """
+def parts(strategy, name="autoencoder"):
+    with strategy.scope():
+        found = fit(name)
+    return found, [*_program.programs.things.values()][-1].n_parts
+alone = parts(tf.distribute.OneDeviceStrategy("CPU:0"))
+assert alone[1] == 1, alone
+assert parts(tf.distribute.MirroredStrategy(["CPU:1"])) == alone
+several, n_parts = parts(tf.distribute.MirroredStrategy(["CPU:0", "CPU:2"]))
+assert n_parts == 2
+np.testing.assert_allclose(several, alone[0], rtol=2e-4)
+try:
+    parts(tf.distribute.MultiWorkerMirroredStrategy())
+except ValueError as error:
+    found = {"message": str(error)}
+"""
+
+
+@pytest.mark.slow
+def test_fits_over_several_devices_may_be_in_threads_and_have_layers_of_ones_own():
+    script = SCRIPT.replace("found = {name: fit(name) for name in models}\n", "")
+    head = script[: script.index('found["parts"]')]
+    run(head + THREADS + TELL, 2)
+
+
+@pytest.mark.slow
+def test_the_scope_of_a_strategy_names_the_devices():
+    script = SCRIPT.replace("found = {name: fit(name) for name in models}\n", "")
+    head = script[: script.index('found["parts"]')]
+    found = run(head + SCOPES + TELL, 3)
+    assert found["message"].startswith("fit spreads rows over the devices of one machine")
+    assert found["message"].endswith("Got that of CollectiveAllReduceStrategy.")
