@@ -1,5 +1,6 @@
 """Keras models of a fit that leave the process: saved, exported, at a checkpoint."""
 
+import json
 import subprocess
 import sys
 
@@ -184,3 +185,69 @@ def test_a_convolution_with_one_filter_is_saved_as_a_convolution():
         ours = getattr(_layers, f"OneFilterConv{n}D")(1, kernel_size=3, padding="same")
         again = saving.deserialize_keras_object(saving.serialize_keras_object(ours))
         assert type(again) is getattr(layers, f"Conv{n}D")
+
+
+LITE = """
+import json, sys
+import numpy as np, tensorflow as tf
+assert "skae" not in sys.modules
+for name in json.loads(sys.argv[1]):
+    x, expected = np.load(f"{name}_x.npy"), np.load(f"{name}_expected.npy")
+    lite = tf.lite.Interpreter(model_path=f"{name}.tflite")
+    (given,), (found,) = lite.get_input_details(), lite.get_output_details()
+    lite.resize_tensor_input(given["index"], x.shape)
+    lite.allocate_tensors()
+    lite.set_tensor(given["index"], x.astype(np.float32))
+    lite.invoke()
+    found = lite.get_tensor(found["index"])
+    np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=name)
+"""
+
+
+def in_float32(model, path):
+    import keras
+
+    model.save_weights(path)
+    text = model.to_json().replace("float64", "float32")
+    copy = keras.models.model_from_json(text.replace('"unroll": false', '"unroll": true'))
+    copy.load_weights(path)
+    return copy
+
+
+@pytest.mark.slow
+def test_models_run_on_litert(tmp_path):
+    """All three of fits to float32 rows, and encoders of fits to float64 rows."""
+    rows = load_digits().data[:90] / 16
+    images, series = rows.reshape(-1, 8, 8, 1), rows.reshape(-1, 8, 8)
+    conv = ConvNetwork((8, 8, 1), filters=(2, 3))
+    models = {
+        "dense": (AutoencoderTransformer(2), rows),
+        "conv": (AutoencoderTransformer(None, network=conv), images),
+        "vae": (VAETransformer(2), rows),
+        "series": (AutoencoderTransformer(2, network=SequenceNetwork((8, 8))), series),
+    }
+    names = []
+    for kind, (model, X) in models.items():
+        for dtype in ("float32", "float64"):
+            model.set_params(max_iter=1, random_state=0).fit(X.astype(dtype))
+            inputs = X[:5].astype(dtype)
+            files = {"encoder": (model.encoder_, inputs, model.transform(inputs))}
+            if dtype == "float32" and kind != "series":
+                codes = files["encoder"][2]
+                decoded = model.inverse_transform(codes)
+                files["decoder"] = (model.decoder_, codes, decoded)
+                files["autoencoder"] = (model.autoencoder_, inputs, decoded)
+            for part, (keras_model, x, expected) in files.items():
+                name = f"{kind}-{dtype}-{part}"
+                if dtype == "float64" or kind == "series":
+                    keras_model = in_float32(keras_model, tmp_path / f"{name}.weights.h5")
+                path = tmp_path / f"{name}.tflite"
+                keras_model.export(path, format="litert", verbose=False)
+                np.save(tmp_path / f"{name}_x.npy", x)
+                np.save(tmp_path / f"{name}_expected.npy", expected)
+                names.append(name)
+    command = [sys.executable, "-c", LITE, json.dumps(names)]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
