@@ -139,7 +139,7 @@ class Graph:
                 config = {**initializer.get_config(), "seed": draw}
                 initializer = type(initializer).from_config(config)
                 weights[path] = np.array(
-                    initializer(variable.shape, dtype=variable.dtype).numpy()
+                    initializer(variable.shape, dtype=variable.dtype)
                 )
             elif variable.name == "seed_generator_state":
                 weights[path] = np.array([draw, 0], dtype=weights[path].dtype)
