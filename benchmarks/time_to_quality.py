@@ -1,13 +1,16 @@
 """The time from data in memory to a model that is as good as the best.
 
     python benchmarks/time_to_quality.py [--tasks digits,cancer,rows-20000] [--plot FILE]
+        [--curves FILE]
 
 For each task: the seconds until the error of held-out rows is within 2 % of the least that
 any contender reaches, everything included. Keras is watched epoch by epoch (what the
 watching takes is left out); skae and scikit-learn count when their fit is over. Every
 contender has a process of its own, so that its first fit compiles what it needs ("cold");
 skae's second fit compiles nothing ("warm"). Errors are shares of PCA's. The architecture
-is the same: 128-64-k-64-128 with gelu, or 784-32-784; scikit-learn's has relu.
+is the same: 128-64-k-64-128 with gelu, or 784-32-784; scikit-learn's has relu. The curves
+file keeps what was measured, so that tasks can be run one after the other; no task but
+those that are run is measured again.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from growth import rows
@@ -150,16 +154,20 @@ def run(task, contender):
 def plot(curves, path):
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, len(curves), figsize=(4 * len(curves), 3.5))
-    for ax, (task, found) in zip(np.atleast_1d(axes), curves.items(), strict=True):
+    n_rows = -(-len(curves) // 3)
+    size = {"figsize": (11, 3.4 * n_rows), "layout": "constrained"}
+    figure, axes = plt.subplots(n_rows, min(len(curves), 3), squeeze=False, **size)
+    for ax, (task, found) in zip(axes.flat, curves.items(), strict=False):
         for name, curve in found.items():
             ax.plot(
                 *zip(*curve, strict=True), ".-" if len(curve) > 1 else "o", label=name
             )
-        ax.set(title=task, xlabel="seconds", xscale="log", yscale="log")
-    np.atleast_1d(axes)[0].set_ylabel("held-out error / PCA's")
-    np.atleast_1d(axes)[0].legend(fontsize="x-small")
-    figure.tight_layout()
+        ax.set(title=task, xscale="log", yscale="log")
+    for ax in axes[-1]:
+        ax.set_xlabel("seconds")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("held-out error / PCA's")
+    axes[0, 0].legend(fontsize="x-small")
     figure.savefig(path, dpi=110)
 
 
@@ -167,15 +175,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--plot")
+    parser.add_argument("--curves", type=Path)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(run(*arguments.one)))
         return
     curves = {}
+    if arguments.curves and arguments.curves.exists():
+        curves = json.loads(arguments.curves.read_text())
     print("| task | contender | seconds to 1.02 of the least error | whole, s | error |")
     print("|---|---|---|---|---|")
-    for task in arguments.tasks.split(","):
+    for task in filter(None, arguments.tasks.split(",")):
         curves[task] = found = {}
         for contender in CONTENDERS:
             command = [sys.executable, __file__, "--one", task, contender]
@@ -188,6 +199,8 @@ def main():
             error = min(error for _, error in curve)
             print(f"| {task} | {name} | {first} | {curve[-1][0]:.2f} | {error:.3f} |")
             sys.stdout.flush()
+        if arguments.curves:
+            arguments.curves.write_text(json.dumps(curves))
     if arguments.plot:
         plot(curves, arguments.plot)
 

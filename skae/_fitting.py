@@ -9,7 +9,7 @@ from skae._graph import replaced
 from skae._incomplete import OPEN_COMPONENTS, pca_of
 from skae._keras import reason
 from skae._opened import opened
-from skae._program import Fitted, borrowed
+from skae._rooms import Fitted, borrowed
 from skae._schedule import replayed
 from skae._starts import ppca_start
 from skae._state import State

@@ -102,6 +102,12 @@ class Graph:
         """The variables that training changes by their gradients, by path."""
         return {path: v for path, v in self.variables.items() if v.trainable}
 
+    @property
+    def encodes_linearly(self):
+        """Whether the code is that of the linear path alone."""
+        operations = {operation.name for operation in self.encoder.operations}
+        return operations <= {"standardized", "linear_code", "log_variance_head"}
+
     def log_noise(self):
         """The log-variance of the noise, of shape (1, n); None where there is none."""
         from keras import ops
@@ -139,7 +145,7 @@ class Graph:
                 config = {**initializer.get_config(), "seed": draw}
                 initializer = type(initializer).from_config(config)
                 weights[path] = np.array(
-                    initializer(variable.shape, dtype=variable.dtype).numpy()
+                    initializer(variable.shape, dtype=variable.dtype)
                 )
             elif variable.name == "seed_generator_state":
                 weights[path] = np.array([draw, 0], dtype=weights[path].dtype)

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import random
 import re
@@ -9,6 +10,9 @@ import sys
 import tempfile
 import threading
 from collections import defaultdict
+
+#: The backends of Keras that skae has a program for.
+BACKENDS = ("tensorflow", "jax")
 
 #: Held by the thread that imports Keras, or builds with it.
 LOCK = threading.RLock()
@@ -23,7 +27,7 @@ BANNER = re.compile(
 
 
 def import_keras():
-    """Keras on its TensorFlow backend, imported at the first call.
+    """Keras on its TensorFlow or its JAX backend, imported at the first call.
 
     TensorFlow writes a banner to standard error from C++ while it is imported. It is
     held back where no other thread runs whose lines would be held back with it, and
@@ -36,40 +40,50 @@ def import_keras():
     Raises
     ------
     ImportError
-        If Keras is set to run on another backend than TensorFlow.
+        If Keras is set to run on another backend, or on one that is not installed.
 
     RuntimeError
-        If this process was forked from one that has used TensorFlow.
+        If this process was forked from one that has used Keras.
     """
     if _used.forked:
         raise RuntimeError(
-            "This process was forked from one in which skae had used TensorFlow, whose"
-            " threads do not survive a fork: it would wait for them for ever. Start"
+            "This process was forked from one in which skae had used Keras, whose"
+            " backend's threads do not survive a fork: it would wait for them for ever. Start"
             " processes by multiprocessing's 'spawn' or by joblib's 'loky', or fork"
             " before the first fit."
         )
     _used.here = True
-    wanted = os.environ.get("KERAS_BACKEND", "tensorflow")
-    if wanted != "tensorflow":
-        raise ImportError(
-            "skae needs Keras on its TensorFlow backend, but KERAS_BACKEND is set to"
-            f" {wanted!r}. Unset KERAS_BACKEND or set it to 'tensorflow'."
-        )
+    wanted = os.environ.get("KERAS_BACKEND")
+    if wanted is not None:
+        _check(wanted, f"KERAS_BACKEND is set to {wanted!r}")
     with LOCK:
-        if not {"keras", "tensorflow"} <= sys.modules.keys():
+        if "keras" not in sys.modules:
             _import_quietly()
         keras = importlib.import_module("keras")  # waits for whoever is importing it
-    if keras.backend.backend() != "tensorflow":
-        raise ImportError(
-            "skae needs Keras on its TensorFlow backend, but Keras is configured for"
-            f" {keras.backend.backend()!r}. Set 'backend' to 'tensorflow' in Keras'"
-            " configuration file, or KERAS_BACKEND in the environment."
-        )
+    backend = keras.backend.backend()
+    if backend != wanted:  # by Keras' configuration file
+        _check(backend, f"Keras is configured for {backend!r}")
     return keras
 
 
+def _check(backend, who):
+    """Refuse a backend that skae has no program for, or that is not there."""
+    if backend not in BACKENDS:
+        raise ImportError(
+            f"skae runs on Keras' backends 'tensorflow' and 'jax', but {who}. Set"
+            " KERAS_BACKEND to one of them, or unset it for TensorFlow. Epochs are compiled"
+            " loops over batches, which Keras on PyTorch does not have; to encode rows"
+            " without either, write an ONNX file by skae.onnx.to_onnx."
+        )
+    if importlib.util.find_spec(backend) is None:
+        extra = "skae[jax]" if backend == "jax" else "skae"
+        raise ImportError(
+            f"{who}, but {backend} is not installed: pip install '{extra}'."
+        )
+
+
 class _Use:
-    """Whether TensorFlow was used here, and whether it was by whom we were forked from."""
+    """Whether Keras was used here, and whether it was by whom we were forked from."""
 
     here = forked = False
 
@@ -83,15 +97,16 @@ if hasattr(os, "register_at_fork"):
 
 
 def _import_quietly():
-    """Import TensorFlow and Keras; TensorFlow reads once how much it may say."""
+    """Import Keras and its backend; TensorFlow reads once how much it may say."""
     level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     alone = threading.active_count() == 1
     try:
         with _without_banner() if alone else contextlib.nullcontext():
-            tensorflow = importlib.import_module("tensorflow")
-            tensorflow.config.list_physical_devices()  # looks for GPUs, and says so
-            importlib.import_module("keras")
+            keras = importlib.import_module("keras")
+            if keras.backend.backend() == "tensorflow":
+                tensorflow = importlib.import_module("tensorflow")
+                tensorflow.config.list_physical_devices()  # looks for GPUs, and says so
     finally:
         if level is None:
             os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)

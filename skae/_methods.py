@@ -214,7 +214,7 @@ class FittedMethods:
         built = self._built  # before the state, in case that another thread fits now
         if dtype not in built:
             import_keras()
-            from skae._program import Fitted
+            from skae._rooms import Fitted
 
             state = self._state
             built[dtype] = Fitted(

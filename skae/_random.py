@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+#: What seeds are to the backend's generators.
+DTYPE = "uint32" if keras.backend.backend() == "jax" else "int32"
+
 
 class Seed(keras.random.SeedGenerator):
     """A seed without a state: each draw is the next of the stream that it names.
@@ -20,8 +23,8 @@ class Seed(keras.random.SeedGenerator):
 
     def next(self, ordered=True):
         self.n_drawn += 1
-        stream = ops.cast(self.stream, "int32") + (self.n_drawn - 1)
-        return ops.stack([stream, ops.cast(self.step, "int32")])
+        stream = ops.cast(self.stream, DTYPE) + (self.n_drawn - 1)
+        return ops.stack([stream, ops.cast(self.step, DTYPE)])
 
     def uniform(self, shape, low=0.0):
         """Float32 numbers in [low, 1)."""

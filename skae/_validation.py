@@ -205,7 +205,7 @@ def check_size(X, name):
     values = X.data if sparse.issparse(X) else X
     if values.dtype != np.float64:
         return
-    flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel()
+    flat = values.ravel(order="K")
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(flat @ flat) or np.isfinite(np.nansum(np.square(flat))):
             return

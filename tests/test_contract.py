@@ -227,7 +227,8 @@ def test_rows_with_nothing_to_find_are_finite(fresh, start, rows):
 
 
 def test_other_rows_compile_nothing_anew(fresh):
-    from skae._program import kept_inference, programs
+    from skae._base_inference import kept_inference
+    from skae._rooms import programs
 
     def traces():
         return {key: program.n_traces for key, program in programs.things.items()}

@@ -292,7 +292,7 @@ def test_transform_sees_no_noise():
 
 
 def test_another_level_compiles_nothing():
-    from skae._program import programs
+    from skae._rooms import programs
 
     X = correlated()
     model = DenoisingAutoencoder(max_iter=2, network=SMALL, random_state=0)

@@ -16,7 +16,7 @@ tf.config.set_logical_device_configuration(cpu, logical)
 import keras, numpy as np
 from keras import layers
 from sklearn.datasets import load_digits
-from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer, _program
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer, _rooms
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 warnings.simplefilter("ignore")
 X = load_digits().data[:300] / 16
@@ -48,8 +48,8 @@ def fit(name):
     model.fit(rows, **beside)
     return [model.history_["loss"], model.history_["val_loss"]]
 found = {name: fit(name) for name in models}
-found["parts"] = [p.n_parts for p in _program.programs.things.values()]
-found["XLA"] = [p.jit_compile for p in _program.programs.things.values()]
+found["parts"] = [p.n_parts for p in _rooms.programs.things.values()]
+found["XLA"] = [p.jit_compile for p in _rooms.programs.things.values()]
 """
 
 TELL = "print(json.dumps(found))"
@@ -108,7 +108,7 @@ SCOPES = """
 def parts(strategy, name="autoencoder"):
     with strategy.scope():
         found = fit(name)
-    return found, [*_program.programs.things.values()][-1].n_parts
+    return found, [*_rooms.programs.things.values()][-1].n_parts
 alone = parts(tf.distribute.OneDeviceStrategy("CPU:0"))
 assert alone[1] == 1, alone
 assert parts(tf.distribute.MirroredStrategy(["CPU:1"])) == alone

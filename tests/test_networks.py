@@ -10,12 +10,13 @@ import sys
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, VAETransformer
 from skae._components import Coordinates
 from skae._graph import Specification, build, raw
 from skae._keras import import_keras
@@ -496,3 +497,21 @@ def test_a_layer_that_knows_float32_only_is_told_before_training():
         estimator.fit(DIGITS)
     assert epochs == []
     assert np.isfinite(estimator.fit(DIGITS.astype("float32")).loss_)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+@pytest.mark.parametrize("offset", [0.0, 1e4])  # near zero one product is the encoder
+def test_codes_of_a_linear_encoder_are_those_of_its_keras_model(kind, offset):
+    network = DenseNetwork((8,), encoder_layer_sizes=())
+    X = DIGITS + offset
+    skae = kind(3, network=network, max_iter=2, random_state=0).fit(X)
+    atol = 1e-9 * max(1.0, offset)
+    assert_allclose(skae.transform(X), skae.encoder_(X).numpy(), atol=atol)
+    if offset:
+        return
+    assert_allclose(skae.transform(sparse.csr_matrix(X)), skae.transform(X), atol=1e-9)
+    holes = X.copy()
+    holes[1, 20] = np.nan
+    completed = skae._fitted(holes.dtype).completed(holes)
+    assert_allclose(skae.transform(holes), skae.transform(completed), atol=1e-9)
+    assert np.abs(skae.transform(holes) - skae.transform(X))[1].max() > 1e-6

@@ -35,8 +35,8 @@ def shown():
         for kind, network in zip(kinds, networks, strict=True)
     ]
 before = shown()
-from skae import _program
-_program.programs.things.clear(); _program.kept_inference.things.clear()
+from skae import _base_inference, _rooms
+_rooms.programs.things.clear(); _base_inference.kept_inference.things.clear()
 {setting}
 np.testing.assert_allclose(shown(), before, rtol=1e-5)
 """

@@ -17,8 +17,8 @@ from skae import (
     _blocks,
     _stored,
 )
+from skae._base_program import aligned
 from skae._dask import blocks_of
-from skae._program import shared_memory
 from skae._rows import Rows
 from skae._starts import fit_pca
 from skae._stored import StoredRows, rows_of
@@ -251,7 +251,7 @@ def test_an_epoch_sees_each_row_once(little_memory):
 
 
 def epoch_of(rows, rng):
-    array, _ = shared_memory((5, 16, rows.n_features), "float64")
+    array = aligned((5, 16, rows.n_features), "float64")
     chunks = rows.chunks(rows.order(rng), 16, {"rows": array})
     return np.concatenate([array[:n].reshape(-1).copy() for n in chunks])
 

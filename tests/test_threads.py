@@ -193,16 +193,16 @@ def test_one_estimator_is_used_while_it_is_fitted_again(estimators):
 def test_what_is_compiled_for_an_old_fit_does_not_stand_for_a_new_one(
     estimators, monkeypatch
 ):
-    from skae import _program
+    from skae import _rooms
 
-    estimator, fitted = estimators[0].fit(X), _program.Fitted
+    estimator, fitted = estimators[0].fit(X), _rooms.Fitted
 
     def meanwhile(*args):
-        monkeypatch.setattr(_program, "Fitted", fitted)
+        monkeypatch.setattr(_rooms, "Fitted", fitted)
         estimator.set_params(random_state=1).fit(X)
         return fitted(*args)
 
     new = clone(estimator).set_params(random_state=1).fit_transform(X)
-    monkeypatch.setattr(_program, "Fitted", meanwhile)
+    monkeypatch.setattr(_rooms, "Fitted", meanwhile)
     assert not np.array_equal(estimator.transform(X), new)
     assert_array_equal(estimator.transform(X), new)

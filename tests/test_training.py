@@ -30,7 +30,7 @@ def small(**parameters):
 
 
 def test_nothing_is_compiled_again_for_other_rows_or_values(digits):
-    from skae._program import programs
+    from skae._rooms import programs
 
     def traces():
         return {key: program.n_traces for key, program in programs.things.items()}
@@ -60,7 +60,7 @@ def test_transform_is_traced_once_for_any_number_of_rows(digits):
 
 
 def test_programs_kept_are_bounded(digits):
-    from skae._program import programs
+    from skae._rooms import programs
 
     for size in range(1, programs.most + 3):
         small(network=DenseNetwork((size,)), max_iter=0).fit(digits[:20])
@@ -286,7 +286,7 @@ def test_an_interrupt_leaves_a_usable_estimator(digits, early_stopping):
 
 def interrupt_at(monkeypatch, n):
     """Raise KeyboardInterrupt in place of the n-th epoch that a program is asked for."""
-    from skae._program import Program
+    from skae._rooms import Program
 
     epoch, calls = Program.epoch, []
 

@@ -209,7 +209,7 @@ def test_the_divergence_has_the_weight_beta():
 
 
 def test_nothing_is_compiled_again_for_another_beta():
-    from skae._program import programs
+    from skae._rooms import programs
 
     def traces():
         return sum(program.n_traces for program in programs.things.values())

@@ -1,0 +1,216 @@
+"""Program: the one room of JAX, where epochs, losses, codes and rows are computed."""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from skae._base_inference import BaseFitted, BaseInference
+from skae._base_program import BaseProgram
+from skae._random import Seed
+
+#: Rows that a call is compiled for, at least: others are rounded up to a power of two.
+MIN_ROWS = 16
+
+#: What the rows of each output are, where they are not its first axis.
+AXES = {
+    "log_weights": (1,),
+    "log_weights_of_holes": (1,),
+    "log_weights_of_features": (1, 0),
+}
+
+
+def precision(dtype):
+    """A context in which JAX computes in float64, where that is what the rows are."""
+    if np.dtype(dtype) == np.float64:
+        return jax.enable_x64(True)
+    return contextlib.nullcontext()
+
+
+# -- training
+
+
+class Program(BaseProgram):
+    """Training as JAX compiles it: a function of all that it changes."""
+
+    seed_kind = Seed
+
+    def __init__(self, specification, optimizer, batch_size, dtype, widths):
+        super().__init__(specification, optimizer, batch_size, dtype, widths)
+        self.dtype = dtype
+        self._compiled_run = jax.jit(self._run_batches)
+        self._compiled_measure = jax.jit(self._measure_batches)
+
+    @staticmethod
+    def ways(network, n_steps, batch_size):
+        """There is one way: XLA compiles all that JAX runs."""
+        return ()
+
+    def _run(self, n_batches, seed, alpha, rates):
+        variables = self.variables
+        with precision(self.dtype):
+            total, state = self._compiled_run(
+                *self._arguments(n_batches, seed), alpha, rates
+            )
+            total = np.asarray(total)
+            for variable, value in zip(variables, state, strict=True):
+                variable.assign(value)
+        return total
+
+    def _measure(self, n_batches, seed):
+        with precision(self.dtype):
+            return np.asarray(self._compiled_measure(*self._arguments(n_batches, seed)))
+
+    def _arguments(self, n_batches, seed):
+        state = [variable.value for variable in self.variables]
+        n_batches, seed = np.int32(n_batches), np.array(seed, np.int32)
+        return state, self.buffers, n_batches, self.values, seed
+
+    # -- what is compiled, each at its first use
+
+    def _run_batches(self, state, chunks, n_batches, values, seed, alpha, rates):
+        self.n_traces += 1
+        variables, names = self.variables, self.objective.parts
+
+        def step(i, before):
+            state, total = before
+            with keras.StatelessScope(zip(variables, state, strict=True)) as scope:
+                if self.takes_rates:
+                    self.optimizer.learning_rate = rates[i]
+                self._spread()
+                batch = self._batch(chunks, i, seed)
+                loss, others, gradients = self._gradients(*batch, values)
+                for variable, value in zip(self.others, others, strict=True):
+                    variable.assign(value)
+                gradients, penalty = self._penalized(gradients, alpha)
+                self.optimizer.apply(gradients, self.updated[0])
+                self._spread()
+                state = [scope.get_current_value(variable) for variable in variables]
+            return state, total + loss.at[0].add(penalty)
+
+        total = jnp.zeros(1 + len(names), "float32")
+        state, total = jax.lax.fori_loop(0, n_batches, step, (state, total))
+        return total, state
+
+    def _gradients(self, batch, seed, values):
+        """The loss of a batch and its parts, what layers have changed, and the slopes."""
+
+        def loss_of(weights):
+            pairs = [*zip(self.trainable, weights, strict=True)]
+            pairs += [(variable, variable.value) for variable in self.others]
+            with keras.StatelessScope(pairs, collect_losses=True):
+                found = self._loss(batch, values, seed, True)
+                loss = jnp.mean(found.per_sample) + found.penalty
+                # what layers of one's own add to the loss
+                loss += sum([*self.graph.encoder.losses, *self.graph.decoder.losses])
+                others = [variable.value for variable in self.others]
+            parts = [found.parts[name] for name in self.objective.parts]
+            return self.optimizer.scale_loss(loss), (jnp.stack([loss, *parts]), others)
+
+        weights = [variable.value for variable in self.trainable]
+        (_, found), gradients = jax.value_and_grad(loss_of, has_aux=True)(weights)
+        return *found, gradients
+
+    def _measure_batches(self, state, chunks, n_batches, values, seed):
+        self.n_traces += 1
+
+        def step(i, found):
+            batch, draws = self._batch(chunks, i, seed)
+            with keras.StatelessScope(zip(self.variables, state, strict=True)):
+                self._spread()
+                losses = self._loss(batch, values, draws, False).per_sample
+            return found.at[i].set(losses)
+
+        found = jnp.zeros((self.n_batches_at_once, self.batch_size), "float32")
+        return jax.lax.fori_loop(0, n_batches, step, found)
+
+    # -- what training is made of
+
+    def _constant(self, value):
+        return np.asarray(value)
+
+    def _copy(self, value):
+        return value  # nothing changes it
+
+    def _parts(self, vector):
+        return jnp.split(vector, np.cumsum(self.sizes)[:-1])
+
+
+# -- inference
+
+
+class Inference(BaseInference):
+    """The functions of a graph, compiled for each number of rows, of which there are few."""
+
+    def __init__(self, specification, dtype):
+        with precision(dtype):
+            super().__init__(specification, dtype)
+
+    def _compile(self, function, shapes):
+        @jax.jit
+        def call(inputs, place, weights):
+            return self._computed(function, inputs, place, weights)
+
+        return call
+
+    def _slopes(self, function, x):
+        """The slopes in x of the first thing that a function gives, and the second."""
+        return jax.grad(function, has_aux=True)(x)
+
+    def n_rows(self, n):
+        """The number of rows that a call of n is rounded up to."""
+        size = max(MIN_ROWS, 1 << (n - 1).bit_length())
+        return size if n > self.batch_rows else min(size, self.batch_rows)
+
+
+class Fitted(BaseFitted):
+    """What JAX has compiled, with the weights and coordinates of one fit."""
+
+    _make = Inference
+
+    def compile(self):
+        """Trace what every estimator needs, which fails if the network can't be."""
+        inference = self.inference
+        for name in ("encode", "decode"):
+            shapes, size = inference.functions[name][1], inference.n_rows(1)
+            inputs = [np.zeros((size, *shape[1:]), self.mean.dtype) for shape in shapes]
+            with precision(self.mean.dtype):
+                inference.concrete(name).eval_shape(inputs, *self.bound)
+
+    def _bind(self, place, weights):
+        with precision(self.mean.dtype):
+            self.bound = jax.tree.map(jnp.asarray, (place, weights))
+
+    def _call(self, name, rows, *others):
+        """What a function gives for rows, and draws and other rows where there are any."""
+        n = len(rows)
+        size = self.inference.n_rows(n)
+        draws, others = [*others[:1]], [_padded(x, size) for x in others[1:]]
+        inputs = [_padded(rows, size), *draws, *others]
+        with precision(self.mean.dtype):
+            found = self.inference.concrete(name)(inputs, *self.bound)
+            several = isinstance(found, (tuple, list))
+            found = found if several else (found,)
+            axes = AXES.get(name, (0,) * len(found))
+            found = tuple(
+                np.array(np.asarray(x)[(slice(None),) * axis + (slice(n),)])
+                for x, axis in zip(found, axes, strict=True)
+            )
+        return found if several else found[0]
+
+    @staticmethod
+    def _tensor(x, copy=np.copyto):
+        copied = np.empty_like(x)
+        copy(copied, x)
+        return copied
+
+
+def _padded(x, size):
+    """x and as many rows of zeros as there are to be more."""
+    if len(x) == size:
+        return x
+    padded = np.zeros((size, *x.shape[1:]), x.dtype)
+    padded[: len(x)] = x
+    return padded
