@@ -1,15 +1,19 @@
 """Is there a page for every public name, and does none ask the network for anything?
 
+Do references lead to a page, and have pictures a text?
+
 Takes the folder that Sphinx built the site in, and fails with the names of what is wrong.
 """
 
 import pkgutil
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import skae
 
+REFERENCE = r'<code class="xref py py-(?:class|func|meth) [^>]*>(?:<[^>]*>)?([^<]*)'
 ASKS = ('src="http', 'src="//', 'stylesheet" href="http')
 
 
@@ -25,15 +29,23 @@ def has_page(site, name):
     return page.exists() and f'id="{name}"' in page.read_text("utf-8")
 
 
+def faults(text):
+    """What is wrong with a page."""
+    yield from (what for what in ASKS if what in text)
+    linked = re.sub(f"<a [^>]*>{REFERENCE}", "", text)
+    yield from (f"no link for {name}" for name in re.findall(REFERENCE, linked))
+    pictures = re.findall(r"<img [^>]*>", text)
+    yield from (f"no alt for {one}" for one in pictures if " alt=" not in one)
+
+
 def main(folder):
     site, names = Path(folder), [*public_names()]
     pages = [*site.rglob("*.html")]
     wrong = [f"{name} has no page" for name in names if not has_page(site, name)]
     wrong += [
-        f"{page.relative_to(site)} has {what}"
+        f"{page.relative_to(site)} has {fault}"
         for page in pages
-        for what in ASKS
-        if what in page.read_text("utf-8")
+        for fault in faults(page.read_text("utf-8"))
     ]
     if wrong:
         sys.exit("\n".join(wrong))

@@ -9,7 +9,9 @@ from pathlib import Path
 def main(path):
     project = tomllib.loads(Path(path).read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    users = [extras[name] for name in extras if name not in ("docs", "test")]
+    users = [
+        extras[name] for name in extras if name not in ("check", "docs", "test", "tools")
+    ]
     for one in sorted(
         {one for group in (project["dependencies"], *users) for one in group}
     ):

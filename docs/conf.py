@@ -1,16 +1,17 @@
 """Sphinx: docs/README.md has the command."""
 
-import re
 import sys
 from importlib import import_module
 from pathlib import Path
 
 from jinja2 import Template
+from numpydoc import xref
 
 import skae
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_extensions"))
+inventories = import_module("inventories")
 
 project = "skae"
 copyright = "2026, The skae developers"
@@ -22,6 +23,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -60,21 +62,17 @@ def write_api(
         page.write_text(text, "utf-8")
 
 
-def plain_roles(app, what, name, obj, options, lines):
-    """Turn references to scikit-learn's own pages into text, where it wrote the docs."""
-    if not getattr(obj, "__module__", "").startswith("sklearn"):
-        return
-    for i, line in enumerate(lines):
-        line = re.sub(r":ref:`sphx_glr[^`]*`", "scikit-learn's gallery", line)
-        line = re.sub(r":(?:ref|term):`([^`<]+?)(?:\s*<[^`>]*>)?`", r"\1", line)
-        lines[i] = line
-
-
 def setup(app):
     write_api()
-    # before numpydoc (500), whose sections are no longer docstrings' own
-    app.connect("autodoc-process-docstring", plain_roles, priority=400)
 
+
+# -- other projects' pages, known without a network
+
+intersphinx_mapping = inventories.write(HERE / "generated" / "inventories")
+xref.DEFAULT_LINKS.clear()  # int and None need no link
+numpydoc_xref_param_type = True
+numpydoc_xref_aliases = inventories.TYPES
+numpydoc_xref_ignore = "all"
 
 # -- gallery
 
@@ -85,6 +83,7 @@ sphinx_gallery_conf = {
     "ignore_pattern": "quickstart",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skae",),
+    "image_scrapers": ("pictures.scrape",),
     "capture_repr": (),
     "download_all_examples": False,
     "show_memory": False,

@@ -1,9 +1,29 @@
 """Only the pages are doctested: neither Sphinx' configuration nor what it writes."""
 
+from importlib.util import find_spec
+
 import pytest
 from threadpoolctl import threadpool_limits
 
 collect_ignore = ["_extensions", "_build", "api.rst", "conf.py", "gallery", "generated"]
+TOOLS = (
+    "imblearn",
+    "mlflow",
+    "optuna",
+    "optuna_integration",
+    "shap",
+    "skops",
+    "sqlalchemy",
+)
+if not all(find_spec(name) for name in TOOLS):  # the extra `tools`
+    collect_ignore.append("user_guide/tools.rst")
+
+
+def pytest_collection_modifyitems(items):
+    """What other tools warn of is not ours."""
+    for item in items:
+        if item.path.name == "tools.rst":
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
 
 
 @pytest.fixture(autouse=True)
