@@ -55,6 +55,10 @@ class BaseInference:
             self.place |= {"rotation": (size, size), "inverse": (size, size)}
             self.place["offset"] = (size,)
 
+    @property
+    def size(self):
+        return self.graph.size
+
     def concrete(self, name):
         """A function of rows, coordinates and weights, compiled at its first use."""
         with self.lock:
@@ -130,7 +134,7 @@ class BaseInference:
         return replace(self._objective, missing=True)
 
 
-kept_inference = Kept(16)
+kept_inference = Kept(128)
 
 #: How many scales the mean of a feature may be off zero where its rows are multiplied as
 #: they are: three bits are lost.

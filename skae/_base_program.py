@@ -64,11 +64,14 @@ class BaseProgram:
         n_features = specification.n_features
         n_batches = CHUNK_VALUES // (batch_size * n_features)
         n_batches = int(np.clip(n_batches, MIN_BATCHES, MAX_BATCHES))
-        self.n_batches_at_once, self.buffers = n_batches, {}
-        for name, width in widths.items():
-            kind = "float32" if name == "weight" else dtype
-            self.buffers[name] = aligned((n_batches, batch_size, width), kind)
-            self.buffers[name].fill(0)  # backends look at what is not read, too
+        self.n_batches_at_once = n_batches
+        self.shapes = {
+            name: (
+                (n_batches, batch_size, width),
+                "float32" if name == "weight" else dtype,
+            )
+            for name, width in widths.items()
+        }
 
     @property
     def objective(self):
@@ -127,7 +130,29 @@ class BaseProgram:
             for variable, part in zip(self.trainable, parts, strict=True):
                 variable.assign(ops.reshape(part, variable.shape))
 
+    @property
+    def size(self):
+        return self.graph.size
+
     # -- what a fit calls
+
+    def lend(self, rows):
+        """Make room for batches of rows.
+
+        Parameters
+        ----------
+        rows : Rows
+            All rows of the fit, which the values that the objective computes with
+            describe.
+        """
+        self.rows, self.buffers = rows, {}
+        for name, shape_and_dtype in self.shapes.items():
+            self.buffers[name] = aligned(*shape_and_dtype)
+            self.buffers[name].fill(0)  # backends look at what is not read, too
+
+    def give_back(self):
+        """Let go what belongs to a fit and not to what is compiled."""
+        self.rows = self.buffers = None
 
     def load(self, weights, coordinates):
         """Put weights in place, and the values that the objective computes with."""

@@ -108,6 +108,11 @@ class Graph:
         operations = {operation.name for operation in self.encoder.operations}
         return operations <= {"standardized", "linear_code", "log_variance_head"}
 
+    @cached_property
+    def size(self):
+        """The number of values that all variables have."""
+        return sum(math.prod(v.shape) for v in self.variables.values())
+
     def log_noise(self):
         """The log-variance of the noise, of shape (1, n); None where there is none."""
         from keras import ops

@@ -1,14 +1,27 @@
-"""Kept: the last few compiled things, to be used again."""
+"""Kept: the last compiled things, to be used again.
+
+What a backend has compiled it holds for as long as the process lives, so that to let a
+thing go and compile it again takes more memory than to keep it; only its weights are
+given back.
+"""
 
 import threading
 from collections import OrderedDict
 
 
 class Kept:
-    """The last few things that were made, by key."""
+    """The last things that were made, by key: so many, and of so large a size in all.
 
-    def __init__(self, most):
-        self.things, self.most, self.lock = OrderedDict(), most, threading.Lock()
+    Parameters
+    ----------
+    most : int
+    most_values : int, default=2**24
+        What the things' `size` may come to, unless a single one is larger.
+    """
+
+    def __init__(self, most, most_values=2**24):
+        self.most, self.most_values = most, most_values
+        self.things, self.lock = OrderedDict(), threading.Lock()
 
     def take(self, key):
         """What was put by this key, which is then gone; None if nothing was."""
@@ -18,8 +31,12 @@ class Kept:
     def put(self, key, thing):
         with self.lock:
             self.things[key] = thing
-            while len(self.things) > self.most:
+            while len(self.things) > 1 and self._too_much():
                 self.things.popitem(last=False)
+
+    def _too_much(self):
+        values = sum(thing.size for thing in self.things.values())
+        return len(self.things) > self.most or values > self.most_values
 
     def get(self, key, make):
         """What was put by this key, or is made now."""

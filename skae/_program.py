@@ -85,7 +85,6 @@ class Program(BaseProgram):
         with strategy.scope():
             super().__init__(specification, optimizer, batch_size, dtype, widths)
         self.strategy, self.n_parts = strategy, strategy.num_replicas_in_sync
-        self.chunks = {name: _shared(array) for name, array in self.buffers.items()}
         self.jit_compile = by_xla
         self.seed_kind = FastSeed if self.jit_compile else Seed
 
@@ -227,6 +226,14 @@ class Program(BaseProgram):
         return per_sample.stack()
 
     # -- what training is made of
+
+    def lend(self, rows):
+        super().lend(rows)
+        self.chunks = {name: _shared(array) for name, array in self.buffers.items()}
+
+    def give_back(self):
+        super().give_back()
+        self.chunks = None
 
     def _constant(self, value):
         return tf.constant(value)

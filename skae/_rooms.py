@@ -13,7 +13,7 @@ else:
 
 __all__ = ["Fitted", "Program", "borrowed", "programs"]
 
-programs = Kept(8)
+programs = Kept(64)
 
 
 @contextlib.contextmanager
@@ -27,7 +27,6 @@ def borrowed(specification, plan, rows):
         XLA compiles a program for many batches.
 
     rows : Rows
-        All rows of the fit, which the values that the objective computes with describe.
     """
     optimizer, batch_size = plan.optimizer, plan.batch_size
     n_steps = plan.n_steps(len(rows))
@@ -40,9 +39,9 @@ def borrowed(specification, plan, rows):
     if program is None:
         program = Program(specification, optimizer, batch_size, dtype, widths, *ways)
     program.graph.specification = specification  # its hyperparameters are not compiled
-    program.rows = rows
+    program.lend(rows)
     try:
         yield program
     finally:
-        program.rows = None
+        program.give_back()
         programs.put(key, program)
