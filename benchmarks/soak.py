@@ -1,9 +1,9 @@
 """Hours of what a service does: does anything fail, and how does memory grow?
 
-    python benchmarks/soak.py [--minutes 30] [--seed 0]
+    python benchmarks/soak.py [--minutes 30] [--seed 0] [--shapes 40]
 
-Each round fits an estimator of another kind and shape, transforms in four threads while
-it is fitted again, saves, loads and pickles it, and compares the bits of all copies. A
+Each round fits an estimator of one of so many kinds and shapes (0: of a new one), to rows
+that were never there before, transforms in four threads while it is fitted again, saves, loads and pickles it, and compares the bits of all copies. A
 line a minute says how much memory the process holds and how much has been done. The
 first failure ends it, with an exit status other than zero.
 """
@@ -37,7 +37,7 @@ def memory():
 
 
 def drawn(rng):
-    """Rows and an estimator of a shape that is probably new."""
+    """Rows and an estimator of a shape that few draws share."""
     width, n_samples = int(rng.integers(8, 40)), int(rng.integers(60, 400))
     X = rng.random((n_samples, width)).astype(rng.choice(["float32", "float64"]))
     networks = [
@@ -61,9 +61,11 @@ def drawn(rng):
     return X, estimator
 
 
-def round_of(rng, folder, done):
+def round_of(rng, n_shapes, folder, done):
     """Everything once, of one estimator."""
-    X, estimator = drawn(rng)
+    shape = np.random.default_rng(rng.integers(n_shapes)) if n_shapes else rng
+    X, estimator = drawn(shape)
+    X = rng.random(X.shape).astype(X.dtype)
     codes = estimator.fit_transform(X)
     done["fits"] += 1
     if not np.isfinite(codes).all():
@@ -104,6 +106,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shapes", type=int, default=40)
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # of few epochs, and components that are not active
     rng, done, start = np.random.default_rng(given.seed), Counter(), time.monotonic()
@@ -112,7 +115,7 @@ def main():
     minute = 0
     with tempfile.TemporaryDirectory() as folder:
         while minute < given.minutes:
-            round_of(rng, folder, done)
+            round_of(rng, given.shapes, folder, done)
             if time.monotonic() - start >= 60 * (minute + 1):
                 minute = int((time.monotonic() - start) // 60)
                 counts = (f"{done[name]:,} |" for name in COUNTED)
