@@ -35,6 +35,16 @@ class FastSeed(Seed):
         )
 
 
+def precision(dtype):
+    """A context in which TensorFlow computes in a dtype, as it does anyway."""
+    return contextlib.nullcontext()
+
+
+def shown_dtype(dtype):
+    """The dtype of Keras models that users call: that of the rows."""
+    return np.dtype(dtype).name
+
+
 # -- training
 
 

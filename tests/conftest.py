@@ -13,7 +13,7 @@ import pytest
 
 from skae._keras import import_keras
 
-import_keras()
+keras = import_keras()
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,19 @@ def without_xla(monkeypatch):
 @pytest.fixture
 def with_xla(monkeypatch):
     """Train with XLA, however short the fit."""
-    from skae import _program
+    if keras.backend.backend() == "tensorflow":  # JAX knows nothing else
+        from skae import _program
 
-    monkeypatch.setattr(_program, "WORTH_XLA", 0)
+        monkeypatch.setattr(_program, "WORTH_XLA", 0)
+
+
+@pytest.fixture
+def keras_in_float64():
+    """Keras models compute in float64, which on JAX they do where JAX is told to."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        with jax.enable_x64(True):
+            yield
+    else:
+        yield
