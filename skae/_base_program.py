@@ -136,7 +136,7 @@ class BaseProgram:
         self.graph.load(weights)
         self.loaded = weights
         if self.flat is not None:
-            parts = [variable.numpy().ravel() for variable in self.trainable]
+            parts = [np.ravel(variable.value) for variable in self.trainable]
             self.flat.assign(np.concatenate(parts))
         self.coordinates = coordinates
         values = self.objective.values(self.rows, coordinates)
@@ -159,7 +159,7 @@ class BaseProgram:
         self.rate = None
 
     def optimizer_state(self):
-        return [np.array(variable.numpy()) for variable in self.optimizer.variables]
+        return [np.array(variable.value) for variable in self.optimizer.variables]
 
     def bookmark(self):
         """All that training changes, as it is now: to go on from here later."""

@@ -127,7 +127,7 @@ class Graph:
     @cached_property
     def _built(self):
         """The values that the variables had when they were made."""
-        return {path: np.array(v.numpy()) for path, v in self.variables.items()}
+        return {path: np.array(v.value) for path, v in self.variables.items()}
 
     def initial(self, seed):
         """New starting weights, each drawn from the seed and its path."""
@@ -160,7 +160,7 @@ class Graph:
 
     def read(self):
         """The weights as they are now."""
-        return {path: np.array(v.numpy()) for path, v in self.variables.items()}
+        return {path: np.array(v.value) for path, v in self.variables.items()}
 
 
 def stream(seed, name):
