@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from skae._graph import LINEAR_CODE, LINEAR_OUTPUT, build
+from skae._graph import LINEAR_CODE, LINEAR_OUTPUT, build, value_of
 from skae._keras import building
 from skae._optimizer import ELEMENTWISE
 
@@ -159,7 +159,7 @@ class BaseProgram:
         self.graph.load(weights)
         self.loaded = weights
         if self.flat is not None:
-            parts = [variable.numpy().ravel() for variable in self.trainable]
+            parts = [value_of(variable).ravel() for variable in self.trainable]
             self.flat.assign(np.concatenate(parts))
         self.coordinates = coordinates
         values = self.objective.values(self.rows, coordinates)
@@ -170,7 +170,7 @@ class BaseProgram:
         now = self.graph.read()
         if self.flat is not None:
             trainable = self.graph.trainable.items()
-            parts = np.split(self.flat.numpy(), np.cumsum(self.sizes)[:-1])
+            parts = np.split(value_of(self.flat), np.cumsum(self.sizes)[:-1])
             for (path, variable), part in zip(trainable, parts, strict=True):
                 now[path] = part.reshape(variable.shape)
         same = {
@@ -188,7 +188,7 @@ class BaseProgram:
         self.rate = None
 
     def optimizer_state(self):
-        return [np.array(variable.numpy()) for variable in self.optimizer.variables]
+        return [value_of(variable) for variable in self.optimizer.variables]
 
     def bookmark(self):
         """All that training changes, as it is now: to go on from here later."""

@@ -138,7 +138,7 @@ class Graph:
     @cached_property
     def _built(self):
         """The values that the variables had when they were made."""
-        return {path: np.array(v.numpy()) for path, v in self.variables.items()}
+        return {path: value_of(v) for path, v in self.variables.items()}
 
     def initial(self, seed):
         """New starting weights, each drawn from the seed and its path."""
@@ -171,7 +171,13 @@ class Graph:
 
     def read(self):
         """The weights as they are now."""
-        return {path: np.array(v.numpy()) for path, v in self.variables.items()}
+        return {path: value_of(v) for path, v in self.variables.items()}
+
+
+def value_of(variable):
+    """A copy of a Keras variable's value, on any backend and any number of devices."""
+    value = variable.value
+    return np.array(value.numpy() if hasattr(value, "numpy") else value)
 
 
 def stream(seed, name):

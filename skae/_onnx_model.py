@@ -21,14 +21,17 @@ def computed(nodes, state, given, wanted, x):
     y : Value
         What is wanted.
     """
+    from skae._rooms import precision
+
     # in float64: no constant is rounded before it is used
-    graph = build(state.specification, "float64")
-    graph.load(state.weights)
-    models = raw(graph, state.coordinates)
-    if given == "rows":
-        x = _encoded(nodes, state, models.encoder, x)
-    if wanted == "rows":
-        (x,) = walked(nodes, models.decoder, x)
+    with precision("float64"):
+        graph = build(state.specification, "float64")
+        graph.load(state.weights)
+        models = raw(graph, state.coordinates)
+        if given == "rows":
+            x = _encoded(nodes, state, models.encoder, x)
+        if wanted == "rows":
+            (x,) = walked(nodes, models.decoder, x)
     return x
 
 

@@ -67,6 +67,16 @@ class PartSeed(Seed):
         return (*(shape[i] for i in range(len(shape) - 2)), self.batch_size, shape[-1])
 
 
+def precision(dtype):
+    """A context in which TensorFlow computes in a dtype, as it does anyway."""
+    return contextlib.nullcontext()
+
+
+def shown_dtype(dtype):
+    """The dtype of Keras models that users call: that of the rows."""
+    return np.dtype(dtype).name
+
+
 # -- training
 
 

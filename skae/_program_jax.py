@@ -29,6 +29,11 @@ def precision(dtype):
     return contextlib.nullcontext()
 
 
+def shown_dtype(dtype):
+    """The dtype of Keras models that users call: float64 if JAX is set to compute in it."""
+    return jax.dtypes.canonicalize_dtype(dtype).name
+
+
 # -- training
 
 

@@ -7,11 +7,11 @@ import keras
 from skae._kept import Kept
 
 if keras.backend.backend() == "jax":
-    from skae._program_jax import Fitted, Program
+    from skae._program_jax import Fitted, Program, precision, shown_dtype
 else:
-    from skae._program import Fitted, Program
+    from skae._program import Fitted, Program, precision, shown_dtype
 
-__all__ = ["Fitted", "Program", "borrowed", "programs"]
+__all__ = ["Fitted", "Program", "borrowed", "precision", "programs", "shown_dtype"]
 
 programs = Kept(64)
 

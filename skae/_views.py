@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from skae._graph import build, raw
+from skae._keras import import_keras
 from skae._version import DOCUMENTATION
 
 if TYPE_CHECKING:
@@ -65,8 +66,11 @@ class FittedViews:
     def _keras_models(self):
         built = _fitted_only(self, "_built")
         if "models" not in built:
+            import_keras()
+            from skae._rooms import shown_dtype
+
             state = self._state
-            graph = build(state.specification, self.mean_.dtype.name)
+            graph = build(state.specification, shown_dtype(self.mean_.dtype))
             graph.load(state.weights)
             built["models"] = raw(graph, state.coordinates)
         return built["models"]

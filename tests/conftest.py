@@ -13,7 +13,7 @@ import pytest
 
 from skae._keras import import_keras
 
-import_keras()
+keras = import_keras()
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +38,15 @@ def with_xla(monkeypatch):
 
     for network in (Network, SequenceNetwork):
         monkeypatch.setattr(network, "jit_steps", 0)
+
+
+@pytest.fixture
+def keras_in_float64():
+    """Keras models compute in float64, which on JAX they do where JAX is told to."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        with jax.enable_x64(True):
+            yield
+    else:
+        yield

@@ -76,14 +76,17 @@ def test_imports_only_go_down():
             assert floor[other] >= floor[name], f"{name} imports {other}"
 
 
-def test_tensorflow_is_in_one_room():
+@pytest.mark.parametrize(
+    ("backend", "room"), [("tensorflow", "_program.py"), ("jax", "_program_jax.py")]
+)
+def test_a_backend_is_in_one_room(backend, room):
     root = Path(skae.__file__).parent
     rooms = [
         path.name
         for path in root.glob("*.py")
-        if "import tensorflow" in path.read_text() and path.name != "callbacks.py"
+        if f"import {backend}" in path.read_text() and path.name != "callbacks.py"
     ]
-    assert rooms == ["_program.py"]
+    assert rooms == [room]
 
 
 class Laplace(Likelihood):

@@ -1,8 +1,10 @@
 """DenoisingAutoencoder: its noise, its start, and pairs."""
 
+import keras
 import numpy as np
 import pytest
 import sklearn
+from keras import ops
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.special import factorial2
@@ -192,27 +194,34 @@ def test_moments_are_those_of_the_noise_that_is_drawn(kind):
     values = noise.values(Rows(X))
     drawn = noise.draw(np.tile(X, (3000, 1)), values).reshape(3000, 20, 6)
     mean, variance = noise.moments(X, values)
-    assert_allclose(drawn.mean(axis=0), mean, atol=0.13)
     variance = np.broadcast_to(variance, X.shape)
+    errors = np.sqrt(variance.max() / 3000)
+    assert_allclose(drawn.mean(axis=0), mean, atol=5 * errors)
     assert_allclose(drawn.var(axis=0), variance, rtol=0.25, atol=0.02)
     assert_allclose(drawn.var(axis=0).mean(), variance.mean(), rtol=0.02)
     in_numpy = noisy(np.tile(X, (3000, 1)), X, noise=KINDS[kind])
     assert_allclose(drawn.std(), in_numpy.std(), rtol=0.02)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_normal_noise_is_normal(jit_compile):
-    import tensorflow as tf
-
-    from skae._program import FastSeed
-
-    @tf.function(jit_compile=jit_compile)
+@pytest.mark.parametrize("by_xla", [False, True])
+def test_normal_noise_is_normal(by_xla):
     def draw(step):
-        seed = FastSeed(1, step) if jit_compile else Seed(1, step)
-        values = {"std": tf.constant(1.0)}
-        return GaussianNoise(1.0).corrupt(tf.zeros((400, 500)), values, seed)
+        values, x = {"std": ops.ones(())}, ops.zeros((400, 500))
+        return GaussianNoise(1.0).corrupt(x, values, seed_kind(1, step))
 
-    first, second = (draw(tf.constant(i)).numpy().astype(float) for i in range(2))
+    seed_kind = Seed
+    if keras.backend.backend() == "jax" and by_xla:
+        import jax
+
+        draw = jax.jit(draw)
+    elif by_xla:
+        import tensorflow as tf
+
+        from skae._program import FastSeed as seed_kind  # noqa: N813
+
+        draw = tf.function(draw, jit_compile=True)
+
+    first, second = (np.float64(draw(np.int32(i))) for i in range(2))
     for power, moment in enumerate([0, 1, 0, 3, 0, 15], start=1):
         spread = np.sqrt(factorial2(2 * power - 1) / first.size)  # of the mean's estimate
         assert_allclose(np.mean(first**power), moment, atol=4 * spread)

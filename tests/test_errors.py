@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from scipy import sparse
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
@@ -102,6 +101,8 @@ def convolution(x):
 def unlike_xla(x):
     """Its first layer has a size that depends on the values."""
 
+    import tensorflow as tf
+
     def first(v):
         return v + tf.unique(tf.reshape(v, [-1]))[0][:1]
 
@@ -141,7 +142,14 @@ BAD = [
     ("decoder", custom(dense, nothing)),
     ("decoder", custom(dense, convolution)),
     ("input_shape", custom(input_shape=(7, 1))),
-    ("jit_compile=False", custom(unlike_xla)),
+    pytest.param(
+        "jit_compile=False",
+        custom(unlike_xla),
+        marks=pytest.mark.skipif(
+            keras.backend.backend() != "tensorflow",
+            reason="a layer of TensorFlow's that XLA can't compile",
+        ),
+    ),
     ("n_components", {"n_components": 2**40}),
     ("n_components", {"n_components": 10**6}),
     ("hidden_layer_sizes", {"network": DenseNetwork((2**40,))}),
@@ -161,9 +169,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"), BAD, ids=[f"{i}-{name}" for i, (name, _) in enumerate(BAD)]
-)
+@pytest.mark.parametrize(("name", "parameters"), BAD)
 def test_the_message_names_the_parameter_before_any_training(
     name, parameters, monkeypatch, with_xla
 ):
@@ -190,7 +196,7 @@ def test_lambdas_of_a_model_keep_what_they_know():
     layers = keras.layers
 
     def model(factor):
-        scaled = layers.Lambda(lambda x: tf.nn.relu(x) * factor)
+        scaled = layers.Lambda(lambda x: keras.ops.relu(x) * factor)
         return keras.Sequential([layers.Dense(8), scaled])
 
     def fitted(factor):
@@ -201,5 +207,5 @@ def test_lambdas_of_a_model_keep_what_they_know():
 
     one, other = fitted(1.0), fitted(2.0)
     assert one.loss_ != other.loss_
-    keras_codes = one.encoder_(X).numpy()
+    keras_codes = np.asarray(one.encoder_(X))
     np.testing.assert_allclose(one.transform(X), keras_codes, atol=1e-6)

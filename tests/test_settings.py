@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import keras
 import pytest
 
 SETTINGS = {
@@ -43,6 +44,9 @@ np.testing.assert_allclose(shown(), before, rtol=1e-5)
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="settings of TensorFlow's own"
+)
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS.keys())
 def test_a_setting_of_the_process_changes_no_fit(setting):
     script = SCRIPT.replace("{setting}", setting)

@@ -5,6 +5,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -84,6 +85,9 @@ def test_eight_threads_may_be_the_first_to_use_tensorflow():
     assert done.stderr.endswith("at the end")
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the banner is TensorFlow's"
+)
 def test_alone_it_holds_back_the_banner_and_nothing_else():
     script = """if True:
         import os, sys

@@ -1,0 +1,223 @@
+"""Keras on JAX: what the fits of a fresh process promise, next to TensorFlow's here."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits
+
+import skae
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae.networks import DenseNetwork
+
+pytest.importorskip("jax")
+
+X = load_digits().data[:400]
+KINDS = [AutoencoderTransformer, DenoisingAutoencoder, VAETransformer]
+
+PRELUDE = """
+import json, pickle, sys, warnings
+from pathlib import Path
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+import skae
+from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
+warnings.simplefilter("ignore")
+folder, X, SMALL = Path(sys.argv[1]), load_digits().data[:400], DenseNetwork((16,))
+kinds = [skae.AutoencoderTransformer, skae.DenoisingAutoencoder, skae.VAETransformer]
+"""
+
+
+def on_jax(folder, script, backend="jax", **variables):
+    """What a script in a process of its own prints, as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(script), str(folder)],
+        env={**os.environ, "KERAS_BACKEND": backend, **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def fits(tmp_path_factory):
+    """Fits on JAX, as files and pickles with the codes that they give there."""
+    folder = tmp_path_factory.mktemp("jax")
+    found = on_jax(
+        folder,
+        """
+        found = {}
+        for kind in kinds:
+            start = kind(4, network=SMALL, max_iter=0, random_state=0).fit(X)
+            some = {"network": SMALL, "max_iter": 5, "n_splits": 1, "random_state": 0}
+            one, other = (kind(4, **some).fit(X) for _ in range(2))
+            name = kind.__name__
+            one.save(folder / f"{name}.skae")
+            (folder / f"{name}.pickle").write_bytes(pickle.dumps(one))
+            np.save(folder / f"{name}.npy", one.transform(X))
+            pca = PCA(4).fit(X)
+            found[name] = {
+                "start": start.score(X),
+                "pca": float(abs(start.transform(X) - pca.transform(X)).max()),
+                "likelihood": pca.score(X),
+                "trained": one.score(X),
+                "same": one.transform(X).tobytes() == other.transform(X).tobytes(),
+                "narrow": str(one.transform(X.astype("f")).dtype),
+            }
+        found["tensorflow"] = "tensorflow" in sys.modules
+        import jax
+        found["x64"] = jax.config.jax_enable_x64
+        print(json.dumps(found))
+        """,
+    )
+    return folder, found
+
+
+def test_tensorflow_is_not_imported_and_no_setting_of_jax_changes(fits):
+    assert not fits[1]["tensorflow"]
+    assert not fits[1]["x64"]
+
+
+def test_it_starts_at_pca_exactly(fits):
+    assert fits[1]["AutoencoderTransformer"]["pca"] < 1e-9
+    of_vae = fits[1]["VAETransformer"]
+    assert_allclose(of_vae["start"], of_vae["likelihood"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_is_better_and_the_same_again(fits, kind):
+    found = fits[1][kind.__name__]
+    assert found["trained"] > found["start"]
+    assert found["same"]
+    assert found["narrow"] == "float32"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fit_on_jax_gives_the_same_codes_on_tensorflow(fits, kind):
+    folder, _ = fits
+    codes = np.load(folder / f"{kind.__name__}.npy")
+    loaded = skae.load(folder / f"{kind.__name__}.skae")
+    pickled = pickle.loads((folder / f"{kind.__name__}.pickle").read_bytes())
+    assert codes.dtype == np.float64
+    assert_allclose(
+        loaded.transform(X), codes, atol=1e-7
+    )  # gelu: TensorFlow rounds sqrt(2)
+    assert_array_equal(loaded.transform(X), pickled.transform(X))
+
+
+def test_a_fit_on_tensorflow_gives_the_same_codes_on_jax_and_goes_on_there(tmp_path):
+    for kind in KINDS:
+        model = kind(4, network=DenseNetwork((16,)), random_state=0)
+        for _ in range(2):
+            model.partial_fit(X)
+        model.save(tmp_path / f"{kind.__name__}.skae")
+        np.save(tmp_path / f"{kind.__name__}.npy", model.transform(X))
+    found = on_jax(
+        tmp_path,
+        """
+        found = []
+        for kind in kinds:
+            model = skae.load(folder / f"{kind.__name__}.skae")
+            codes = np.load(folder / f"{kind.__name__}.npy")
+            error = float(abs(model.transform(X) - codes).max())
+            found.append([error, model.score(X), model.partial_fit(X).score(X)])
+        print(json.dumps(found))
+        """,
+    )
+    for error, before, after in found:
+        assert error < 1e-7
+        assert np.isfinite(after)
+        assert after > before - 0.1 * abs(before)
+
+
+def test_rows_do_not_depend_on_their_number(tmp_path):
+    """Numbers of rows are rounded up to few, and what is added changes nothing."""
+    found = on_jax(
+        tmp_path,
+        """
+        X[::7, 3:9] = np.nan
+        model = skae.VAETransformer(4, network=SMALL, max_iter=3, random_state=0).fit(X)
+        worst = 0.0
+        for method in (model.transform, model.score_samples, model.score_features):
+            whole = method(X)
+            for n in (1, 2, 15, 16, 17, 100, 399):
+                worst = max(worst, float(abs(method(X[:n]) / whole[:n] - 1).max()))
+        from skae._base_inference import kept_inference
+        (inference,) = kept_inference.things.values()
+        sizes = inference.compiled["encode"]._cache_size()
+        print(json.dumps([worst, sizes]))
+        """,
+    )
+    assert found[0] < 1e-6
+    assert found[1] <= 6  # 16, 32, 64, 128, 256, 512
+
+
+@pytest.mark.slow
+def test_layers_that_change_as_they_train_and_networks_of_all_kinds(tmp_path):
+    found = on_jax(
+        tmp_path,
+        """
+        import keras
+        from skae.networks import CustomNetwork
+        def encode(x):
+            x = keras.layers.Dropout(0.1)(keras.layers.Dense(16)(x))
+            x = keras.layers.BatchNormalization()(x)
+            return keras.layers.ActivityRegularization(l2=1e-3)(x)
+        networks = [
+            CustomNetwork(encode, lambda z: keras.layers.Dense(16)(z)),
+            ConvNetwork(input_shape=(8, 8, 1), filters=(4, 4)),
+            SequenceNetwork(input_shape=(8, 8), units=8),
+        ]
+        found = []
+        for network in networks:
+            some = {"network": network, "n_splits": 1, "max_iter": 3, "random_state": 0}
+            model = skae.AutoencoderTransformer(4, init="random", **some).fit(X)
+            statistics = [
+                float(abs(value).max())
+                for path, value in model._state.weights.items()
+                if path.endswith("moving_mean")
+            ]
+            found.append([model.loss_curve_[0], model.loss_curve_[-1], statistics])
+        print(json.dumps(found))
+        """,
+    )
+    assert all(last < first for first, last, _ in found)
+    assert found[0][2][0] > 0
+
+
+def test_without_jax_the_error_says_how_to_install_it(tmp_path):
+    found = on_jax(
+        tmp_path,
+        """
+        sys.modules["jax"] = None  # as if it were not there
+        try:
+            skae.AutoencoderTransformer().fit(X)
+        except ImportError as error:
+            print(json.dumps(str(error)))
+        """,
+    )
+    assert "skae[jax]" in found
+
+
+def test_torch_is_refused_and_why(tmp_path):
+    found = on_jax(
+        tmp_path,
+        """
+        try:
+            skae.AutoencoderTransformer().fit(X)
+        except ImportError as error:
+            print(json.dumps(str(error)))
+        """,
+        backend="torch",
+    )
+    assert "KERAS_BACKEND is set to 'torch'" in found
+    assert "ONNX" in found
