@@ -42,62 +42,80 @@ class Program(BaseProgram):
 
     seed_kind = Seed
 
-    def __init__(self, specification, optimizer, batch_size, dtype, widths):
+    def __init__(self, specification, optimizer, batch_size, dtype, widths, in_one_call):
         super().__init__(specification, optimizer, batch_size, dtype, widths)
-        self.dtype = dtype
-        self._compiled_run = jax.jit(self._run_batches)
-        self._compiled_measure = jax.jit(self._measure_batches)
+        self.dtype, self.in_one_call = dtype, in_one_call
+        self._train_batches = self._compiled(self._train_batch)
+        self._measure_batches = self._compiled(self._measure_batch)
 
     @staticmethod
     def ways(network, n_steps, batch_size):
-        """There is one way: XLA compiles all that JAX runs."""
-        return ()
+        """Whether XLA compiles the loop over batches too.
+
+        In a loop it computes convolutions on one thread, which takes longer.
+        """
+        return (network.jit_compile,)
+
+    def _compiled(self, batch):
+        """A function that goes through some batches, as one compiled call or one each."""
+        if self.in_one_call:
+
+            def loop(n, before, *more):
+                return jax.lax.fori_loop(0, n, lambda i, b: batch(i, b, *more), before)
+
+            return jax.jit(loop)
+        compiled = jax.jit(batch)
+
+        def each(n, before, *more):
+            for i in range(n):
+                before = compiled(np.int32(i), before, *more)
+            return before
+
+        return each
 
     def _run(self, n_batches, seed, alpha, rates):
-        variables = self.variables
         with precision(self.dtype):
-            total, state = self._compiled_run(
-                *self._arguments(n_batches, seed), alpha, rates
+            state, chunks, *more = self._arguments(seed)
+            total = jnp.zeros(1 + len(self.objective.parts), "float32")
+            state, total = self._train_batches(
+                np.int32(n_batches), (state, total), chunks, *more, alpha, rates
             )
-            total = np.asarray(total)
-            for variable, value in zip(variables, state, strict=True):
+            total = np.asarray(total)  # waits: the buffers may be filled again
+            for variable, value in zip(self.variables, state, strict=True):
                 variable.assign(value)
         return total
 
     def _measure(self, n_batches, seed):
         with precision(self.dtype):
-            return np.asarray(self._compiled_measure(*self._arguments(n_batches, seed)))
+            state, *more = self._arguments(seed)
+            found = jnp.zeros((self.n_batches_at_once, self.batch_size), "float32")
+            return np.asarray(
+                self._measure_batches(np.int32(n_batches), found, state, *more)
+            )
 
-    def _arguments(self, n_batches, seed):
+    def _arguments(self, seed):
         state = [variable.value for variable in self.variables]
-        n_batches, seed = np.int32(n_batches), np.array(seed, np.int32)
-        return state, self.buffers, n_batches, self.values, seed
+        chunks = {name: jnp.asarray(array) for name, array in self.buffers.items()}
+        return state, chunks, self.values, np.array(seed, np.int32)
 
     # -- what is compiled, each at its first use
 
-    def _run_batches(self, state, chunks, n_batches, values, seed, alpha, rates):
+    def _train_batch(self, i, before, chunks, values, seed, alpha, rates):
         self.n_traces += 1
-        variables, names = self.variables, self.objective.parts
-
-        def step(i, before):
-            state, total = before
-            with keras.StatelessScope(zip(variables, state, strict=True)) as scope:
-                if self.takes_rates:
-                    self.optimizer.learning_rate = rates[i]
-                self._spread()
-                batch = self._batch(chunks, i, seed)
-                loss, others, gradients = self._gradients(*batch, values)
-                for variable, value in zip(self.others, others, strict=True):
-                    variable.assign(value)
-                gradients, penalty = self._penalized(gradients, alpha)
-                self.optimizer.apply(gradients, self.updated[0])
-                self._spread()
-                state = [scope.get_current_value(variable) for variable in variables]
-            return state, total + loss.at[0].add(penalty)
-
-        total = jnp.zeros(1 + len(names), "float32")
-        state, total = jax.lax.fori_loop(0, n_batches, step, (state, total))
-        return total, state
+        (state, total), variables = before, self.variables
+        with keras.StatelessScope(zip(variables, state, strict=True)) as scope:
+            if self.takes_rates:
+                self.optimizer.learning_rate = rates[i]
+            self._spread()
+            batch = self._batch(chunks, i, seed)
+            loss, others, gradients = self._gradients(*batch, values)
+            for variable, value in zip(self.others, others, strict=True):
+                variable.assign(value)
+            gradients, penalty = self._penalized(gradients, alpha)
+            self.optimizer.apply(gradients, self.updated[0])
+            self._spread()
+            state = [scope.get_current_value(variable) for variable in variables]
+        return state, total + loss.at[0].add(penalty)
 
     def _gradients(self, batch, seed, values):
         """The loss of a batch and its parts, what layers have changed, and the slopes."""
@@ -118,18 +136,13 @@ class Program(BaseProgram):
         (_, found), gradients = jax.value_and_grad(loss_of, has_aux=True)(weights)
         return *found, gradients
 
-    def _measure_batches(self, state, chunks, n_batches, values, seed):
+    def _measure_batch(self, i, found, state, chunks, values, seed):
         self.n_traces += 1
-
-        def step(i, found):
-            batch, draws = self._batch(chunks, i, seed)
-            with keras.StatelessScope(zip(self.variables, state, strict=True)):
-                self._spread()
-                losses = self._loss(batch, values, draws, False).per_sample
-            return found.at[i].set(losses)
-
-        found = jnp.zeros((self.n_batches_at_once, self.batch_size), "float32")
-        return jax.lax.fori_loop(0, n_batches, step, found)
+        batch, draws = self._batch(chunks, i, seed)
+        with keras.StatelessScope(zip(self.variables, state, strict=True)):
+            self._spread()
+            losses = self._loss(batch, values, draws, False).per_sample
+        return found.at[i].set(losses)
 
     # -- what training is made of
 

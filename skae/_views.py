@@ -65,15 +65,16 @@ class FittedViews:
 
     def _keras_models(self):
         built = _fitted_only(self, "_built")
-        if "models" not in built:
-            import_keras()
-            from skae._rooms import shown_dtype
+        import_keras()
+        from skae._rooms import shown_dtype
 
+        dtype = shown_dtype(self.mean_.dtype)
+        if ("models", dtype) not in built:
             state = self._state
-            graph = build(state.specification, shown_dtype(self.mean_.dtype))
+            graph = build(state.specification, dtype)
             graph.load(state.weights)
-            built["models"] = raw(graph, state.coordinates)
-        return built["models"]
+            built["models", dtype] = raw(graph, state.coordinates)
+        return built["models", dtype]
 
     # -- as PCA has it
 

@@ -187,7 +187,7 @@ def test_needs_no_tensorflow_before_fit():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_decoder_layer_as_wide_as_the_rows_is_not_the_output():
+def test_decoder_layer_as_wide_as_the_rows_is_not_the_output(keras_in_float64):
     network = DenseNetwork((64,), activation="relu")
     built = models(network, 2, (64,), linear=False)
     assert built.decoder.get_layer("decoder_network").layers[-1].name == "output"
@@ -200,7 +200,7 @@ def test_decoder_layer_as_wide_as_the_rows_is_not_the_output():
     ("filters", "maps"), [((16, 8, 8), (4, 4, 8)), ((32, 32), (7, 7, 32))]
 )
 @pytest.mark.parametrize("downsampling", ["max_pooling", "strides"])
-def test_feature_maps_are_the_tutorials(filters, maps, downsampling):
+def test_feature_maps_are_the_tutorials(filters, maps, downsampling, keras_in_float64):
     network = ConvNetwork((28, 28, 1), filters=filters, downsampling=downsampling)
     built = models(network, None, (784,))
     folded = built.encoder.get_layer("encoder_network").get_layer("features").input
@@ -217,7 +217,7 @@ def test_feature_maps_are_the_tutorials(filters, maps, downsampling):
 )
 @pytest.mark.parametrize("downsampling", ["max_pooling", "strides"])
 @pytest.mark.parametrize("n_components", [None, 3])
-def test_any_size_comes_back(shape, downsampling, n_components):
+def test_any_size_comes_back(shape, downsampling, n_components, keras_in_float64):
     X = np.random.default_rng(0).normal(size=(20, *shape))
     network = ConvNetwork(shape, filters=(3, 2), downsampling=downsampling)
     built = models(network, n_components, shape)
@@ -238,7 +238,7 @@ def test_images_come_back_in_the_shape_they_came_in():
 
 @pytest.mark.parametrize("n_axes", [1, 2, 3])
 @pytest.mark.parametrize("kernel_size", [2, 3])
-def test_convolution_with_one_filter_is_keras_own(n_axes, kernel_size):
+def test_convolution_with_one_filter_is_keras_own(n_axes, kernel_size, keras_in_float64):
     from skae import _layers
 
     shape = (2, *(5, 6, 4)[:n_axes], 3)
@@ -355,7 +355,7 @@ bodies = pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 
 
 @bodies
-def test_models_are_copied_with_fresh_weights(body):
+def test_models_are_copied_with_fresh_weights(body, keras_in_float64):
     body = body()
     body.set_weights([np.full(w.shape, 0.5, w.dtype) for w in body.get_weights()])
     before = [np.array(w) for w in body.get_weights()]
@@ -429,7 +429,7 @@ def test_normalisation_follows_the_data():
     assert_allclose(fitted.layers[0].moving_variance, variance, atol=1e-2)
 
 
-def test_output_in_any_shape_is_the_output():
+def test_output_in_any_shape_is_the_output(keras_in_float64):
     image = lambda z: layers.Reshape((8, 8, 1))(layers.Dense(64)(z))  # noqa: E731
     built = models(CustomNetwork(custom, image), 2, (64,), linear=False)
     assert built.decoder.get_layer("decoder_network").layers[-1].name == "unfold"
