@@ -940,13 +940,13 @@ class ByColumn(_StepwiseStarts, Likelihood):
         """Parts of the columns of each pair, in the columns' own order."""
         from keras import ops
 
-        order = np.argsort(self._columns)
+        order = np.argsort(self._columns).astype(np.int32)
         return ops.take(ops.concatenate(parts, axis=-1), order, axis=-1)
 
     def _split(self, x):
         from keras import ops
 
-        return [ops.take(x, np.asarray(c), axis=-1) for _, c in self.pairs]
+        return [ops.take(x, np.asarray(c, np.int32), axis=-1) for _, c in self.pairs]
 
     def _noises(self, noise):
         """The part of each pair in what all have learned of the noise, on the last axis."""

@@ -212,6 +212,7 @@ def test_who_stops_training_is_not_warned(without_xla):
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "__array__ implementation")  # Keras' own
         fit(Stop())
         AutoencoderTransformer(3, network=DenseNetwork((8,))).partial_fit(X)
 
@@ -222,6 +223,7 @@ def test_planned_epochs_are_enough(monkeypatch, without_xla):
     monkeypatch.setattr(Recipe, "of", classmethod(lambda cls, n: cls(1, 16, 2)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "__array__ implementation")  # Keras' own
         assert fit(max_iter=3).n_iter_ == 2
     with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(1\) reached"):
         fit(max_iter=1)

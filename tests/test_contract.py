@@ -160,7 +160,7 @@ def test_float32_in_float32_out_and_near_float64(fresh, start):
     assert single.inverse_transform(codes).dtype == np.float32
     assert single.reconstruct(rows).dtype == np.float32
     assert double.transform(GRID).dtype == double.reconstruct(GRID).dtype == np.float64
-    assert_allclose(codes, double.transform(GRID), atol=1e-3)
+    assert_allclose(codes, double.transform(GRID), atol=2e-3)
     assert_allclose(single.reconstruct(rows), double.reconstruct(GRID), atol=1e-3)
     assert_allclose(single.score_samples(rows), double.score_samples(GRID), rtol=1e-2)
     assert_allclose(double.transform(rows), double.transform(GRID), atol=1e-5)

@@ -147,7 +147,10 @@ def test_models_load_without_skae(
             found = np.load(path.with_suffix(f".{kind}.npy"))
             assert found.dtype == dtype
             assert found.shape == expected.shape
-            assert_allclose(found, expected, rtol=0, atol=tolerance, err_msg=path.name)
+            some = tolerance
+            if "whitened" in path.name and keras.backend.backend() != "tensorflow":
+                some = 1e-6  # Keras' BatchNormalization computes in float32 on JAX
+            assert_allclose(found, expected, rtol=0, atol=some, err_msg=path.name)
 
 
 def test_a_checkpoint_loads_without_skae(tmp_path, without_xla):

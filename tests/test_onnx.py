@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -160,6 +161,8 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_method_gives_the_same(name):
+    if name == "custom" and keras.backend.backend() == "jax":
+        pytest.skip("Keras' SimpleRNN knows no float64 on JAX")
     estimator, X = CASES[name]
     estimator.set_params(max_iter=1, early_stopping=False, random_state=0)
     codes = estimator.fit_transform(X)

@@ -93,7 +93,9 @@ def test_a_keras_model_can_be_saved_and_loaded_safely(fitted, tmp_path, keras_in
     path = tmp_path / "autoencoder.keras"
     fitted.autoencoder_.save(path)
     loaded = keras.saving.load_model(path, safe_mode=True)
-    assert_allclose(loaded(X), fitted.reconstruct(X), atol=1e-10)
+    # Keras' BatchNormalization computes in float32 on JAX
+    exact = keras.backend.backend() == "tensorflow"
+    assert_allclose(loaded(X), fitted.reconstruct(X), atol=1e-10 if exact else 1e-5)
 
 
 class Careful(pickle.Unpickler):
