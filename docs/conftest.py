@@ -24,6 +24,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.name == "tools.rst":
             item.add_marker(pytest.mark.filterwarnings("ignore"))
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

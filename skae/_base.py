@@ -9,12 +9,7 @@ from os import PathLike
 from typing import Self
 
 from numpy.typing import ArrayLike
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    clone,
-)
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from skae import _components, _files
@@ -51,7 +46,6 @@ class BaseAutoencoder(
     FittedViews,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
     BaseEstimator,
 ):
     """Base class of the autoencoders: all bookkeeping of fit.

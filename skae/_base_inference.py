@@ -157,7 +157,7 @@ class BaseFitted:
 
     def __init__(self, specification, weights, coordinates, dtype):
         name = np.dtype(dtype).name
-        inference = kept_inference.get(
+        inference = kept_inference.share(
             (specification, name), lambda: self._make(specification, name)
         )
         self.batch_rows, self.coordinates = inference.batch_rows, coordinates
@@ -196,7 +196,7 @@ class BaseFitted:
 
     def encode(self, X):
         """Codes, of shape (n_samples, n_components), of flat rows."""
-        if self._affine is None:
+        if X.dtype.kind != "f" or self._affine is None:  # whole numbers by batches
             return self._in_batches("encode", X, self._seen)
         kernel, offset = self._affine
         codes = X.astype(self.mean.dtype, copy=False) @ kernel

@@ -22,8 +22,9 @@ class BaseProgram:
     """Training compiled for one specification, optimizer, batch size and dtype.
 
     A backend's own has `_run` and `_measure`, which compute what is in the buffers, and
-    says how it makes a `_constant`, what a `_copy` of a variable's value is, and how it
-    takes `_parts` of a vector.
+    says how it makes a `_constant`, what a `_copy` of a variable's value is, how it takes
+    `_parts` of a vector, which `seed_kind` it draws by, and in which `ways` it compiles:
+    what its `__init__` takes beside, hashable.
 
     Attributes
     ----------
@@ -82,6 +83,11 @@ class BaseProgram:
         """All that training changes."""
         return [*self.updated[0], *self.others, *self.optimizer.variables]
 
+    @property
+    def size(self):
+        """The number of values that the weights have."""
+        return self.graph.size
+
     # -- what is compiled
 
     def _batch(self, chunks, i, seed):
@@ -130,10 +136,6 @@ class BaseProgram:
             for variable, part in zip(self.trainable, parts, strict=True):
                 variable.assign(ops.reshape(part, variable.shape))
 
-    @property
-    def size(self):
-        return self.graph.size
-
     # -- what a fit calls
 
     def lend(self, rows):
@@ -153,6 +155,7 @@ class BaseProgram:
     def give_back(self):
         """Let go what belongs to a fit and not to what is compiled."""
         self.rows = self.buffers = None
+        self.loaded = self.coordinates = self.values = None
 
     def load(self, weights, coordinates):
         """Put weights in place, and the values that the objective computes with."""
@@ -242,7 +245,7 @@ class BaseProgram:
 
 
 def aligned(shape, dtype):
-    """An empty array that begins where the backends' own tensors may."""
+    """An empty array at a multiple of 64 bytes, as backends need it to share it."""
     size, alignment = math.prod(shape) * np.dtype(dtype).itemsize, 64
     memory = np.empty(size + alignment, np.uint8)
     start = -memory.ctypes.data % alignment

@@ -5,41 +5,60 @@ thing go and compile it again takes more memory than to keep it; only its weight
 given back.
 """
 
+import itertools
 import threading
 from collections import OrderedDict
 
 
 class Kept:
-    """The last things that were made, by key: so many, and of so large a size in all.
+    """The last things that were made: so many, and of so large a size in all.
+
+    They are lent, each to one at a time (`take`, `put`), or shared.
 
     Parameters
     ----------
     most : int
-    most_values : int, default=2**24
-        What the things' `size` may come to, unless a single one is larger.
+    most_values : int, default=2**23
+        What the things' `size` may come to, unless a single one is larger: values that
+        take some 24 bytes each, with what an optimizer knows of them.
     """
 
-    def __init__(self, most, most_values=2**24):
+    def __init__(self, most, most_values=2**23):
         self.most, self.most_values = most, most_values
         self.things, self.lock = OrderedDict(), threading.Lock()
 
     def take(self, key):
         """What was put by this key, which is then gone; None if nothing was."""
         with self.lock:
-            return self.things.pop(key, None)
+            for place in reversed(self.things):
+                if place[0] == key:
+                    return self.things.pop(place)
+        return None
 
     def put(self, key, thing):
+        """Keep a thing, and others that were put by the same key."""
         with self.lock:
-            self.things[key] = thing
-            while len(self.things) > 1 and self._too_much():
-                self.things.popitem(last=False)
+            n = next(n for n in itertools.count() if (key, n) not in self.things)
+            self.things[key, n] = thing
+            self._trim()
+
+    def share(self, key, make):
+        """What is kept by this key, or is made now, and stays there for others."""
+        place = key, 0
+        with self.lock:
+            thing = self.things.get(place)
+        if thing is None:
+            thing = make()
+        with self.lock:
+            thing = self.things.setdefault(place, thing)  # of two made at once, the first
+            self.things.move_to_end(place)
+            self._trim()
+        return thing
+
+    def _trim(self):
+        while len(self.things) > 1 and self._too_much():
+            self.things.popitem(last=False)
 
     def _too_much(self):
         values = sum(thing.size for thing in self.things.values())
         return len(self.things) > self.most or values > self.most_values
-
-    def get(self, key, make):
-        """What was put by this key, or is made now."""
-        thing = self.take(key) or make()
-        self.put(key, thing)
-        return thing

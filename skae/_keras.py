@@ -73,7 +73,7 @@ def _check(backend, who):
             f"skae runs on Keras' backends 'tensorflow' and 'jax', but {who}. Set"
             " KERAS_BACKEND to one of them, or unset it for TensorFlow. Epochs are compiled"
             " loops over batches, which Keras on PyTorch does not have; to encode rows"
-            " without either, write an ONNX file by skae.onnx.to_onnx."
+            " without either, write an ONNX file: skae.onnx.register_converters."
         )
     if importlib.util.find_spec(backend) is None:
         extra = "skae[jax]" if backend == "jax" else "skae"

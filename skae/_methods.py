@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
+from sklearn.base import TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
@@ -17,8 +18,11 @@ from skae._typing import MatrixLike
 from skae._validation import check_rows
 
 
-class FittedMethods:
-    """The methods that read `_state`, each for rows of any kind and any number."""
+class FittedMethods(TransformerMixin):
+    """The methods that read `_state`, each for rows of any kind and any number.
+
+    `TransformerMixin` sees to `set_output` where `transform` is defined: here.
+    """
 
     def _check_rows(self, X, network=None, *, reset=False):
         network = self.network_ if network is None else network

@@ -1,6 +1,7 @@
 """A fitted model as ONNX nodes: what its encoder and its decoder make of a value."""
 
 from skae._graph import build, raw
+from skae._keras import import_keras
 from skae._onnx_completion import filled
 from skae._onnx_layers import walked
 
@@ -21,6 +22,7 @@ def computed(nodes, state, given, wanted, x):
     y : Value
         What is wanted.
     """
+    import_keras()
     from skae._rooms import precision
 
     # in float64: no constant is rounded before it is used

@@ -13,6 +13,17 @@ from skae._keras import reason
 from skae._random import Seed
 from skae._rows import VALUES_AT_ONCE
 
+#: Rows of a batch for which a device is worth while, and fewer are not: a guess.
+ROWS_OF_A_DEVICE = 128
+
+#: What Keras' optimizers do to each device's gradients, before these are added up.
+OF_WHOLE_BATCHES = (
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "gradient_accumulation_steps",
+)
+
 #: Strategies of TensorFlow whose devices are all here.
 ONE_MACHINE = (tf.distribute.MirroredStrategy, tf.distribute.OneDeviceStrategy)
 
@@ -99,10 +110,10 @@ class Program(BaseProgram):
         self.seed_kind = FastSeed if self.jit_compile else Seed
 
     @staticmethod
-    def ways(network, n_steps, batch_size):
+    def ways(network, optimizer, n_steps, batch_size):
         """Whether XLA compiles what trains a network for so many batches, and where."""
         by_xla = network.jit_compile and n_steps >= network.jit_steps
-        return by_xla, _strategy(batch_size)
+        return by_xla, _strategy(optimizer, batch_size)
 
     # -- what is compiled, each at its first use
 
@@ -255,25 +266,44 @@ class Program(BaseProgram):
         return tf.split(vector, self.sizes)
 
 
-def _strategy(batch_size):
+def _strategy(optimizer, batch_size):
     """Over which devices the rows of a batch are spread.
 
-    They are those of the strategy in whose scope the fit is called, else all that are
-    visible of the fastest kind, of which none goes without a row.
+    They are those of the strategy in whose scope the fit is called, else of the GPUs that
+    are visible as many as have rows enough.
+
+    Raises
+    ------
+    ValueError
+        If the strategy is not of one machine, or has devices for which there is nothing
+        to do or whose gradients can't be added up.
     """
-    if tf.distribute.has_strategy():
-        strategy = tf.distribute.get_strategy()
-        if not isinstance(strategy, ONE_MACHINE):
-            raise ValueError(
-                "fit spreads rows over the devices of one machine, in the scope of"
-                " tf.distribute.MirroredStrategy or OneDeviceStrategy. Got that of"
-                f" {type(strategy).__name__}."
-            )
-        return strategy
-    devices = tf.config.list_logical_devices("GPU")
-    devices = devices or tf.config.list_logical_devices("CPU")
-    names = tuple(device.name for device in devices[:batch_size])
-    return _mirrored(names) if len(names) > 1 else tf.distribute.get_strategy()
+    split = [name for name in OF_WHOLE_BATCHES if optimizer.config.get(name)]
+    if not tf.distribute.has_strategy():
+        devices = tf.config.list_logical_devices("GPU")
+        devices = devices or tf.config.list_logical_devices("CPU")
+        n_devices = 1 if split else batch_size // ROWS_OF_A_DEVICE
+        names = tuple(device.name for device in devices[:n_devices])
+        return _mirrored(names) if len(names) > 1 else tf.distribute.get_strategy()
+    strategy = tf.distribute.get_strategy()
+    n_devices = strategy.num_replicas_in_sync
+    if not isinstance(strategy, ONE_MACHINE):
+        raise ValueError(
+            "fit spreads rows over the devices of one machine, in the scope of"
+            " tf.distribute.MirroredStrategy or OneDeviceStrategy. Got that of"
+            f" {type(strategy).__name__}."
+        )
+    if n_devices > batch_size:
+        raise ValueError(
+            "batch_size must be at least the number of devices of the strategy in whose"
+            f" scope fit is called, {n_devices}. Got {batch_size}."
+        )
+    if n_devices > 1 and split:
+        raise ValueError(
+            f"optimizer must not have {split[0]} in the scope of a strategy of several"
+            " devices, whose gradients it would be applied to one by one."
+        )
+    return strategy
 
 
 @cache
@@ -313,11 +343,6 @@ class Fitted(BaseFitted):
     """What TensorFlow has compiled, with the weights and coordinates of one fit."""
 
     _make = Inference
-
-    def compile(self):
-        """Compile what every estimator needs, which fails if the network can't be."""
-        for name in ("encode", "decode"):
-            self.inference.concrete(name)
 
     def _bind(self, *bound):
         # In the order that is compiled

@@ -49,7 +49,7 @@ class Program(BaseProgram):
         self._measure_batches = self._compiled(self._measure_batch)
 
     @staticmethod
-    def ways(network, n_steps, batch_size):
+    def ways(network, optimizer, n_steps, batch_size):
         """Whether XLA compiles the loop over batches too.
 
         In a loop it computes convolutions on one thread, which takes longer.

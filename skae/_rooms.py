@@ -24,13 +24,14 @@ def borrowed(specification, plan, rows):
     ----------
     specification : Specification
     plan : Plan
-        XLA compiles a program for many batches.
+        The number of its batches, and their size, say how a program is compiled.
 
     rows : Rows
+        All rows of the fit.
     """
     optimizer, batch_size = plan.optimizer, plan.batch_size
     n_steps = plan.n_steps(len(rows))
-    ways = Program.ways(specification.network, n_steps, batch_size)
+    ways = Program.ways(specification.network, optimizer, n_steps, batch_size)
     dtype, widths = rows.dtype, rows.widths
     if rows.has_holes and specification.surplus:
         widths["surplus"] = specification.n_components
@@ -39,8 +40,8 @@ def borrowed(specification, plan, rows):
     if program is None:
         program = Program(specification, optimizer, batch_size, dtype, widths, *ways)
     program.graph.specification = specification  # its hyperparameters are not compiled
-    program.lend(rows)
     try:
+        program.lend(rows)
         yield program
     finally:
         program.give_back()

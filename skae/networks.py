@@ -56,7 +56,7 @@ class Network(BaseEstimator):
 
     jit_steps : int, default=2000
         The batches from which on a fit repays the second or more, and the 10 MB, that XLA
-        takes. Where it makes layers several times faster they are few.
+        takes: fewer where it makes the layers several times faster.
 
     allows_missing : bool, default=False
         Whether rows may end in steps of NaN, which `encode` then must not read.

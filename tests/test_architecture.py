@@ -26,7 +26,7 @@ SMALL = DenseNetwork((8,))
 FLOORS = [
     {"_load", "onnx", "outliers"},
     {"_autoencoder", "_denoising", "_variational"},
-    {"_base", "_views", "_validation"},
+    {"_base", "_methods", "_views", "_validation"},
     {"_fitting"},
     {"_training", "_components", "_state", "_files", "_monitor"},
     {"_onnx_model"},

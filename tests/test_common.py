@@ -60,10 +60,7 @@ OTHER_SETTINGS = [
         network=DenseNetwork((8, 4), dropout=0.2, batch_normalization=True), max_iter=3
     ),
     AutoencoderTransformer(warm_start=True, max_iter=3, network=SMALL),
-    AutoencoderTransformer(early_stopping=False, max_iter=3, network=SMALL),
     DenoisingAutoencoder(noise=MaskingNoise(0.3), max_iter=3, network=SMALL),
-    DenoisingAutoencoder(noise="salt_and_pepper", max_iter=3, network=SMALL),
-    DenoisingAutoencoder(init="random", max_iter=3, network=SMALL),
     VAETransformer(3, likelihood="gaussian_diag", beta=0.5, max_iter=3, network=SMALL),
     VAETransformer(init="random", early_stopping=False, max_iter=3, network=SMALL),
     SquashedVAE(likelihood="bernoulli", beta=0.01, max_iter=3, network=SMALL),
@@ -83,10 +80,8 @@ IN_BATCHES = dict.fromkeys(
 def trained_in_batches(estimator):
     """What differs where training leaves the start, which is kept by the others here."""
     is_linear = isinstance(estimator, VAETransformer) and estimator.init == "auto"
-    keeps = (
-        (is_linear and estimator.likelihood == "gaussian")
-        or getattr(estimator, "noise", None) == "salt_and_pepper"
-        or getattr(estimator.network, "dropout", 0)
+    keeps = (is_linear and estimator.likelihood == "gaussian") or getattr(
+        estimator.network, "dropout", 0
     )
     return {} if keeps else IN_BATCHES
 

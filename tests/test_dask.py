@@ -24,9 +24,12 @@ X = (X + 0.1 * RNG.standard_normal(X.shape)).astype(np.float32)
 NAMES = [f"column {i}" for i in range(12)]
 SMALL = DenseNetwork(hidden_layer_sizes=(8,))
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +170,6 @@ class DiesOnce(AutoencoderTransformer):
         return super().fit(X)
 
 
-@pytest.mark.slow
 def test_a_killed_worker_costs_a_retry_not_the_search(client):
     wanted = search().set_params(n_jobs=1).fit(X).cv_results_["mean_test_score"]
     model = DiesOnce(network=SMALL, max_iter=3, random_state=0)

@@ -4,10 +4,18 @@ import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
-SCRIPT = """
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="TensorFlow's strategies"
+    ),
+]
+
+HEAD = """
 import json, sys, threading, warnings
 import tensorflow as tf
 cpu, = tf.config.list_physical_devices("CPU")
@@ -16,7 +24,8 @@ tf.config.set_logical_device_configuration(cpu, logical)
 import keras, numpy as np
 from keras import layers
 from sklearn.datasets import load_digits
-from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer, _rooms
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae import _program, _rooms
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 warnings.simplefilter("ignore")
 X = load_digits().data[:300] / 16
@@ -39,20 +48,28 @@ models = {
         network=ConvNetwork(input_shape=(8, 8, 1), filters=(2,))), X, {}),
     "sequence": (AutoencoderTransformer(4,
         network=SequenceNetwork(input_shape=(8, 8), units=4)), X, {}),
+    "clipped": (AutoencoderTransformer(4, optimizer=keras.optimizers.SGD(1e-3,
+        clipnorm=0.1), **flat), X, {}),
     "by XLA": (AutoencoderTransformer(4, batch_size=6, **flat), X, {}),
 }
+_program.ROWS_OF_A_DEVICE = 1
 DenseNetwork.jit_steps = 160  # batches, which the last alone makes
 def fit(name):
     model, rows, beside = models[name]
     model.set_params(max_iter=4, n_splits=1, shuffle=True, random_state=0)
     model.fit(rows, **beside)
     return [model.history_["loss"], model.history_["val_loss"]]
+"""
+
+ALL = """
 found = {name: fit(name) for name in models}
 found["parts"] = [p.n_parts for p in _rooms.programs.things.values()]
 found["XLA"] = [p.jit_compile for p in _rooms.programs.things.values()]
 """
 
-TELL = "print(json.dumps(found))"
+TELL = """
+print(json.dumps(found))
+"""
 
 
 def run(script, n_devices):
@@ -64,14 +81,16 @@ def run(script, n_devices):
 
 @pytest.fixture(scope="module")
 def alone():
-    return run(SCRIPT + TELL, 1)
+    return run(HEAD + ALL + TELL, 1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_devices", [2, 3])  # 32 rows in parts of 16, and of 10 and 11
 def test_losses_do_not_depend_on_the_number_of_devices(alone, n_devices):
-    several = run(SCRIPT + TELL, n_devices)
-    assert set(several.pop("parts")) == {n_devices}
+    several = run(HEAD + ALL + TELL, n_devices)
+    parts = several.pop("parts")
+    assert set(parts) == {1, n_devices}
+    assert parts.count(1) == 1  # an optimizer that clips the gradients of whole batches
+    assert several["clipped"] == alone["clipped"]
     assert set(alone["parts"]) == {1}
     assert several.pop("XLA") == alone["XLA"]
     assert sum(alone["XLA"]) == 1
@@ -115,24 +134,28 @@ assert parts(tf.distribute.MirroredStrategy(["CPU:1"])) == alone
 several, n_parts = parts(tf.distribute.MirroredStrategy(["CPU:0", "CPU:2"]))
 assert n_parts == 2
 np.testing.assert_allclose(several, alone[0], rtol=2e-4)
-try:
-    parts(tf.distribute.MultiWorkerMirroredStrategy())
-except ValueError as error:
-    found = {"message": str(error)}
+found = {}
+def refused(strategy, name, batch_size="auto"):
+    try:
+        with strategy.scope():
+            models[name][0].set_params(batch_size=batch_size).fit(X)
+    except ValueError as error:
+        found[name] = str(error)
+three = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1", "CPU:2"])
+refused(three, "clipped")
+refused(three, "denoiser", 2)
+refused(tf.distribute.MultiWorkerMirroredStrategy(), "VAE")
 """
 
 
-@pytest.mark.slow
 def test_fits_over_several_devices_may_be_in_threads_and_have_layers_of_ones_own():
-    script = SCRIPT.replace("found = {name: fit(name) for name in models}\n", "")
-    head = script[: script.index('found["parts"]')]
-    run(head + THREADS + TELL, 2)
+    run(HEAD + THREADS + TELL, 2)
 
 
-@pytest.mark.slow
 def test_the_scope_of_a_strategy_names_the_devices():
-    script = SCRIPT.replace("found = {name: fit(name) for name in models}\n", "")
-    head = script[: script.index('found["parts"]')]
-    found = run(head + SCOPES + TELL, 3)
-    assert found["message"].startswith("fit spreads rows over the devices of one machine")
-    assert found["message"].endswith("Got that of CollectiveAllReduceStrategy.")
+    found = run(HEAD + SCOPES + TELL, 3)
+    assert found["VAE"].startswith("fit spreads rows over the devices of one machine")
+    assert found["VAE"].endswith("Got that of CollectiveAllReduceStrategy.")
+    assert found["denoiser"].startswith("batch_size must be at least the number of devic")
+    assert found["denoiser"].endswith("fit is called, 3. Got 2.")
+    assert found["clipped"].startswith("optimizer must not have clipnorm")

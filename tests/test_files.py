@@ -106,6 +106,7 @@ def run(script, *args):
 # -- there and back
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_same_bits(fitted, tmp_path):
     for name, estimator in fitted.items():
         estimator.save(tmp_path / f"{name}.skae")

@@ -17,6 +17,7 @@ from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae.networks import DenseNetwork
 
 pytest.importorskip("jax")
+pytestmark = pytest.mark.slow
 
 X = load_digits().data[:400]
 KINDS = [AutoencoderTransformer, DenoisingAutoencoder, VAETransformer]
@@ -161,7 +162,6 @@ def test_rows_do_not_depend_on_their_number(tmp_path):
     assert found[1] <= 6  # 16, 32, 64, 128, 256, 512
 
 
-@pytest.mark.slow
 def test_layers_that_change_as_they_train_and_networks_of_all_kinds(tmp_path):
     found = on_jax(
         tmp_path,

@@ -116,6 +116,7 @@ SINGLE = ["dense", "conv", "sequence"]
 EXPORTED = [*SINGLE, "custom"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "names", "tolerance"),
     [("float32", SINGLE, 2e-3), ("float64", [*CASES], 1e-10)],
@@ -153,6 +154,7 @@ def test_models_load_without_skae(
             assert_allclose(found, expected, rtol=0, atol=some, err_msg=path.name)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_loads_without_skae(tmp_path, without_xla):
     import keras
 
@@ -214,8 +216,6 @@ for name in json.loads(sys.argv[1]):
 
 
 def in_float32(model, path):
-    import keras
-
     model.save_weights(path)
     text = model.to_json().replace("float64", "float32")
     copy = keras.models.model_from_json(text.replace('"unroll": false', '"unroll": true'))
@@ -224,6 +224,9 @@ def in_float32(model, path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="TensorFlow writes LiteRT's files"
+)
 def test_models_run_on_litert(tmp_path):
     """All three of fits to float32 rows, and encoders of fits to float64 rows."""
     rows = load_digits().data[:90] / 16

@@ -31,6 +31,7 @@ def error(model):
     return np.square(model.reconstruct(TEST) - TEST).sum(axis=1).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stream_recovers_from_a_first_call_of_two_rows(kind):
     """A linear network has nothing but the linear path to learn by."""
@@ -38,6 +39,7 @@ def test_a_stream_recovers_from_a_first_call_of_two_rows(kind):
     assert error(few) < 1.2 * error(many)
 
 
+@pytest.mark.slow
 def test_a_stream_recovers_from_rows_that_are_all_the_same():
     model = AutoencoderTransformer(8, network=DenseNetwork(()), random_state=0)
     model.partial_fit(np.repeat(TRAIN[:1], 3, axis=0))

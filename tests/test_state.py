@@ -49,6 +49,7 @@ def test_copies_give_the_same_bits(fitted, copied, tmp_path, keras_in_float64):
     assert_array_equal(other.encoder_(X), fitted.encoder_(X))
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_same_bits(fitted, tmp_path):
     path = tmp_path / "fitted.pickle"
     path.write_bytes(pickle.dumps(fitted))
@@ -110,6 +111,7 @@ def test_unpickling_needs_no_code_but_arrays_and_estimators(fitted):
     Careful(io.BytesIO(pickle.dumps(fitted))).load()
 
 
+@pytest.mark.slow
 def test_no_code_in_a_pickle_runs_until_one_says_so(tmp_path):
     """A Lambda layer's code, which makes a file, comes as bytes in a configuration."""
     import keras

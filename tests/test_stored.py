@@ -163,6 +163,7 @@ def test_whole_numbers_and_half_precision(tmp_path, little_memory):
         assert found.transform(values).dtype == np.float64
 
 
+@pytest.mark.slow
 def test_pairs_and_weights(tmp_path, little_memory):
     noisy = X + RNG.standard_normal(X.shape).astype(np.float32)
     weight = RNG.integers(0, 3, len(X))
@@ -178,6 +179,7 @@ def test_pairs_and_weights(tmp_path, little_memory):
         model.fit(rows, X_clean=X[:-1])
 
 
+@pytest.mark.slow
 def test_holes_and_series(tmp_path, little_memory):
     holes = np.where(RNG.random(X.shape) < 0.1, np.nan, X)
     wanted = VAETransformer(3, max_iter=0).fit(holes).score(holes)

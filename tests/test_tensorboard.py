@@ -131,6 +131,7 @@ def test_any_rows_without_early_stopping(tmp_path, estimator, rows):
     assert not (fit_folder(tmp_path) / "validation").exists()
 
 
+@pytest.mark.slow
 def test_each_fit_of_a_grid_search_has_a_folder(tmp_path):
     callback = TensorBoard(tmp_path)
     search = GridSearchCV(

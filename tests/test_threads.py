@@ -33,6 +33,7 @@ def run(script):
     )
 
 
+@pytest.mark.slow
 def test_eight_threads_may_be_the_first_to_use_tensorflow():
     script = """if True:
         import random, sys, threading
@@ -85,6 +86,7 @@ def test_eight_threads_may_be_the_first_to_use_tensorflow():
     assert done.stderr.endswith("at the end")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the banner is TensorFlow's"
 )
@@ -160,6 +162,7 @@ def used(estimator):
     return codes, estimator.inverse_transform(codes), estimator.score_samples(X)
 
 
+@pytest.mark.slow
 def test_fits_side_by_side_give_the_bits_of_fits_alone(estimators):
     alone = [used(clone(estimator).fit(X)) for estimator in estimators]
     many = 2 * estimators

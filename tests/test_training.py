@@ -78,6 +78,29 @@ def test_programs_kept_are_bounded(digits, monkeypatch):
     assert [*programs.things.values()] == [last]
 
 
+class Thing:
+    size = 1
+
+
+def test_what_two_threads_made_is_kept_twice_to_lend_and_once_to_share():
+    from skae._kept import Kept
+
+    kept, one, other = Kept(3), Thing(), Thing()
+    kept.put("key", one)
+    kept.put("key", other)
+    assert {kept.take("key"), kept.take("key")} == {one, other}
+    assert kept.take("key") is None
+    shared = Kept(3)
+
+    def make():  # while another thread is done with the same
+        shared.share("key", lambda: one)
+        return other
+
+    assert shared.share("key", make) is one
+    assert shared.share("key", make) is one
+    assert len(shared.things) == 1
+
+
 OF_TENSORFLOW = pytest.mark.skipif(
     os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow",
     reason="how TensorFlow is imported, and a setting of its own",
@@ -124,6 +147,7 @@ def test_many_networks_print_nothing(digits, capfd, without_xla):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits_after_unrelated_keras_work(digits):
     import keras
 
@@ -209,6 +233,7 @@ assert os.waitpid(child, 0)[1] == 0
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False])
 def test_a_forked_child_of_a_process_that_has_fitted_is_told_at_once(first):
     done = subprocess.run(
