@@ -1,6 +1,8 @@
 """ONNX files of estimators and Pipelines give what `transform` gives, without TensorFlow."""
 
 import itertools
+import os
+import pickle
 import subprocess
 import sys
 
@@ -316,3 +318,31 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "skl2onnx", None)
     with pytest.raises(ImportError, match=r"pip install 'skae\[onnx\]'"):
         register_converters()
+
+
+@pytest.mark.slow
+def test_a_backend_that_has_no_program_is_refused_by_name(tmp_path):
+    model = AutoencoderTransformer(2, max_iter=0).fit(DIGITS)
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
+    script = """
+import pickle
+import numpy as np
+from skl2onnx import to_onnx
+from skae.onnx import register_converters
+register_converters()
+with open("model.pickle", "rb") as file:
+    model = pickle.load(file)
+try:
+    to_onnx(model, np.zeros((1, 64)))
+except ImportError as error:
+    print(error)
+"""
+    environment = os.environ | {"KERAS_BACKEND": "torch"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("skae runs on Keras' backends 'tensorflow' and 'jax'")
