@@ -346,7 +346,7 @@ def loop(repeats):
     """An epoch against a bare loop of the same net: 784-128-64-32, and 50-64-8 on rows."""
     rows = np.random.default_rng(0).random((20_000, 50), np.float32)
     beside_bare_loop(mnist(60_000, 0)[0], (128, 64), 32, repeats)
-    beside_bare_loop(rows, (64,), 8, repeats)
+    beside_bare_loop(rows, (64,), 8, repeats, epochs=50)
 
 
 def beside_bare_loop(X, hidden, k, repeats, batch_size=256, epochs=10):
