@@ -153,6 +153,7 @@ def run(task, contender):
 
 def plot(curves, path):
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     n_rows = -(-len(curves) // 3)
     size = {"figsize": (11, 3.4 * n_rows), "layout": "constrained"}
@@ -163,6 +164,10 @@ def plot(curves, path):
                 *zip(*curve, strict=True), ".-" if len(curve) > 1 else "o", label=name
             )
         ax.set(title=task, xscale="log", yscale="log")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     for ax in axes[-1]:
         ax.set_xlabel("seconds")
     for ax in axes[:, 0]:
