@@ -1,6 +1,7 @@
 """Program: the one room of JAX, where epochs, losses, codes and rows are computed."""
 
 import contextlib
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,21 @@ def shown_dtype(dtype):
     return jax.dtypes.canonicalize_dtype(dtype).name
 
 
+@functools.cache
+def careful():
+    """Options by which XLA computes sums that it has wrong without, where it has them.
+
+    On a CPU jaxlib 0.10.2 leaves them to YNNPACK, and of many values of float32 some sums
+    are then far off: `score_features` of 1024 rows, or more, was.
+    """
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    try:
+        jax.jit(lambda x: x, compiler_options=options)(0.0)
+    except jax.errors.JaxRuntimeError:  # of a version without it
+        return {}
+    return options
+
+
 # -- training
 
 
@@ -63,8 +79,8 @@ class Program(BaseProgram):
             def loop(n, before, *more):
                 return jax.lax.fori_loop(0, n, lambda i, b: batch(i, b, *more), before)
 
-            return jax.jit(loop)
-        compiled = jax.jit(batch)
+            return jax.jit(loop, compiler_options=careful())
+        compiled = jax.jit(batch, compiler_options=careful())
 
         def each(n, before, *more):
             for i in range(n):
@@ -167,11 +183,10 @@ class Inference(BaseInference):
             super().__init__(specification, dtype)
 
     def _compile(self, function, shapes):
-        @jax.jit
         def call(inputs, place, weights):
             return self._computed(function, inputs, place, weights)
 
-        return call
+        return jax.jit(call, compiler_options=careful())
 
     def _slopes(self, function, x):
         """The slopes in x of the first thing that a function gives, and the second."""
