@@ -146,7 +146,8 @@ class Program(BaseProgram):
                 loss += sum([*self.graph.encoder.losses, *self.graph.decoder.losses])
                 others = [variable.value for variable in self.others]
             parts = [found.parts[name] for name in self.objective.parts]
-            return self.optimizer.scale_loss(loss), (jnp.stack([loss, *parts]), others)
+            found = jnp.stack([loss, *parts]).astype("float32")
+            return self.optimizer.scale_loss(loss), (found, others)
 
         weights = [variable.value for variable in self.trainable]
         (_, found), gradients = jax.value_and_grad(loss_of, has_aux=True)(weights)
@@ -158,7 +159,7 @@ class Program(BaseProgram):
         with keras.StatelessScope(zip(self.variables, state, strict=True)):
             self._spread()
             losses = self._loss(batch, values, draws, False).per_sample
-        return found.at[i].set(losses)
+        return found.at[i].set(losses.astype(found.dtype))
 
     # -- what training is made of
 

@@ -51,12 +51,12 @@ def numpys(tensor):
 # -- densities and masses
 
 
-def test_log_gamma():
+def test_log_gamma(keras_in_float64):
     x = np.r_[1e-4, 1e-2, 0.5, 1, 1.5, 2, 10, 1e3, 1e6]
     assert_allclose(numpys(log_gamma(x)), special.gammaln(x), rtol=1e-9, atol=1e-9)
 
 
-def test_masses_are_scipys():
+def test_masses_are_scipys(keras_in_float64):
     x, output = COUNTS[:20], RNG.normal(size=(20, 64))
     found = -numpys(Poisson().per_sample(x, output))
     assert_allclose(found, stats.poisson(np.exp(output)).logpmf(x).sum(axis=1))
@@ -70,7 +70,7 @@ def test_masses_are_scipys():
     assert_allclose(found, chances[WINE.target])
 
 
-def test_a_total_makes_rates_relative():
+def test_a_total_makes_rates_relative(keras_in_float64):
     x, output = COUNTS[:20] + 1, RNG.normal(size=(20, 64))
     rate = np.exp(output) * x.sum(axis=1, keepdims=True) / 50
     found = -numpys(Poisson(total=50).per_sample(x, output))
@@ -78,7 +78,7 @@ def test_a_total_makes_rates_relative():
     assert_allclose(Poisson(total=50).seen(x), Poisson(total=50).seen(3 * x))
 
 
-def test_by_column_is_the_sum_of_its_parts():
+def test_by_column_is_the_sum_of_its_parts(keras_in_float64):
     n = MIXED.shape[1]
     output, noise = RNG.normal(size=(178, n)), RNG.normal(size=(1, 13))
     likelihood = ByColumn(

@@ -121,6 +121,7 @@ def test_a_drifting_mean_is_warned_of():
     model = AutoencoderTransformer(**SMALL).partial_fit(TRAIN[:100])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "__array__ implementation")  # Keras' own
         model.partial_fit(TRAIN[100:200]).partial_fit(TRAIN[:1])
     with pytest.warns(UserWarning, match=r"mean of X is \d+\.\d standard") as caught:
         model.partial_fit(TRAIN[:100] + 10 * TRAIN[:100].std(axis=0).mean())
