@@ -42,10 +42,10 @@ MOST_VALUES = 2**31
 
 
 class BaseAutoencoder(
-    FittedMethods,
     FittedViews,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
+    FittedMethods,
     BaseEstimator,
 ):
     """Base class of the autoencoders: all bookkeeping of fit.
