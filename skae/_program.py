@@ -369,21 +369,15 @@ class Fitted(BaseFitted):
             copied = np.empty_like(x)
             copy(copied, x)
             return tf.constant(copied)
-        array, tensor = shared_memory(x.shape, x.dtype)
+        array = aligned(x.shape, x.dtype)
         for batch in gen_batches(x.shape[0], max(1, VALUES_AT_ONCE // x[0].size)):
             copy(array[batch], x[batch])
-        return tensor
+        return _shared(array)
 
 
 # -- memory
 
 
-def shared_memory(shape, dtype):
-    """An array and a tensor of the same memory: what fills the one fills the other."""
-    array = aligned(shape, dtype)
-    return array, _shared(array)
-
-
 def _shared(array):
-    """A tensor of the memory of an array."""
+    """A tensor of the memory of an array: what fills the one fills the other."""
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

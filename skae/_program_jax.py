@@ -129,7 +129,6 @@ class Program(BaseProgram):
                 variable.assign(value)
             gradients, penalty = self._penalized(gradients, alpha)
             self.optimizer.apply(gradients, self.updated[0])
-            self._spread()
             state = [scope.get_current_value(variable) for variable in variables]
         return state, total + loss.at[0].add(penalty)
 
