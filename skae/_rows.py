@@ -169,9 +169,9 @@ class Rows:
         """X as the user gave it."""
         return self.X if sparse.issparse(self.X) else self.X.reshape(-1, *row_shape)
 
-    @cached_property
+    @property
     def array(self):
-        """All of them as one matrix, sparse where X is."""
+        """All of them as one matrix, sparse where X is; a copy, of some of the rows."""
         return self.X if self.index is None else self.X[self.index]
 
     def dense(self, some):
@@ -189,9 +189,10 @@ class Rows:
     @property
     def complete(self):
         """All rows as one matrix without NaN, sparse where X is."""
+        X = self.array
         if not self.has_missing:
-            return self.array
-        return np.where(np.isnan(self.array), self.mean.astype(self.dtype), self.array)
+            return X
+        return np.where(np.isnan(X), self.mean.astype(self.dtype), X)
 
     @property
     def widths(self):
