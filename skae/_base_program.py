@@ -11,7 +11,7 @@ from skae._keras import building
 from skae._optimizer import ELEMENTWISE
 
 #: Values in one chunk of rows, at least, and batches in it, at least and at most.
-CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**17, 16, 256
+CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**21, 16, 256
 
 #: Weights are updated as one vector where they are no more: copying many costs more time
 #: than compiling one update saves.
@@ -110,8 +110,8 @@ class BaseProgram:
             return found
         return found._replace(per_sample=found.per_sample * batch["weight"][:, 0])
 
-    def _penalized(self, gradients, alpha):
-        """The gradients of what is updated with those of the L2 penalty, and it itself.
+    def _decayed(self, gradients, alpha):
+        """The gradients of what is updated, with those of the L2 penalty.
 
         Where all weights are updated as one vector, their gradients are one: the update
         is then compiled once, not once for each weight.
@@ -121,13 +121,49 @@ class BaseProgram:
             for gradient, variable in zip(gradients, self.trainable, strict=True)
         ]
         if self.flat is not None:
-            gradients = [ops.concatenate([ops.reshape(g, [-1]) for g in gradients])]
-        penalty, alpha = ops.zeros((), "float32"), alpha / self.batch_size
-        for i, (weight, chosen) in enumerate(zip(*self.updated, strict=True)):
-            decay = alpha * ops.cast(chosen, "float32") * weight.value
-            penalty += ops.sum(decay * weight.value) / 2
-            gradients[i] += self.optimizer.scale_loss(decay)
-        return gradients, penalty
+            gradients = [self._joined([ops.reshape(g, [-1]) for g in gradients])]
+        alpha = alpha / self.batch_size
+        return [
+            gradient + self.optimizer.scale_loss(alpha * weight)
+            for gradient, weight in zip(gradients, self._penalized(), strict=True)
+        ]
+
+    def _penalized(self):
+        """The values of what is updated, 0 where there is no L2 penalty on it."""
+        return [
+            ops.cast(chosen, "float32") * weight.value
+            for weight, chosen in zip(*self.updated, strict=True)
+        ]
+
+    def _with_squares(self, squares):
+        """The sums of earlier batches' squares with those of the weights as they are.
+
+        Batches are added up first, as XLA takes long to add up the values of each.
+        """
+        return [
+            total + ops.square(weight)
+            for total, weight in zip(squares, self._penalized(), strict=True)
+        ]
+
+    def _no_squares(self):
+        return [ops.zeros(weight.shape, "float32") for weight in self.updated[0]]
+
+    def _with_penalty(self, losses, squares, alpha):
+        """Summed losses with the L2 penalties that belong to them."""
+        penalty = sum(ops.sum(square) for square in squares) * alpha
+        parts = ops.zeros(len(self.objective.parts), "float32")
+        return losses + ops.append(penalty / (2 * self.batch_size), parts)
+
+    def _joined(self, parts):
+        """One vector of its parts, each written into its place.
+
+        XLA would look up for each value of a concatenation which part it is of.
+        """
+        vector, start = ops.zeros(sum(self.sizes), "float32"), 0
+        for part, size in zip(parts, self.sizes, strict=True):
+            vector = ops.slice_update(vector, [start], part)
+            start += size
+        return vector
 
     def _spread(self):
         """Give the weights their values in the one vector, where there is one."""
@@ -170,12 +206,12 @@ class BaseProgram:
 
     def weights(self):
         """The weights as they are now; those that training leaves alone as given."""
-        now = self.graph.read()
+        now, variables = {}, self.graph.variables
         if self.flat is not None:
-            trainable = self.graph.trainable.items()
             parts = np.split(value_of(self.flat), np.cumsum(self.sizes)[:-1])
-            for (path, variable), part in zip(trainable, parts, strict=True):
-                now[path] = part.reshape(variable.shape)
+            for (path, v), part in zip(self.graph.trainable.items(), parts, strict=True):
+                now[path] = part.reshape(v.shape)
+        now = {p: now[p] if p in now else value_of(v) for p, v in variables.items()}
         same = {
             path: self.loaded[path]
             for path, value in now.items()

@@ -193,18 +193,18 @@ class Program(BaseProgram):
             losses = [*self.graph.encoder.losses, *self.graph.decoder.losses]
             loss = tf.add_n([loss, *losses]) if losses else loss
             scaled = self.optimizer.scale_loss(loss)
-        gradients, penalty = self._penalized(tape.gradient(scaled, weights), alpha)
-        parts = [found.parts[name] for name in self.objective.parts]
-        losses = tf.stack([loss + penalty, *parts])
+        gradients = self._decayed(tape.gradient(scaled, weights), alpha)
+        losses = tf.stack([loss, *(found.parts[name] for name in self.objective.parts)])
         return [share * each for each in (*gradients, losses)]
 
     def _run_batches(self, chunks, n_batches, values, seed, alpha, rates):
         self.n_traces += 1
         self._spread()
 
-        def batch(i, total):
+        def batch(i, total, squares):
             if self.takes_rates:
                 self.optimizer.learning_rate = rates[i]
+            squares = self._with_squares(squares)
 
             def step():
                 *gradients, losses = self._of_part(
@@ -213,15 +213,17 @@ class Program(BaseProgram):
                 self.optimizer.apply(gradients, self.updated[0])  # of all devices' sum
                 return losses
 
-            losses = self.strategy.run(step)
+            losses = self.strategy.reduce("SUM", self.strategy.run(step), axis=None)
             self._spread()
-            return i + 1, total + self.strategy.reduce("SUM", losses, axis=None)
+            return i + 1, total + losses, squares
 
-        return tf.while_loop(
-            lambda i, total: i < n_batches,
+        total = tf.zeros(1 + len(self.objective.parts))
+        _, total, squares = tf.while_loop(
+            lambda i, *_: i < n_batches,
             batch,
-            (tf.constant(0), tf.zeros(1 + len(self.objective.parts))),
-        )[1]
+            (tf.constant(0), total, self._no_squares()),
+        )
+        return self._with_penalty(total, squares, alpha)
 
     def _measure_batches(self, chunks, n_batches, values, seed):
         self.n_traces += 1
@@ -264,6 +266,9 @@ class Program(BaseProgram):
 
     def _parts(self, vector):
         return tf.split(vector, self.sizes)
+
+    def _joined(self, parts):
+        return super()._joined(parts) if self.jit_compile else tf.concat(parts, axis=0)
 
 
 def _strategy(optimizer, batch_size):

@@ -93,9 +93,11 @@ class Program(BaseProgram):
         with precision(self.dtype):
             state, chunks, *more = self._arguments(seed)
             total = jnp.zeros(1 + len(self.objective.parts), "float32")
-            state, total = self._train_batches(
-                np.int32(n_batches), (state, total), chunks, *more, alpha, rates
+            before = state, total, self._no_squares()
+            state, total, squares = self._train_batches(
+                np.int32(n_batches), before, chunks, *more, alpha, rates
             )
+            total = self._with_penalty(total, squares, alpha)
             total = np.asarray(total)  # waits: the buffers may be filled again
             for variable, value in zip(self.variables, state, strict=True):
                 variable.assign(value)
@@ -118,7 +120,7 @@ class Program(BaseProgram):
 
     def _train_batch(self, i, before, chunks, values, seed, alpha, rates):
         self.n_traces += 1
-        (state, total), variables = before, self.variables
+        (state, total, squares), variables = before, self.variables
         with keras.StatelessScope(zip(variables, state, strict=True)) as scope:
             if self.takes_rates:
                 self.optimizer.learning_rate = rates[i]
@@ -127,10 +129,11 @@ class Program(BaseProgram):
             loss, others, gradients = self._gradients(*batch, values)
             for variable, value in zip(self.others, others, strict=True):
                 variable.assign(value)
-            gradients, penalty = self._penalized(gradients, alpha)
+            gradients = self._decayed(gradients, alpha)
+            squares = self._with_squares(squares)
             self.optimizer.apply(gradients, self.updated[0])
             state = [scope.get_current_value(variable) for variable in variables]
-        return state, total + loss.at[0].add(penalty)
+        return state, total + loss, squares
 
     def _gradients(self, batch, seed, values):
         """The loss of a batch and its parts, what layers have changed, and the slopes."""
