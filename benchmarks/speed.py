@@ -350,6 +350,7 @@ def loop(repeats):
 
 
 def beside_bare_loop(X, hidden, k, repeats, batch_size=256, epochs=10):
+    """A fit, by its number of epochs, and what an epoch more adds to it."""
     import tensorflow as tf
 
     skae = AutoencoderTransformer(
@@ -358,6 +359,7 @@ def beside_bare_loop(X, hidden, k, repeats, batch_size=256, epochs=10):
         **CLASSICAL
         | {"code_activation": "linear", "batch_size": batch_size, "max_iter": epochs},
     )
+    longer = clone(skae).set_params(max_iter=3 * epochs)
     sizes = (X.shape[1], *hidden, k, *hidden[::-1], X.shape[1])
     bare, tensor, rng = bare_loop(sizes, batch_size), tf.constant(X), np.random
     skae.fit(X)
@@ -367,10 +369,14 @@ def beside_bare_loop(X, hidden, k, repeats, batch_size=256, epochs=10):
         for _ in range(epochs):
             bare(tensor, rng.permutation(len(X)))
 
-    times = [(seconds(skae.fit, X), seconds(several_epochs)) for _ in range(repeats)]
-    ours, theirs = np.median(times, axis=0) / epochs
-    what = "-".join(map(str, (X.shape[1], *hidden, k)))
-    row(f"{what}, an epoch", ours, theirs, "bare loop", ">= 0.87 (1.15 times)")
+    times = []
+    for _ in range(repeats):
+        fit, longer_fit = seconds(skae.fit, X), seconds(longer.fit, X)
+        times.append((fit, (longer_fit - fit) / 2, seconds(several_epochs)))
+    fit, epoch, theirs = np.median(times, axis=0) / epochs
+    what, target = "-".join(map(str, (X.shape[1], *hidden, k))), ">= 0.87 (1.15 times)"
+    row(f"{what}, an epoch", epoch, theirs, "bare loop", target)
+    row(f"{what}, a fit of {epochs} epochs, each", fit, theirs, "bare loop", "")
 
 
 FIRST_FIT = """

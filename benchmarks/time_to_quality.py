@@ -1,7 +1,7 @@
 """The time from data in memory to a model that is as good as the best.
 
     python benchmarks/time_to_quality.py [--tasks digits,cancer,rows-20000] [--plot FILE]
-        [--curves FILE]
+        [--curves FILE] [--limit 3600]
 
 For each task: the seconds until the error of held-out rows is within 2 % of the least that
 any contender reaches, everything included. Keras is watched epoch by epoch (what the
@@ -10,7 +10,8 @@ contender has a process of its own, so that its first fit compiles what it needs
 skae's second fit compiles nothing ("warm"). Errors are shares of PCA's. The architecture
 is the same: 128-64-k-64-128 with gelu, or 784-32-784; scikit-learn's has relu. The curves
 file keeps what was measured, so that tasks can be run one after the other; no task but
-those that are run is measured again.
+those that are run is measured again. At the limit, in seconds, Keras ends with its epoch,
+and scikit-learn, which can't be asked, without a model.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def split(X):
     return train_test_split(X, test_size=min(0.25, 10_000 / len(X)), random_state=0)
 
 
-def skae_fit(train, k, sizes, error, second):
+def skae_fit(train, k, sizes, error, limit, second):
     from skae import AutoencoderTransformer
     from skae.networks import DenseNetwork
 
@@ -67,7 +68,7 @@ def skae_fit(train, k, sizes, error, second):
     return [(seconds, error(skae.reconstruct))]
 
 
-def keras_fit(train, k, sizes, error, suited):
+def keras_fit(train, k, sizes, error, suited, limit):
     import keras
 
     from skae._schedule import Recipe, suited_rate
@@ -92,6 +93,7 @@ def keras_fit(train, k, sizes, error, suited):
             )
 
         curve.append((at - began - watching, error(back)))
+        model.stop_training |= curve[-1][0] > limit
         watching += time.perf_counter() - at
 
     callbacks = [
@@ -117,7 +119,7 @@ def keras_fit(train, k, sizes, error, suited):
     return curve
 
 
-def mlp_fit(train, k, sizes, error):
+def mlp_fit(train, k, sizes, error, limit):
     from sklearn.neural_network import MLPRegressor
 
     began = time.perf_counter()
@@ -139,7 +141,7 @@ CONTENDERS = {
 }
 
 
-def run(task, contender):
+def run(task, contender, limit):
     load, k, sizes = TASKS[task]
     train, test = split(load())
     pca = PCA(k).fit(train)
@@ -148,7 +150,20 @@ def run(task, contender):
     def error(reconstruct):
         return float(np.square(test - reconstruct(test)).sum() / of_pca)
 
-    return CONTENDERS[contender](train, k, sizes, error)
+    return CONTENDERS[contender](train, k, sizes, error, limit)
+
+
+def measured(task, contender, limit):
+    """Seconds and errors in a process of its own; none where there is no model in time."""
+    command = [sys.executable, __file__, "--one", task, contender, "--limit", str(limit)]
+    stop = limit + 60 if contender.startswith("MLP") else None
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=stop
+        )
+    except subprocess.TimeoutExpired:
+        return []
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def plot(curves, path):
@@ -160,9 +175,8 @@ def plot(curves, path):
     figure, axes = plt.subplots(n_rows, min(len(curves), 3), squeeze=False, **size)
     for ax, (task, found) in zip(axes.flat, curves.items(), strict=False):
         for name, curve in found.items():
-            ax.plot(
-                *zip(*curve, strict=True), ".-" if len(curve) > 1 else "o", label=name
-            )
+            times, errors = zip(*curve, strict=True) if curve else ([], [])
+            ax.plot(times, errors, ".-" if len(curve) > 1 else "o", label=name)
         ax.set(title=task, xscale="log", yscale="log")
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -181,10 +195,12 @@ def main():
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--plot")
     parser.add_argument("--curves", type=Path)
+    parser.add_argument("--limit", type=float, default=3600)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    limit = arguments.limit
     if arguments.one:
-        print(json.dumps(run(*arguments.one)))
+        print(json.dumps(run(*arguments.one, limit)))
         return
     curves = {}
     if arguments.curves and arguments.curves.exists():
@@ -194,16 +210,17 @@ def main():
     for task in filter(None, arguments.tasks.split(",")):
         curves[task] = found = {}
         for contender in CONTENDERS:
-            command = [sys.executable, __file__, "--one", task, contender]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found[contender] = json.loads(done.stdout.splitlines()[-1])
+            found[contender] = measured(task, contender, limit)
         least = min(error for curve in found.values() for _, error in curve)
         for name, curve in found.items():
+            if not curve:
+                print(f"| {task} | {name} | never | over {limit:.0f} | |", flush=True)
+                continue
             reached = [seconds for seconds, error in curve if error <= NEAR * least]
             first = f"{reached[0]:.2f}" if reached else "never"
             error = min(error for _, error in curve)
-            print(f"| {task} | {name} | {first} | {curve[-1][0]:.2f} | {error:.3f} |")
-            sys.stdout.flush()
+            whole = f"{curve[-1][0]:.2f}"
+            print(f"| {task} | {name} | {first} | {whole} | {error:.3f} |", flush=True)
         if arguments.curves:
             arguments.curves.write_text(json.dumps(curves))
     if arguments.plot:
