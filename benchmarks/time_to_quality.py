@@ -68,7 +68,7 @@ def skae_fit(train, k, sizes, error, limit, second):
     return [(seconds, error(skae.reconstruct))]
 
 
-def keras_fit(train, k, sizes, error, suited, limit):
+def keras_fit(train, k, sizes, error, limit, suited):
     import keras
 
     from skae._schedule import Recipe, suited_rate

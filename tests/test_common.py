@@ -1,5 +1,6 @@
 """scikit-learn's own checks, for several settings of each estimator, no exceptions."""
 
+import keras
 import numpy as np
 import pytest
 from scipy import sparse
@@ -24,6 +25,9 @@ from skae.networks import DenseNetwork
 from skae.noise import MaskingNoise
 
 SMALL = DenseNetwork(hidden_layer_sizes=(8,))
+
+#: Which three epochs from random weights may well leave
+pytestmark = pytest.mark.filterwarnings("ignore:No component is active")
 
 
 class Squashing:
@@ -80,9 +84,9 @@ IN_BATCHES = dict.fromkeys(
 def trained_in_batches(estimator):
     """What differs where training leaves the start, which is kept by the others here."""
     is_linear = isinstance(estimator, VAETransformer) and estimator.init == "auto"
-    keeps = (is_linear and estimator.likelihood == "gaussian") or getattr(
-        estimator.network, "dropout", 0
-    )
+    keeps = is_linear and estimator.likelihood == "gaussian"
+    if keras.backend.backend() == "tensorflow":  # by its draws
+        keeps = keeps or getattr(estimator.network, "dropout", 0)
     return {} if keeps else IN_BATCHES
 
 

@@ -1,6 +1,7 @@
 """Rows: moments with and without holes, sparse or dense, and what is read of them."""
 
 import tracemalloc
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,13 @@ def test_taking_rows_of_taken_rows():
     assert_array_equal(rows.dense(2), X[[8, 6]])
     assert_array_equal(rows.wanted.dense(2), target[[8, 6]])
     assert len(rows) == 2
+
+
+def test_some_of_the_rows_are_copied_for_as_long_as_they_are_used():
+    some = Rows(X).take(np.arange(5, 50))
+    copy = weakref.ref(some.array)
+    assert copy() is None
+    assert some.array.shape == (45, X.shape[1])
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse"])

@@ -84,14 +84,14 @@ def test_several_splits_find_what_one_can_not(kind):
 
 def test_several_splits_find_next_to_nothing_in_noise():
     kept = 0
-    for seed in range(4):
+    for seed in range(12):
         rng = np.random.default_rng(seed)
         X, test = rng.normal(size=(60, 5)), rng.normal(size=(5000, 5))
         fitted = AutoencoderTransformer(2, network=SMALL, max_iter=20, random_state=seed)
         pca = AutoencoderTransformer(2, max_iter=0).fit(X)
         assert fitted.fit(X).score(test) > 1.02 * pca.score(test)
         kept += np.allclose(fitted.transform(X), pca.transform(X), atol=1e-6)
-    assert kept >= 2
+    assert kept >= 4
 
 
 @pytest.mark.parametrize("n_splits", [1, 2])

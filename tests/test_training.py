@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, _base_program
 from skae.networks import DenseNetwork
 
 SMALL = DenseNetwork(hidden_layer_sizes=(16,), dropout=0.1)
@@ -48,6 +48,31 @@ def test_nothing_is_compiled_again_for_other_rows_or_values(digits):
             random_state=n_samples,
         ).fit(digits[:n_samples] + n_samples)
     assert traces() == before
+
+
+@pytest.mark.parametrize("by_xla", [False, True])
+@pytest.mark.parametrize("flat_values", [0, 2**16])
+def test_the_loss_has_the_penalty_of_every_batch(
+    digits, monkeypatch, flat_values, by_xla
+):
+    """``alpha / 2`` times the squares of all kernels, a row of the batch (MLPRegressor's)."""
+    monkeypatch.setattr(_base_program, "FLAT_VALUES", flat_values)
+    monkeypatch.setattr(DenseNetwork, "jit_compile", by_xla)
+    monkeypatch.setattr(DenseNetwork, "jit_steps", 0)
+    settings = {"init": "random", "early_stopping": False, "learning_rate_init": 1e-12}
+
+    def fitted(alpha):
+        network = DenseNetwork((6 + 2 * by_xla + bool(flat_values),))
+        model = AutoencoderTransformer(
+            3, network=network, max_iter=1, batch_size=50, alpha=alpha, **settings
+        )
+        return model.set_params(random_state=0).fit(digits)
+
+    plain, penalized = fitted(0), fitted(2.0)
+    kernels = [w for w in penalized._state.weights.values() if w.ndim > 1]
+    expected = 2.0 / (2 * 50) * sum(np.square(kernel).sum() for kernel in kernels)
+    expected *= penalized._state.coordinates.scale[0] ** 2
+    assert penalized.loss_ - plain.loss_ == pytest.approx(expected, rel=1e-3)
 
 
 def test_transform_is_traced_once_for_any_number_of_rows(digits):

@@ -77,7 +77,11 @@ def test_shares_are_weights_too():
 
 @pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
 def test_training_weighs_as_repeating_does(kind):
-    """In one batch of all rows; but for the draws of the code, which are the rows' own."""
+    """In one batch of all rows; but for the draws of the code, which are the rows' own.
+
+    And but for rounding, which Adam makes steps of where gradients are next to nothing, as
+    they are at the start: the same rows in another order differ by up to .008.
+    """
 
     def scores(X, **more):
         settings = {"early_stopping": False, "alpha": 0, "learning_rate_init": 0.003}
@@ -92,7 +96,7 @@ def test_training_weighs_as_repeating_does(kind):
     times = np.where(load_wine().target == 0, 5, 1)
     weighted, plain = scores(WINE, sample_weight=times), scores(WINE)
     repeated = scores(np.repeat(WINE, times, axis=0))
-    most = 1e-3 if kind is AutoencoderTransformer else 0.3
+    most = 0.01 if kind is AutoencoderTransformer else 0.3
     difference = np.abs(weighted - repeated).mean()
     assert difference < most * np.abs(plain - repeated).mean()
 
