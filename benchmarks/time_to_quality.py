@@ -168,7 +168,7 @@ def measured(task, contender, limit):
 
 def plot(curves, path):
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     n_rows = -(-len(curves) // 3)
     size = {"figsize": (11, 3.4 * n_rows), "layout": "constrained"}
@@ -179,7 +179,11 @@ def plot(curves, path):
             ax.plot(times, errors, ".-" if len(curve) > 1 else "o", label=name)
         ax.set(title=task, xscale="log", yscale="log")
         for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            low, high = axis.get_view_interval()
+            narrow = high < 2 * low
+            axis.set_major_locator(
+                MaxNLocator(5) if narrow else LogLocator(subs=(1, 2, 5))
+            )
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter(NullFormatter())
     for ax in axes[-1]:
