@@ -187,7 +187,7 @@ def start(graph, rows, seed, *, streamed=False):
         rows = rows.few
     if not specification.linear:
         if rows.has_holes:
-            size = min(*rows.array.shape, OPEN_COMPONENTS)
+            size = min(len(rows), rows.n_features, OPEN_COMPONENTS)
             completion = ppca_start(pca_of(rows, size), size).completion
             coordinates = replace(coordinates, completion=completion)
         return Candidate(weights, coordinates)

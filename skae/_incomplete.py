@@ -101,9 +101,9 @@ def _pca_of_scatter(mean, scatter, n_components, size):
 def _wide_pca(rows, n_components):
     """PCA of many features, from rows that are filled in, again and again."""
     pca = fit_pca(rows.complete, n_components, rows.weight)
-    before = None
+    X, before = rows.array, None
     for _ in range(ROUNDS):
-        filled = ppca_start(pca, n_components).completion.filled(rows.array)
+        filled = ppca_start(pca, n_components).completion.filled(X)
         pca = fit_pca(filled, n_components, rows.weight)
         now = pca.explained_variance_
         if before is not None and np.allclose(now, before, rtol=1e-3):
