@@ -11,7 +11,7 @@ from skae._keras import building
 from skae._optimizer import ELEMENTWISE
 
 #: Values in one chunk of rows, at least, and batches in it, at least and at most.
-CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**21, 16, 256
+CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**21, 4, 256
 
 #: Weights are updated as one vector where they are no more: copying many costs more time
 #: than compiling one update saves.

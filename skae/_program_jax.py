@@ -30,6 +30,17 @@ def precision(dtype):
     return contextlib.nullcontext()
 
 
+@contextlib.contextmanager
+def exactly(dtype):
+    """The same, with products of float32 to its last digits.
+
+    A GPU computes them to three, JAX' default there, unless JAX is set to something else.
+    """
+    wanted = jax.config.jax_default_matmul_precision or "highest"
+    with precision(dtype), jax.default_matmul_precision(wanted):
+        yield
+
+
 def shown_dtype(dtype):
     """The dtype of Keras models that users call: float64 if JAX is set to compute in it."""
     return jax.dtypes.canonicalize_dtype(dtype).name
@@ -63,6 +74,10 @@ class Program(BaseProgram):
         self.dtype, self.in_one_call = dtype, in_one_call
         self._train_batches = self._compiled(self._train_batch)
         self._measure_batches = self._compiled(self._measure_batch)
+        self._penalty_added = jax.jit(self._with_penalty)
+        no_losses = jnp.zeros(1 + len(self.objective.parts), "float32")
+        self.nothing = no_losses, self._no_squares()
+        self.no_rows = jnp.zeros((self.n_batches_at_once, batch_size), "float32")
 
     @staticmethod
     def ways(network, optimizer, n_steps, batch_size):
@@ -92,28 +107,25 @@ class Program(BaseProgram):
     def _run(self, n_batches, seed, alpha, rates):
         with precision(self.dtype):
             state, chunks, *more = self._arguments(seed)
-            total = jnp.zeros(1 + len(self.objective.parts), "float32")
-            before = state, total, self._no_squares()
             state, total, squares = self._train_batches(
-                np.int32(n_batches), before, chunks, *more, alpha, rates
+                np.int32(n_batches), (state, *self.nothing), chunks, *more, alpha, rates
             )
-            total = self._with_penalty(total, squares, alpha)
-            total = np.asarray(total)  # waits: the buffers may be filled again
+            total = np.asarray(self._penalty_added(total, squares, alpha))
+            # now that it is computed the buffers may be filled again
             for variable, value in zip(self.variables, state, strict=True):
                 variable.assign(value)
         return total
 
     def _measure(self, n_batches, seed):
-        with precision(self.dtype):
+        with exactly(self.dtype):
             state, *more = self._arguments(seed)
-            found = jnp.zeros((self.n_batches_at_once, self.batch_size), "float32")
             return np.asarray(
-                self._measure_batches(np.int32(n_batches), found, state, *more)
+                self._measure_batches(np.int32(n_batches), self.no_rows, state, *more)
             )
 
     def _arguments(self, seed):
         state = [variable.value for variable in self.variables]
-        chunks = {name: jnp.asarray(array) for name, array in self.buffers.items()}
+        chunks = jax.device_put(self.buffers)  # on a CPU these are the buffers themselves
         return state, chunks, self.values, np.array(seed, np.int32)
 
     # -- what is compiled, each at its first use
@@ -212,7 +224,7 @@ class Fitted(BaseFitted):
         for name in ("encode", "decode"):
             shapes, size = inference.functions[name][1], inference.n_rows(1)
             inputs = [np.zeros((size, *shape[1:]), self.mean.dtype) for shape in shapes]
-            with precision(self.mean.dtype):
+            with exactly(self.mean.dtype):
                 inference.concrete(name).eval_shape(inputs, *self.bound)
 
     def _bind(self, place, weights):
@@ -225,7 +237,7 @@ class Fitted(BaseFitted):
         size = self.inference.n_rows(n)
         draws, others = [*others[:1]], [_padded(x, size) for x in others[1:]]
         inputs = [_padded(rows, size), *draws, *others]
-        with precision(self.mean.dtype):
+        with exactly(self.mean.dtype):
             found = self.inference.concrete(name)(inputs, *self.bound)
             several = isinstance(found, (tuple, list))
             found = found if several else (found,)

@@ -169,6 +169,37 @@ def test_rows_do_not_depend_on_their_number(tmp_path):
     assert found[1] <= 6  # 16, 32, 64, 128, 256, 512
 
 
+def test_all_digits_of_products_are_asked_for_where_codes_and_losses_are_computed(
+    tmp_path,
+):
+    """A GPU computes three of them otherwise; here the wish is all that can be seen."""
+    found = on_jax(
+        tmp_path,
+        """
+        import jax, keras
+        seen = set()
+        def spy(x):
+            seen.add(jax.config.jax_default_matmul_precision)
+            return keras.ops.tanh(x)
+        def wishes(call, *arguments):
+            seen.clear()
+            call(*arguments)
+            return sorted(map(str, seen))
+        X = X.astype("f")
+        network = DenseNetwork((16,), activation=spy)
+        model = skae.AutoencoderTransformer(4, network=network, max_iter=1)
+        found = [wishes(model.fit, X), wishes(model.transform, X[:100])]
+        jax.config.update("jax_default_matmul_precision", "bfloat16")
+        found.append(wishes(model.transform, X[:100]))
+        print(json.dumps(found))
+        """,
+    )
+    of_fit, of_transform, when_set = found
+    assert of_fit == ["None", "highest"]  # training is left alone, validation is not
+    assert of_transform == ["highest"]
+    assert when_set == ["bfloat16"]
+
+
 def test_layers_that_change_as_they_train_and_networks_of_all_kinds(tmp_path):
     found = on_jax(
         tmp_path,
