@@ -22,8 +22,8 @@ class BaseProgram:
     """Training compiled for one specification, optimizer, batch size and dtype.
 
     A backend's own has `_run` and `_measure`, which compute what is in the buffers, and
-    says how it makes a `_constant`, what a `_copy` of a variable's value is, how it takes
-    `_parts` of a vector, which `seed_kind` it draws by, and in which `ways` it compiles:
+    says how it makes a `_constant`, how it does `_read` and `_write` a variable's value,
+    which nothing else changes, how it takes `_parts` of a vector, which `seed_kind` it draws by, and in which `ways` it compiles:
     what its `__init__` takes beside, hashable.
 
     Attributes
@@ -232,14 +232,14 @@ class BaseProgram:
     def bookmark(self):
         """All that training changes, as it is now: to go on from here later."""
         variables = self.variables
-        values = [self._copy(variable.value) for variable in variables]
+        values = [self._read(variable) for variable in variables]
         return variables, values, self.loaded, self.coordinates, self.values
 
     def turn_to(self, bookmark):
         """Put everything back as it was."""
         variables, values, self.loaded, self.coordinates, self.values = bookmark
         for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+            self._write(variable, value)
 
     def n_batches(self, rows):
         """The number of batches in an epoch."""

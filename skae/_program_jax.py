@@ -180,8 +180,11 @@ class Program(BaseProgram):
     def _constant(self, value):
         return np.asarray(value)
 
-    def _copy(self, value):
-        return value  # nothing changes it
+    def _read(self, variable):
+        return variable.value  # nothing changes it
+
+    def _write(self, variable, value):
+        variable.assign(value)
 
     def _parts(self, vector):
         return jnp.split(vector, np.cumsum(self.sizes)[:-1])
