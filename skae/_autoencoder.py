@@ -78,7 +78,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     init : {"auto", "linear", "random"}, default="auto"
         Where training starts. "linear": at PCA, computed on all rows given to `fit`,
         which needs a dense and linear code. "random": at random layers, without a
-        linear path. "auto": at PCA wherever it can.
+        linear path. "auto": at PCA wherever it can; with 1,000 to 4,999 rows training
+        begins once more, at random weights, and what is better on the validation rows
+        is kept. (Not where values are missing, or callbacks or several splits watch.)
 
     optimizer : str or keras.optimizers.Optimizer, default="adam"
         The name of a Keras optimizer, or an instance, which is copied at each fit and

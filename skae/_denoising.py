@@ -90,7 +90,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Where training starts. "linear": at the linear denoiser that PCA becomes for this
         noise, computed on all rows given to `fit`, which needs a dense and linear code.
         "random": at random layers, without a linear path. "auto": at the linear
-        denoiser wherever it can.
+        denoiser wherever it can; with 1,000 to 4,999 rows training begins once more, at
+        random weights, and what is better on the validation rows is kept. (Not where
+        values are missing, or callbacks or several splits watch.)
 
     optimizer : str or keras.optimizers.Optimizer, default="adam"
         The name of a Keras optimizer, or an instance, which is copied at each fit and

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skae._components import Coordinates
-from skae._graph import replaced
+from skae._graph import replaced, without_linear_path
 from skae._incomplete import OPEN_COMPONENTS, pca_of
 from skae._keras import reason
 from skae._opened import opened
@@ -18,6 +18,7 @@ from skae._training import (
     Candidate,
     Course,
     measured,
+    preferred,
     rates_by_splits,
     select,
     train,
@@ -105,6 +106,14 @@ def fit(
             program.load_optimizer(before.optimizer if going_on else None)
             trained, begin, course = train(program, begins[0], *splits[0], plan, monitor)
             state = program.optimizer_state() if one_epoch else None
+            other = _at_random(begin, specification, plan)
+            if other is not None and not course.interrupted:
+                program.load_optimizer()
+                how = plan.at_random()
+                other, _, its_course = train(program, other, *splits[0], how, monitor)
+                if preferred(other.losses, trained.losses, begin.losses):
+                    trained, course = other, its_course
+                course.heed(its_course)
             if trained.losses is not None:
                 of_all = measured(program, of_all, splits[0][1], plan.seed)
             chosen = select(trained, begin, of_all)
@@ -122,6 +131,14 @@ def fit(
         stream=stream,
     )
     return Fit(state, found.attributes, course)
+
+
+def _at_random(begin, specification, plan):
+    """Another beginning than the linear one; None where none is to be compared."""
+    if plan.n_starts == 1 or not specification.linear:
+        return None
+    weights = without_linear_path(begin.weights, plan.seed)
+    return weights and replace(begin, weights=weights, variance=None)
 
 
 def _followed(stream, specification, before):

@@ -14,6 +14,10 @@ from skae.networks import activated
 
 #: Paths of the weights that a linear start sets.
 LINEAR_CODE, LINEAR_OUTPUT = "encoder/linear_code", "decoder/linear_output"
+
+#: What the network's own contributions to code and output are multiplied by.
+CODE_HEAD = "encoder/code/kernel"
+OUTPUT_HEAD, OUTPUT_GATE = "decoder/output/kernel", "decoder/output_gate/kernel"
 LOG_VARIANCE = "encoder/log_variance_head/bias"
 NOISE, LEAST_NOISE = "noise", "least_noise"
 
@@ -225,6 +229,38 @@ def linear_path(start, coordinates, code_unit, output_unit=1.0):
         f"{LINEAR_OUTPUT}/kernel": code_unit * start.decoder / scale / output_unit,
         f"{LINEAR_OUTPUT}/bias": (start.intercept - mean) / scale / output_unit,
     }
+
+
+def without_linear_path(weights, seed):
+    """Weights that begin at random, not at the linear path, which begins at zero.
+
+    The network's own contributions are drawn as Keras draws them ("glorot_uniform"), or
+    their gate is open; where one side has none, the linear path of that side is drawn.
+
+    Parameters
+    ----------
+    weights : dict of str to ndarray
+        As they begin at a linear path.
+
+    seed : int
+
+    Returns
+    -------
+    weights : dict of str to ndarray or None
+        None where there is nothing but the linear path.
+    """
+    sides = (LINEAR_CODE, (CODE_HEAD,)), (LINEAR_OUTPUT, (OUTPUT_HEAD, OUTPUT_GATE))
+    new = {}
+    for path, heads in sides:
+        path = f"{path}/kernel"
+        new[path] = 0.0
+        head = next((head for head in heads if head in weights), path)
+        new[head] = 1.0
+        if head != OUTPUT_GATE:
+            limit = math.sqrt(6 / sum(weights[head].shape))
+            rng = np.random.default_rng(stream(seed, head))
+            new[head] = rng.uniform(-limit, limit, weights[head].shape)
+    return replaced(weights, new) if len(new) > len(sides) else None
 
 
 def linear_slopes(weights, coordinates):

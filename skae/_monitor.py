@@ -85,7 +85,8 @@ class Monitor:
         self.task = {"estimator": estimator, "X": X, "y": X}  # its target is its input
         self.plan = plan
         self.callbacks = check_callbacks(estimator.callbacks)
-        self.context = estimator._init_callback_context(max_subtasks=plan.max_iter)
+        n_epochs = plan.n_starts * plan.max_iter  # of one training where one looks on
+        self.context = estimator._init_callback_context(max_subtasks=n_epochs)
         self.display = self.model = None
 
     def attach(self, specification, optimizer, begin, rows, held_out):
@@ -124,11 +125,12 @@ class Monitor:
             rows=lambda n: shown.dense(n).reshape(-1, *self.model.input_shape[1:]),
         )
 
-    def begin(self):
+    def begin(self, name):
+        """Training begins, of which epochs are shown by this name."""
         if self.context is not None:
             self.context.call_on_fit_task_begin(**self.task)
         first = self.plan.first_epoch
-        self._show("epoch", first, first + self.plan.last_epoch)
+        self._show(name, first, first + self.plan.last_epoch)
         if self.model:
             self.callbacks.on_train_begin()
 

@@ -14,6 +14,9 @@ PATIENCE = 1 / 4
 #: Of a planned rate: the share of batches on the way up, and the last as a share of the peak.
 WARM_UP, LAST = 0.1, 1 / 20
 
+#: What Adam's rate is multiplied by where training begins at random weights.
+RATE_AT_RANDOM = 1.5
+
 
 class Constant:
     """One rate throughout, which ends where the loss has not fallen for so many epochs.
@@ -94,18 +97,21 @@ class Recipe:
     The figures behind it are in ``benchmarks/README.md``.
     """
 
+    n_starts: int
     n_splits: int
     batch_size: int
     n_epochs: int | None
 
     @classmethod
     def of(cls, n_samples):
-        """Few rows: several splits. Many: a planned number of epochs."""
+        """Few rows: several splits, or two starts. Many: a planned number of epochs."""
+        n_starts = 2 if 1000 <= n_samples < 5000 else 1
         batch_size = 16 if n_samples < 5000 else 64 if n_samples < 10_000 else 128
         n_epochs = None
         if n_samples >= 50_000:
             n_epochs = int(np.clip(round(5000 / math.sqrt(n_samples)), 3, 25))
-        return cls(5 if n_samples < 1000 else 1, batch_size, n_epochs)
+        n_splits = 5 if n_samples < 1000 else 1
+        return cls(n_starts, n_splits, batch_size, n_epochs)
 
 
 def suited_rate(batch_size):

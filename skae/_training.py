@@ -10,13 +10,23 @@ from skae._components import Coordinates
 from skae._graph import stream
 from skae._optimizer import Optimizer
 from skae._rows import Rows, degrees_of_freedom
-from skae._schedule import Adaptive, Constant, Planned, Recipe, suited_rate
+from skae._schedule import (
+    RATE_AT_RANDOM,
+    Adaptive,
+    Constant,
+    Planned,
+    Recipe,
+    suited_rate,
+)
 
 #: Epochs after which most fits have ended.
 USUAL_EPOCHS = 50
 
 #: How many standard errors the validation loss must fall by to leave the start behind.
 SIGNIFICANCE = 1.0
+
+#: The same of weights that were random, which on rows of noise leave it too easily.
+SIGNIFICANCE_AT_RANDOM = 2.0
 
 
 @dataclass(frozen=True)
@@ -38,15 +48,15 @@ class Losses:
     def mean(self):
         return float(np.average(self.values, weights=self.weight))
 
-    def below(self, others):
-        """Whether they are lower than others, on average, by over one standard error."""
+    def below(self, others, significance=SIGNIFICANCE):
+        """Whether they are lower than others, on average, by so many standard errors."""
         fall = others.values - self.values
         size = len(fall) if self.weight is None else self.weight.sum()
         if len(fall) < 2:
             return False
         mean = np.average(fall, weights=self.weight)
         variance = np.average((fall - mean) ** 2, weights=self.weight)
-        return mean > SIGNIFICANCE * np.sqrt(variance / degrees_of_freedom(size))
+        return mean > significance * np.sqrt(variance / degrees_of_freedom(size))
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,9 @@ class Plan:
     """How to train: the estimator's parameters, in numbers.
 
     `tolerance` is in the units of standardised rows. `rate` is the learning rate that the
-    schedule begins with, or its peak where `n_epochs` are planned.
+    schedule begins with, or its peak where `n_epochs` are planned, and `rate_at_random`
+    that of a training that begins at random weights, where there are two (`n_starts`).
+    `name` is what its epochs are called where they are shown.
     """
 
     optimizer: object
@@ -96,6 +108,9 @@ class Plan:
     one_epoch: bool = False
     first_epoch: int = 0
     n_before: float = 0
+    n_starts: int = 1
+    rate_at_random: float = 0.0
+    name: str = "epoch"
 
     @classmethod
     def of(cls, estimator, rows, before, one_epoch, validated=False):
@@ -126,11 +141,12 @@ class Plan:
         batch_size = recipe.batch_size if batch_size == "auto" else batch_size
         batch_size = min(batch_size, len(rows))
         n_splits, adaptive = estimator.n_splits, estimator.learning_rate == "adaptive"
+        watched = estimator.callbacks or hasattr(estimator, "_skl_callbacks")
+        one_training = watched or before is not None
         if validated:
             n_splits = 1
         elif n_splits == "auto":
-            watched = estimator.callbacks or hasattr(estimator, "_skl_callbacks")
-            n_splits = 1 if watched or before is not None else recipe.n_splits
+            n_splits = 1 if one_training else recipe.n_splits
         elif n_splits > 1 and estimator.callbacks:
             raise ValueError(
                 "callbacks watch one training, so n_splits must be 1 or 'auto'. Got"
@@ -144,10 +160,15 @@ class Plan:
         n_epochs = recipe.n_epochs if planned else None
         if own_rate and n_epochs is not None:
             rate *= 2  # at the peak
+        early_stopping = estimator.early_stopping and not one_epoch
+        compared = early_stopping and estimator.init == "auto" and not one_training
+        compared &= n_splits == 1 and estimator.max_iter > 0
+        compared &= not rows.has_holes  # which the linear start fills
         return cls(
             optimizer=optimizer,
             adaptive=adaptive and rate is not None,
             rate=rate or 0.0,
+            rate_at_random=(rate or 0.0) * (RATE_AT_RANDOM if own_rate else 1.0),
             batch_size=batch_size,
             n_epochs=n_epochs,
             n_splits=n_splits,
@@ -156,13 +177,18 @@ class Plan:
             alpha=estimator.alpha,
             tolerance=estimator.tol * rows.n_features,
             patience=estimator.n_iter_no_change,
-            early_stopping=estimator.early_stopping and not one_epoch,
+            early_stopping=early_stopping,
+            n_starts=recipe.n_starts if compared else 1,
             validation_fraction=estimator.validation_fraction,
             seed=seed if before is None else before.seed,
             one_epoch=one_epoch,
             first_epoch=0 if before is None else estimator.n_iter_,
             n_before=0 if before is None else estimator.n_samples_,
         )
+
+    def at_random(self):
+        """The plan of a training that begins at random weights."""
+        return replace(self, rate=self.rate_at_random, name="from random weights, epoch")
 
     def schedule(self):
         """The rates of one training from its beginning."""
@@ -214,10 +240,20 @@ class Course:
 
     history: dict = field(default_factory=dict)
     trouble: Warning | None = None
+    interrupted: bool = False
 
     def add(self, losses):
         for name, value in losses.items():
             self.history.setdefault(name, []).append(float(value))
+
+    def interrupt(self):
+        self.trouble = UserWarning("Training interrupted by user.")
+        self.interrupted = True
+
+    def heed(self, other):
+        """Tell of an interrupt of another training, whichever of the two is kept."""
+        if other.interrupted:
+            self.interrupt()
 
     def after(self, earlier):
         """The history of another course that this one goes on from, and of this."""
@@ -264,7 +300,7 @@ def train(program, begin, rows, held_out, plan, monitor):
         lowest = begin.losses.mean
     best, reference = begin, lowest
     try:
-        monitor.begin()
+        monitor.begin(plan.name)
         for epoch in range(plan.last_epoch):
             monitor.epoch_begin(epoch, program)
             losses = program.epoch(
@@ -300,7 +336,7 @@ def train(program, begin, rows, held_out, plan, monitor):
         if replaced is not None:
             best = Candidate(replaced, begin.coordinates)
     except KeyboardInterrupt:
-        course.trouble = _interrupted()
+        course.interrupt()
     return best, begin, course
 
 
@@ -382,7 +418,7 @@ def rates_by_splits(program, splits, plan, monitor):
         schedule = Adaptive(plan.rate, plan.patience, **SPLITS_RATE)
     tolerance, reference = _tolerance(program, splits[0][2], plan), start.mean
     try:
-        monitor.begin()
+        monitor.begin(plan.name)
         for epoch in range(plan.last_epoch):
             monitor.epoch_begin(epoch, program)
             path.append(schedule.rate)
@@ -418,7 +454,7 @@ def rates_by_splits(program, splits, plan, monitor):
             course.trouble = plan.unsettled
         monitor.end(program)
     except KeyboardInterrupt:
-        course.trouble = _interrupted()
+        course.interrupt()
     return (path[:good] if best.below(start) else []), course
 
 
@@ -464,12 +500,8 @@ def train_for(program, begin, rows, rates, plan, course, monitor):
             course.add(losses)
             best = Candidate(latest, begin.coordinates)
     except KeyboardInterrupt:
-        course.trouble = _interrupted()
+        course.interrupt()
     return best
-
-
-def _interrupted():
-    return UserWarning("Training interrupted by user.")
 
 
 def _diverged(epoch):
@@ -477,6 +509,19 @@ def _diverged(epoch):
         f"Training diverged in epoch {epoch + 1}: the loss is no longer finite. The last"
         " finite weights are kept. Lower learning_rate_init or scale X."
     )
+
+
+def preferred(other, trained, start):
+    """Whether to keep what began at random weights, not at the linear model.
+
+    Parameters
+    ----------
+    other, trained, start : Losses
+        Of the same validation rows: what began at random, what did not, and the
+        linear model of the training rows.
+    """
+    better = other.below(start, SIGNIFICANCE_AT_RANDOM)
+    return better and other.below(trained)
 
 
 def select(trained, begin, of_all):

@@ -93,7 +93,9 @@ class VAETransformer(BaseAutoencoder):
     init : {"auto", "linear", "random"}, default="auto"
         Where training starts. "linear": at the best linear model (see Notes), which needs a
         dense code. "random": at random layers, without a linear path. "auto": at the
-        linear model wherever it can.
+        linear model wherever it can; with 1,000 to 4,999 rows training begins once more,
+        at random weights, and what is better on the validation rows is kept. (Not where
+        values are missing, or callbacks or several splits watch.)
 
     optimizer : str or keras.optimizers.Optimizer, default="adam"
         The name of a Keras optimizer, or an instance, which is copied at each fit and

@@ -134,7 +134,7 @@ def shown(text):
     """What a display has shown: the losses by name, and what each epoch was called."""
     losses, counts = {}, []
     for line in filter(str.strip, re.split("[\\r\\n]+", text)):
-        counts.append(re.match(r"(\w+) +(\d+)/(\d+)", line).groups())
+        counts.append(re.match(r"([\w, ]+?) +(\d+)/(\d+)", line).groups())
         for name, value in re.findall(r"(\w+): (\S+)", line):
             losses.setdefault(name, []).append(float(value))
     return losses, counts
@@ -156,7 +156,7 @@ def test_verbose_shows_the_history(in_terminal, ends_by, monkeypatch, without_xl
     out = Terminal() if in_terminal else io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setenv("COLUMNS", "200")
-    skae = fit(**{"n_splits": 1, "verbose": 1} | parameters)
+    skae = fit(**{"n_splits": 1, "init": "linear", "verbose": 1} | parameters)
     losses, counts = shown(out.getvalue())
     assert losses.keys() == skae.history_.keys()
     for name, values in skae.history_.items():
@@ -168,6 +168,20 @@ def test_verbose_shows_the_history(in_terminal, ends_by, monkeypatch, without_xl
     assert ("\r" in out.getvalue()) == in_terminal
     n_lines = 1 + (ends_by == "splits") if in_terminal else len(counts)
     assert out.getvalue().count("\n") == n_lines
+
+
+def test_verbose_shows_both_starts(capfd, without_xla):
+    skae = AutoencoderTransformer(2, verbose=1, max_iter=2, n_iter_no_change=np.inf)
+    skae.fit(load_digits().data[:1000])
+    losses, counts = shown(capfd.readouterr().out)
+    names = ["epoch"] * 2 + ["from random weights, epoch"] * 2
+    assert counts == [
+        (name, count, "2") for name, count in zip(names, "1212", strict=True)
+    ]
+    of_linear, of_other = losses["loss"][:2], losses["loss"][2:]
+    kept = pytest.approx(skae.history_["loss"], rel=1e-5)
+    assert of_linear == kept or of_other == kept
+    assert of_linear != of_other
 
 
 def test_verbose_counts_the_calls_of_partial_fit(capfd, without_xla):
@@ -220,7 +234,7 @@ def test_who_stops_training_is_not_warned(without_xla):
 def test_planned_epochs_are_enough(monkeypatch, without_xla):
     from skae._schedule import Recipe
 
-    monkeypatch.setattr(Recipe, "of", classmethod(lambda cls, n: cls(1, 16, 2)))
+    monkeypatch.setattr(Recipe, "of", classmethod(lambda cls, n: cls(1, 1, 16, 2)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", "__array__ implementation")  # Keras' own

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.datasets import load_wine
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_wine
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._keras import import_keras
+from skae._rooms import Program
 from skae._schedule import Adaptive, Constant, Planned, Recipe, replayed, suited_rate
 from skae.networks import DenseNetwork
 
@@ -15,6 +17,8 @@ keras = import_keras()
 
 WINE = StandardScaler().fit_transform(load_wine().data)
 SMALL = DenseNetwork((16,))
+DIGITS = load_digits().data / 16
+OF_DIGITS = AutoencoderTransformer(8, network=SMALL, max_iter=30, random_state=0)
 
 
 def test_a_constant_rate_ends_after_so_many_epochs_without_improvement():
@@ -108,6 +112,75 @@ def test_callbacks_watch_one_training():
     assert "refit_loss" not in estimator.fit(WINE).history_
     with pytest.raises(ValueError, match=r"n_splits must be 1 or 'auto'\. Got 3"):
         estimator.set_params(n_splits=3).fit(WINE)
+
+
+def least(fitted):
+    return min(fitted.history_["val_loss"])
+
+
+def test_some_thousand_rows_are_trained_from_random_weights_too():
+    """What is kept is what is better on validation rows; here that is the random start."""
+    linear = clone(OF_DIGITS).set_params(init="linear").fit(DIGITS[:1200])
+    both = clone(OF_DIGITS).fit(DIGITS[:1200])
+    assert least(both) < least(linear)
+    assert both.score(DIGITS[1200:]) > linear.score(DIGITS[1200:])
+    again = clone(OF_DIGITS).fit(DIGITS[:1200])
+    assert_array_equal(again.transform(DIGITS), both.transform(DIGITS))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"network": DenseNetwork(())},
+        {"callbacks": [keras.callbacks.LambdaCallback()]},
+        {"early_stopping": False},
+        {"n_splits": 2},
+        {"max_iter": 0},
+    ],
+    ids=["linear network", "callbacks", "no early stopping", "splits", "no training"],
+)
+def test_there_is_no_second_start(change):
+    model = clone(OF_DIGITS).set_params(**{"max_iter": 3} | change)
+    codes = [
+        clone(model).set_params(init=init).fit(DIGITS[:1200]).transform(DIGITS)
+        for init in ("auto", "linear")
+    ]
+    assert_array_equal(*codes)
+
+
+def test_rows_of_holes_have_no_second_start():
+    holes = np.where(DIGITS[:1200] == 0.5, np.nan, DIGITS[:1200])
+    model = clone(OF_DIGITS).set_params(max_iter=3)
+    codes = [
+        clone(model).set_params(init=init).fit_transform(holes)
+        for init in ("auto", "linear")
+    ]
+    assert_array_equal(*codes)
+
+
+def test_noise_stays_at_pca_in_spite_of_a_second_start():
+    X = np.random.default_rng(0).normal(size=(1000, 5))
+    fitted = AutoencoderTransformer(2, network=SMALL, max_iter=20, random_state=0).fit(X)
+    test = np.random.default_rng(1).normal(size=(5000, 5))
+    pca = AutoencoderTransformer(2, max_iter=0).fit(X)
+    assert fitted.score(test) > 1.01 * pca.score(test)
+
+
+def test_an_interrupt_of_the_second_start_is_told_of(monkeypatch):
+    model = clone(OF_DIGITS).set_params(max_iter=4, learning_rate="constant")
+    linear = clone(model).set_params(init="linear").fit(DIGITS[:1200])
+    epoch, calls = Program.epoch, []
+
+    def interrupted(*arguments):
+        calls.append(None)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return epoch(*arguments)
+
+    monkeypatch.setattr(Program, "epoch", interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(DIGITS[:1200])
+    assert_array_equal(model.transform(DIGITS), linear.transform(DIGITS))
 
 
 def test_many_rows_are_trained_by_plan_within_max_iter():
