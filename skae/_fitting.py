@@ -85,6 +85,9 @@ def fit(
         else:
             of_all = Candidate(before.weights, before.coordinates)
         _try(specification, of_all, rows)
+        may_end = plan.adaptive and early and not one_epoch and not monitor.callbacks
+        if may_end and _is_pca(specification, of_all, rows):
+            plan = plan.look()
 
         def begin_of(training):
             """Where training on some of the rows begins, as if there were no others."""
@@ -131,6 +134,20 @@ def fit(
         stream=stream,
     )
     return Fit(state, found.attributes, course)
+
+
+def _is_pca(specification, of_all, rows):
+    """Whether PCA is the best that the network can be (Baldi and Hornik 1989)."""
+    objective = specification.objective
+    least_squares = objective.starts_in_order and objective.follows_moments
+    return (
+        least_squares
+        and not objective.has_posterior
+        and not objective.activity_l1
+        and not rows.has_holes
+        and of_all.variance is not None
+        and without_linear_path(of_all.weights, 0) is None
+    )
 
 
 def _at_random(begin, specification, plan):

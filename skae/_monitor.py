@@ -125,12 +125,12 @@ class Monitor:
             rows=lambda n: shown.dense(n).reshape(-1, *self.model.input_shape[1:]),
         )
 
-    def begin(self, name):
-        """Training begins, of which epochs are shown by this name."""
+    def begin(self, plan):
+        """Training begins, by this plan."""
         if self.context is not None:
             self.context.call_on_fit_task_begin(**self.task)
-        first = self.plan.first_epoch
-        self._show(name, first, first + self.plan.last_epoch)
+        first = plan.first_epoch
+        self._show(plan.name, first, first + plan.last_epoch)
         if self.model:
             self.callbacks.on_train_begin()
 

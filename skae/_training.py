@@ -186,6 +186,10 @@ class Plan:
             n_before=0 if before is None else estimator.n_samples_,
         )
 
+    def look(self):
+        """The plan of a single epoch, which shows that there is nothing to gain."""
+        return replace(self, n_epochs=1)
+
     def at_random(self):
         """The plan of a training that begins at random weights."""
         return replace(self, rate=self.rate_at_random, name="from random weights, epoch")
@@ -300,7 +304,7 @@ def train(program, begin, rows, held_out, plan, monitor):
         lowest = begin.losses.mean
     best, reference = begin, lowest
     try:
-        monitor.begin(plan.name)
+        monitor.begin(plan)
         for epoch in range(plan.last_epoch):
             monitor.epoch_begin(epoch, program)
             losses = program.epoch(
@@ -418,7 +422,7 @@ def rates_by_splits(program, splits, plan, monitor):
         schedule = Adaptive(plan.rate, plan.patience, **SPLITS_RATE)
     tolerance, reference = _tolerance(program, splits[0][2], plan), start.mean
     try:
-        monitor.begin(plan.name)
+        monitor.begin(plan)
         for epoch in range(plan.last_epoch):
             monitor.epoch_begin(epoch, program)
             path.append(schedule.rate)
