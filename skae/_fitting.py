@@ -85,7 +85,7 @@ def fit(
         else:
             of_all = Candidate(before.weights, before.coordinates)
         _try(specification, of_all, rows)
-        may_end = plan.adaptive and early and not one_epoch and not monitor.callbacks
+        may_end = plan.adaptive and early and not one_epoch and not plan.watched
         if may_end and _is_pca(specification, of_all, rows):
             plan = plan.look()
 

