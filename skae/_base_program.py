@@ -23,8 +23,8 @@ class BaseProgram:
 
     A backend's own has `_run` and `_measure`, which compute what is in the buffers, and
     says how it makes a `_constant`, how it does `_read` and `_write` a variable's value,
-    which nothing else changes, how it takes `_parts` of a vector, which `seed_kind` it draws by, and in which `ways` it compiles:
-    what its `__init__` takes beside, hashable.
+    how it takes `_parts` of a vector, which `seed_kind` it draws by, and in which `ways`
+    it compiles: what its `__init__` takes beside, hashable.
 
     Attributes
     ----------

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skae._components import Coordinates
-from skae._graph import replaced, without_linear_path
+from skae._graph import is_linear, replaced, without_linear_path
 from skae._incomplete import OPEN_COMPONENTS, pca_of
 from skae._keras import reason
 from skae._opened import opened
@@ -85,7 +85,7 @@ def fit(
         else:
             of_all = Candidate(before.weights, before.coordinates)
         _try(specification, of_all, rows)
-        may_end = plan.adaptive and early and not one_epoch and not plan.watched
+        may_end = plan.adaptive and early and not plan.watched
         if may_end and _is_pca(specification, of_all, rows):
             plan = plan.look()
 
@@ -146,16 +146,16 @@ def _is_pca(specification, of_all, rows):
         and not objective.activity_l1
         and not rows.has_holes
         and of_all.variance is not None
-        and without_linear_path(of_all.weights, 0) is None
+        and is_linear(of_all.weights)
     )
 
 
 def _at_random(begin, specification, plan):
     """Another beginning than the linear one; None where none is to be compared."""
-    if plan.n_starts == 1 or not specification.linear:
+    if plan.n_starts == 1 or not specification.linear or is_linear(begin.weights):
         return None
     weights = without_linear_path(begin.weights, plan.seed)
-    return weights and replace(begin, weights=weights, variance=None)
+    return replace(begin, weights=weights, variance=None)
 
 
 def _followed(stream, specification, before):

@@ -16,8 +16,11 @@ from skae.networks import activated
 LINEAR_CODE, LINEAR_OUTPUT = "encoder/linear_code", "decoder/linear_output"
 
 #: What the network's own contributions to code and output are multiplied by.
-CODE_HEAD = "encoder/code/kernel"
-OUTPUT_HEAD, OUTPUT_GATE = "decoder/output/kernel", "decoder/output_gate/kernel"
+OUTPUT_GATE = "decoder/output_gate/kernel"
+HEADS = {
+    LINEAR_CODE: ("encoder/code/kernel",),
+    LINEAR_OUTPUT: ("decoder/output/kernel", OUTPUT_GATE),
+}
 LOG_VARIANCE = "encoder/log_variance_head/bias"
 NOISE, LEAST_NOISE = "noise", "least_noise"
 
@@ -231,6 +234,11 @@ def linear_path(start, coordinates, code_unit, output_unit=1.0):
     }
 
 
+def is_linear(weights):
+    """Whether there is nothing but the linear path."""
+    return not any(head in weights for heads in HEADS.values() for head in heads)
+
+
 def without_linear_path(weights, seed):
     """Weights that begin at random, not at the linear path, which begins at zero.
 
@@ -246,12 +254,10 @@ def without_linear_path(weights, seed):
 
     Returns
     -------
-    weights : dict of str to ndarray or None
-        None where there is nothing but the linear path.
+    weights : dict of str to ndarray
     """
-    sides = (LINEAR_CODE, (CODE_HEAD,)), (LINEAR_OUTPUT, (OUTPUT_HEAD, OUTPUT_GATE))
     new = {}
-    for path, heads in sides:
+    for path, heads in HEADS.items():
         path = f"{path}/kernel"
         new[path] = 0.0
         head = next((head for head in heads if head in weights), path)
@@ -260,7 +266,7 @@ def without_linear_path(weights, seed):
             limit = math.sqrt(6 / sum(weights[head].shape))
             rng = np.random.default_rng(stream(seed, head))
             new[head] = rng.uniform(-limit, limit, weights[head].shape)
-    return replaced(weights, new) if len(new) > len(sides) else None
+    return replaced(weights, new)
 
 
 def linear_slopes(weights, coordinates):

@@ -10,7 +10,6 @@ from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._keras import import_keras
-from skae._rooms import Program
 from skae._schedule import Adaptive, Constant, Planned, Recipe, replayed, suited_rate
 from skae.networks import DenseNetwork
 
@@ -152,7 +151,7 @@ def test_there_is_no_second_start(change):
 
 
 def test_a_linear_network_is_pca_which_an_epoch_shows():
-    linear = clone(OF_DIGITS).set_params(network=DenseNetwork(()), verbose=0)
+    linear = clone(OF_DIGITS).set_params(network=DenseNetwork(()))
     fitted = clone(linear).fit(DIGITS)
     assert fitted.n_iter_ == len(fitted.history_["val_loss"]) == 1
     assert_allclose(fitted.transform(DIGITS), PCA(8).fit_transform(DIGITS), atol=1e-10)
@@ -183,23 +182,6 @@ def test_noise_stays_at_pca_in_spite_of_a_second_start():
     test = np.random.default_rng(1).normal(size=(5000, 5))
     pca = AutoencoderTransformer(2, max_iter=0).fit(X)
     assert fitted.score(test) > 1.01 * pca.score(test)
-
-
-def test_an_interrupt_of_the_second_start_is_told_of(monkeypatch):
-    model = clone(OF_DIGITS).set_params(max_iter=4, learning_rate="constant")
-    linear = clone(model).set_params(init="linear").fit(DIGITS[:1200])
-    epoch, calls = Program.epoch, []
-
-    def interrupted(*arguments):
-        calls.append(None)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return epoch(*arguments)
-
-    monkeypatch.setattr(Program, "epoch", interrupted)
-    with pytest.warns(UserWarning, match="interrupted"):
-        model.fit(DIGITS[:1200])
-    assert_array_equal(model.transform(DIGITS), linear.transform(DIGITS))
 
 
 def test_many_rows_are_trained_by_plan_within_max_iter():

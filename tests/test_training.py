@@ -406,6 +406,17 @@ def test_an_interrupt_of_the_choice_of_epochs_goes_on_from_there(
     assert np.isfinite(skae.transform(digits)).all()
 
 
+def test_an_interrupt_of_the_second_start_is_told_of(digits, monkeypatch, without_xla):
+    """Four epochs from the linear start, and the first from random weights."""
+    parameters = {"max_iter": 4, "learning_rate": "constant"}
+    linear = small(init="linear", **parameters).fit(digits[:1200])
+    interrupt_at(monkeypatch, 5)
+    both = small(**parameters)
+    with pytest.warns(UserWarning, match="interrupted"):
+        both.fit(digits[:1200])
+    assert_array_equal(both.transform(digits), linear.transform(digits))
+
+
 def test_early_stopping_stops_and_keeps_the_best(digits):
     skae = small(network=DenseNetwork((16,)), max_iter=400, n_iter_no_change=3, tol=1e-2)
     skae.fit(digits)
