@@ -1,6 +1,5 @@
 """scikit-learn's own checks, for every other network under both its estimators."""
 
-import keras
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -38,16 +37,6 @@ class DenseBody:
         return "DenseBody()"
 
 
-#: As in `test_common.py`; the starts of the others are kept.
-IN_BATCHES = dict.fromkeys(
-    (
-        "check_sample_weight_equivalence_on_dense_data",
-        "check_sample_weight_equivalence_on_sparse_data",
-    ),
-    "A batch of weighted rows is another one than of repeated rows.",
-)
-
-
 OTHER_NETWORKS = [
     FoldingConv(),
     FoldingSequence(),
@@ -55,25 +44,13 @@ OTHER_NETWORKS = [
 ]
 
 
-def trained_in_batches(estimator):
-    """What differs where training leaves the start; TensorFlow's draws let some keep it."""
-    network = estimator.network
-    if isinstance(estimator, DenoisingAutoencoder):
-        keeps = not isinstance(network, FoldingSequence)
-    else:
-        keeps = isinstance(network, CustomNetwork)
-    on_tensorflow = keras.backend.backend() == "tensorflow"
-    return {} if keeps and on_tensorflow else IN_BATCHES
-
-
 @pytest.mark.slow
 @parametrize_with_checks(
     [
-        kind(network=network, max_iter=2)
+        kind(network=network, n_splits=1, max_iter=2)
         for kind in (AutoencoderTransformer, DenoisingAutoencoder)
         for network in OTHER_NETWORKS
-    ],
-    expected_failed_checks=trained_in_batches,
+    ]
 )
 def test_scikit_learn_checks(estimator, check, without_xla):
     check(estimator)

@@ -27,7 +27,7 @@ from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
 from skae.outliers import ReconstructionOutlierDetector
 
 SMALL = DenseNetwork(hidden_layer_sizes=(8,))
-QUICK = {"network": SMALL, "max_iter": 3, "random_state": 0}
+QUICK = {"network": SMALL, "n_splits": 1, "max_iter": 3, "random_state": 0}
 
 X, y = load_breast_cancer(return_X_y=True)
 BENIGN, MALIGNANT = X[y == 1], X[y == 0]
