@@ -7,7 +7,8 @@ For each task: the seconds until the error of held-out rows is within 2 % of the
 any contender reaches, everything included. Keras is watched epoch by epoch (what the
 watching takes is left out); skae and scikit-learn count when their fit is over. Every
 contender has a process of its own, so that its first fit compiles what it needs ("cold");
-skae's second fit compiles nothing ("warm"). Errors are shares of PCA's. The architecture
+skae's second fit compiles nothing ("warm"). What importing takes, which for skae and Keras
+is TensorFlow's import, stands beside. Errors are shares of PCA's. The architecture
 is the same: 128-64-k-64-128 with gelu, or 784-32-784; scikit-learn's has relu. The curves
 file keeps what was measured, so that tasks can be run one after the other; no task but
 those that are run is measured again. At the limit, in seconds, Keras ends with its epoch,
@@ -15,6 +16,7 @@ and scikit-learn, which can't be asked, without a model.
 """
 
 import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -132,6 +134,11 @@ def mlp_fit(train, k, sizes, error, limit):
     return [(seconds, error(lambda X: model.predict((X - mean) / scale) * scale + mean))]
 
 
+IMPORTS = {
+    "skae": ("skae", "keras"),
+    "Keras": ("keras",),
+    "MLPRegressor": ("sklearn.neural_network",),
+}
 CONTENDERS = {
     "skae, cold": lambda *task: skae_fit(*task, second=False),
     "skae, warm": lambda *task: skae_fit(*task, second=True),
@@ -150,11 +157,15 @@ def run(task, contender, limit):
     def error(reconstruct):
         return float(np.square(test - reconstruct(test)).sum() / of_pca)
 
-    return CONTENDERS[contender](train, k, sizes, error, limit)
+    began = time.perf_counter()
+    for name in IMPORTS[contender.split(",")[0]]:
+        importlib.import_module(name)
+    imports = time.perf_counter() - began
+    return imports, CONTENDERS[contender](train, k, sizes, error, limit)
 
 
 def measured(task, contender, limit):
-    """Seconds and errors in a process of its own; none where there is no model in time."""
+    """Seconds of imports, and seconds and errors; none where there is no model in time."""
     command = [sys.executable, __file__, "--one", task, contender, "--limit", str(limit)]
     stop = limit + 60 if contender.startswith("MLP") else None
     try:
@@ -162,7 +173,7 @@ def measured(task, contender, limit):
             command, capture_output=True, text=True, check=True, timeout=stop
         )
     except subprocess.TimeoutExpired:
-        return []
+        return None, []
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -174,7 +185,7 @@ def plot(curves, path):
     size = {"figsize": (11, 3.4 * n_rows), "layout": "constrained"}
     figure, axes = plt.subplots(n_rows, min(len(curves), 3), squeeze=False, **size)
     for ax, (task, found) in zip(axes.flat, curves.items(), strict=False):
-        for name, curve in found.items():
+        for name, (_, curve) in found.items():
             times, errors = zip(*curve, strict=True) if curve else ([], [])
             ax.plot(times, errors, ".-" if len(curve) > 1 else "o", label=name)
         ax.set(title=task, xscale="log", yscale="log")
@@ -209,22 +220,22 @@ def main():
     curves = {}
     if arguments.curves and arguments.curves.exists():
         curves = json.loads(arguments.curves.read_text())
-    print("| task | contender | seconds to 1.02 of the least error | whole, s | error |")
-    print("|---|---|---|---|---|")
+    columns = "seconds to 1.02 of the least error | whole, s | imports, s | error"
+    print(f"| task | contender | {columns} |", "|---" * 6 + "|", sep="\n")
     for task in filter(None, arguments.tasks.split(",")):
         curves[task] = found = {}
         for contender in CONTENDERS:
             found[contender] = measured(task, contender, limit)
-        least = min(error for curve in found.values() for _, error in curve)
-        for name, curve in found.items():
+        least = min(error for _, curve in found.values() for _, error in curve)
+        for name, (imports, curve) in found.items():
             if not curve:
-                print(f"| {task} | {name} | never | over {limit:.0f} | |", flush=True)
+                print(f"| {task} | {name} | never | over {limit:.0f} | | |", flush=True)
                 continue
             reached = [seconds for seconds, error in curve if error <= NEAR * least]
             first = f"{reached[0]:.2f}" if reached else "never"
             error = min(error for _, error in curve)
-            whole = f"{curve[-1][0]:.2f}"
-            print(f"| {task} | {name} | {first} | {whole} | {error:.3f} |", flush=True)
+            row = f"{first} | {curve[-1][0]:.2f} | {imports:.2f} | {error:.3f}"
+            print(f"| {task} | {name} | {row} |", flush=True)
         if arguments.curves:
             arguments.curves.write_text(json.dumps(curves))
     if arguments.plot:
