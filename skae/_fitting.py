@@ -24,6 +24,7 @@ from skae._training import (
     train,
     train_for,
 )
+from skae.likelihoods import SquaredError
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,9 @@ def fit(
 def _is_pca(specification, of_all, rows):
     """Whether PCA is the best that the network can be (Baldi and Hornik 1989)."""
     objective = specification.objective
-    least_squares = objective.starts_in_order and objective.follows_moments
     return (
-        least_squares
+        objective.starts_in_order
+        and isinstance(objective.likelihood, SquaredError)
         and not objective.has_posterior
         and not objective.activity_l1
         and not rows.has_holes

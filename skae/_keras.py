@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections import defaultdict
+from types import SimpleNamespace
 
 #: The backends of Keras that skae has a program for.
 BACKENDS = ("tensorflow", "jax")
@@ -97,10 +98,15 @@ if hasattr(os, "register_at_fork"):
 
 
 def _import_quietly():
-    """Import Keras and its backend; TensorFlow reads once how much it may say."""
+    """Import Keras and its backend; TensorFlow reads once how much it may say.
+
+    Rich, which Keras shows tables with, draws a number when it is imported.
+    """
     level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     alone = threading.active_count() == 1
+    draws = _Draws(0)
+    random.getrandbits = draws.getrandbits
     try:
         with _without_banner() if alone else contextlib.nullcontext():
             keras = importlib.import_module("keras")
@@ -108,6 +114,7 @@ def _import_quietly():
                 tensorflow = importlib.import_module("tensorflow")
                 tensorflow.config.list_physical_devices()  # looks for GPUs, and says so
     finally:
+        random.getrandbits = draws.others.getrandbits
         if level is None:
             os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
 
@@ -142,17 +149,24 @@ def _without_banner():
 
 
 class _Draws:
-    """Takes the place of `random` in Keras: what this thread draws comes from a seed.
+    """Takes the place of `random`, or of a function there: our thread draws from a seed.
 
     Other threads draw from Python's global generator as ever.
     """
 
+    others = SimpleNamespace(randint=random.randint, getrandbits=random.getrandbits)
+
     def __init__(self, seed):
-        self.thread, self.generator = threading.get_ident(), random.Random(seed)
+        self.thread, self.ours = threading.get_ident(), random.Random(seed)
+
+    def generator(self):
+        return self.ours if threading.get_ident() == self.thread else self.others
 
     def randint(self, low, high):
-        ours = threading.get_ident() == self.thread
-        return (self.generator if ours else random).randint(low, high)
+        return self.generator().randint(low, high)
+
+    def getrandbits(self, k):
+        return self.generator().getrandbits(k)
 
 
 def reason(error):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.base import _fit_context
 from sklearn.utils import metaestimators
@@ -13,19 +13,28 @@ from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 
 from skae._typing import Method
 
-try:  # scikit-learn 1.9 and later
-    from sklearn.callback import CallbackSupportMixin
-    from sklearn.callback import with_callbacks as _with_callbacks
-except ImportError:
+if TYPE_CHECKING:  # a base class that may be unknown makes all attributes unknown
 
     class CallbackSupportMixin:
-        """Stands in for scikit-learn's own where it has no callbacks yet."""
+        def set_callbacks(self, *callbacks: Any) -> Self: ...
+        def _init_callback_context(self, **arguments: Any) -> Any: ...
 
-        def _init_callback_context(self, **_):
-            return None
+    def _with_callbacks(method: Method) -> Method: ...
 
-    def _with_callbacks(method):
-        return method
+else:
+    try:  # scikit-learn 1.9 and later
+        from sklearn.callback import CallbackSupportMixin
+        from sklearn.callback import with_callbacks as _with_callbacks
+    except ImportError:
+
+        class CallbackSupportMixin:
+            """Stands in for scikit-learn's own where it has no callbacks yet."""
+
+            def _init_callback_context(self, **_):
+                return None
+
+        def _with_callbacks(method):
+            return method
 
 
 # -- decorators of scikit-learn's, under which a method keeps its types

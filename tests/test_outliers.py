@@ -40,7 +40,7 @@ DETECTORS = [
 ]
 OTHER_DETECTORS = [
     ReconstructionOutlierDetector(),
-    ReconstructionOutlierDetector(TruncatedSVD(1, power_iteration_normalizer="QR")),
+    ReconstructionOutlierDetector(TruncatedSVD(1, algorithm="arpack")),
     ReconstructionOutlierDetector(VAETransformer(likelihood="gaussian_diag", **QUICK)),
     ReconstructionOutlierDetector(DenoisingAutoencoder(1, **QUICK), contamination=0.5),
     ReconstructionOutlierDetector(make_pipeline(StandardScaler(), PCA(1))),

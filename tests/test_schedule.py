@@ -158,6 +158,7 @@ def test_a_linear_network_is_pca_which_an_epoch_shows():
     for change in (
         {"init": "random"},
         {"activity_l1": 0.1},
+        {"loss": "absolute_error"},
         {"learning_rate": "constant"},
         {"early_stopping": False},
         {"callbacks": [keras.callbacks.LambdaCallback()]},
