@@ -5,7 +5,7 @@ Noise removal
 
 :class:`~skae.DenoisingAutoencoder` is trained to give back rows from noisy copies of
 them. It starts at the best linear model for its noise, which does better than PCA, and
-goes on from there.
+is kept where training makes it better still.
 """
 
 # %%

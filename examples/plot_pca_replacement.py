@@ -90,7 +90,8 @@ autoencoder = AutoencoderTransformer(8, random_state=0).fit(X)
 ExplainedVarianceDisplay.from_estimator(autoencoder, X)
 
 # %%
-# Training begins at PCA's error, the dotted line.
+# The dotted line is PCA's error. With some thousand rows training begins twice, at PCA and
+# at random weights; here is the one that was kept.
 LossCurveDisplay.from_estimator(autoencoder, X)
 
 # %%

@@ -37,7 +37,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     It takes the place of :class:`~sklearn.decomposition.PCA`. Next to the network runs
     a linear path that starts at PCA, and the network's own contribution starts at zero,
     so that training begins with PCA's components and is kept only where it lowers the
-    loss on held-out rows. ``init="random"`` leaves the linear path out: the classical
+    loss on held-out rows. (With 1,000 to 4,999 rows a second training begins at random
+    weights: see `init`.) ``init="random"`` leaves the linear path out: the classical
     autoencoder [1]_.
 
     Parameters
@@ -76,8 +77,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         of their columns. Objects of :mod:`skae.likelihoods` have parameters.
 
     init : {"auto", "linear", "random"}, default="auto"
-        Where training starts. "linear": at PCA, computed on all rows given to `fit`,
-        which needs a dense and linear code. "random": at random layers, without a
+        Where training starts. "linear": at PCA of the rows that are trained on, which
+        needs a dense and linear code. "random": at random layers, without a
         linear path. "auto": at PCA wherever it can; with 1,000 to 4,999 rows training
         begins once more, at random weights, and what is better on the validation rows
         is kept. (Not where values are missing, or callbacks or several splits watch.)
@@ -95,8 +96,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     learning_rate_init : float, "auto" or \
             keras.optimizers.schedules.LearningRateSchedule, default="auto"
         The learning rate of an optimizer given by its name, at first, or at the peak of
-        the plan. "auto" is Adam's for the batch size, 2e-3 for 32 rows and as the square
-        root of that; of other optimizers it is what Keras gives them.
+        the plan. "auto" is Adam's for the batch size: 2e-3 up to 32 rows, from there on as
+        the square root, 6e-3 at most; of other optimizers it is what Keras gives them.
 
     alpha : float, default=1e-4
         The strength of the L2 penalty on the network's weights, divided by the batch
@@ -357,7 +358,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     def get_covariance(self) -> np.ndarray:
         """The covariance of X in the model of probabilistic PCA.
 
-        It is there while the model is PCA: ``loss="squared_error"``, and nothing that
+        It is there while the model is PCA: its loss has a linear output, and nothing that
         training found was better than the start. `whiten` plays no part in it.
 
         Returns

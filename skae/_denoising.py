@@ -88,7 +88,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
     init : {"auto", "linear", "random"}, default="auto"
         Where training starts. "linear": at the linear denoiser that PCA becomes for this
-        noise, computed on all rows given to `fit`, which needs a dense and linear code.
+        noise, of the rows that are trained on, which needs a dense and linear code.
         "random": at random layers, without a linear path. "auto": at the linear
         denoiser wherever it can; with 1,000 to 4,999 rows training begins once more, at
         random weights, and what is better on the validation rows is kept. (Not where
@@ -107,8 +107,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     learning_rate_init : float, "auto" or \
             keras.optimizers.schedules.LearningRateSchedule, default="auto"
         The learning rate of an optimizer given by its name, at first, or at the peak of
-        the plan. "auto" is Adam's for the batch size, 2e-3 for 32 rows and as the square
-        root of that; of other optimizers it is what Keras gives them.
+        the plan. "auto" is Adam's for the batch size: 2e-3 up to 32 rows, from there on as
+        the square root, 6e-3 at most; of other optimizers it is what Keras gives them.
 
     alpha : float, default=1e-4
         The strength of the L2 penalty on the network's weights, divided by the batch
@@ -243,7 +243,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     by ``variance / (variance + noise variance)``; a level of zero gives
     PCA itself. For the other kinds, the expectation of G and S over the noise is known
     for each row. For a function, they are computed from one draw for each row, and for
-    pairs from these. Above 4096 features it is the best denoiser that sees PCA's
+    pairs from these. Above 4096 rows and features it is the best denoiser that sees PCA's
     components of noisy rows alone. With ``loss="binary_crossentropy"``, the decoder
     starts at the logistic regression of clean rows on the codes of noisy ones.
 

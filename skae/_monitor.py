@@ -37,7 +37,7 @@ def check_callbacks(callbacks):
         if _needs_batches(callback):
             raise ValueError(
                 f"callbacks: {type(callback).__name__} needs to be called at every batch,"
-                " but the batches of an epoch run in one compiled call. Callbacks are"
+                " but batches run in compiled calls of many. Callbacks are"
                 " called at fit and epoch boundaries: choose update_freq='epoch',"
                 " save_freq='epoch' or a hook of the epoch."
             )

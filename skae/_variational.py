@@ -110,8 +110,8 @@ class VAETransformer(BaseAutoencoder):
     learning_rate_init : float, "auto" or \
             keras.optimizers.schedules.LearningRateSchedule, default="auto"
         The learning rate of an optimizer given by its name, at first, or at the peak of
-        the plan. "auto" is Adam's for the batch size, 2e-3 for 32 rows and as the square
-        root of that; of other optimizers it is what Keras gives them.
+        the plan. "auto" is Adam's for the batch size: 2e-3 up to 32 rows, from there on as
+        the square root, 6e-3 at most; of other optimizers it is what Keras gives them.
 
     alpha : float, default=1e-4
         The strength of the L2 penalty on the network's weights, divided by the batch

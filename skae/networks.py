@@ -170,8 +170,8 @@ class DenseNetwork(Network):
         encoder: each component is a weighted sum of the features. None mirrors
         `hidden_layer_sizes`.
 
-    activation : str, default="gelu"
-        The name of a Keras activation.
+    activation : str or callable, default="gelu"
+        The name of a Keras activation, or a function of a tensor.
 
     dropout : float, default=0.0
         The share of units that are dropped after each hidden layer while training.

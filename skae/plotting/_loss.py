@@ -141,7 +141,8 @@ class LossCurveDisplay:
         Raises
         ------
         ValueError
-            If X is given but the loss is not one that PCA has: a cross-entropy.
+            If X is given but the loss is not one that PCA has: the squared error, or the
+            likelihood "gaussian" or "gaussian_diag".
         """
         last = last_step(estimator)
         history = {name: last.history_[name] for name in names if name in last.history_}
