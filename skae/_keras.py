@@ -105,8 +105,7 @@ def _import_quietly():
     level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     alone = threading.active_count() == 1
-    draws = _Draws(0)
-    random.getrandbits = draws.getrandbits
+    getrandbits, random.getrandbits = random.getrandbits, _Draws(0).getrandbits
     try:
         with _without_banner() if alone else contextlib.nullcontext():
             keras = importlib.import_module("keras")
@@ -114,7 +113,7 @@ def _import_quietly():
                 tensorflow = importlib.import_module("tensorflow")
                 tensorflow.config.list_physical_devices()  # looks for GPUs, and says so
     finally:
-        random.getrandbits = draws.others.getrandbits
+        random.getrandbits = getrandbits
         if level is None:
             os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
 

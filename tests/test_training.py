@@ -239,6 +239,21 @@ def test_importing_it_imports_neither_keras_nor_tensorflow():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def test_importing_keras_draws_nothing_from_the_callers_generator():
+    script = (
+        "import random, sys\n"
+        "from skae._keras import import_keras\n"
+        "for name in [name for name in sys.modules if name.startswith('rich')]:\n"
+        "    del sys.modules[name]\n"  # scikit-learn may have imported it, which draws
+        "random.seed(0)\n"
+        "state, getrandbits = random.getstate(), random.getrandbits\n"
+        "import_keras()\n"
+        "assert 'rich.style' in sys.modules\n"
+        "assert state == random.getstate() and random.getrandbits == getrandbits\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 FORK = """
 import os
 import numpy as np
