@@ -16,6 +16,7 @@ CLASS, FUNCTION, METHOD, LABEL, TERM = (
 
 SKLEARN = {
     CLASS: (
+        "calibration.CalibrationDisplay",
         "compose.ColumnTransformer",
         "decomposition.FactorAnalysis",
         "decomposition.KernelPCA",
