@@ -20,10 +20,12 @@ LOCK = threading.RLock()
 
 #: What TensorFlow says whenever it is imported, of which nobody needs to know.
 BANNER = re.compile(
-    rb"WARNING: All log messages before absl::InitializeLog"
+    rb"^(?:WARNING: All log messages before absl::InitializeLog"
     rb"|To enable the following instructions: "
-    rb"|I\d{4} \d\d:\d\d:[\d.]+ +\d+ \w+\.(cc|h):\d+\] "
-    rb"|[WE]\d{4} \d\d:\d\d:[\d.]+ +\d+ (cuda_\w+|computation_placer)\.cc:\d+\] "
+    rb"|I\d{4} \d\d:\d\d:[\d.]+ +\d+ \w+\.(?:cc|h):\d+\] "
+    rb"|[WE]\d{4} \d\d:\d\d:[\d.]+ +\d+ (?:cuda_\w+|computation_placer)\.cc:\d+\] ).*\n"
+    rb"|^=== Source Location Trace: ===\n(?:external/xla/xla/stream_executor/cuda/.*\n)+\n?",
+    re.MULTILINE,
 )
 
 
@@ -143,8 +145,7 @@ def _without_banner():
             os.dup2(descriptor, 2)
             os.close(descriptor)
             held.seek(0)
-            shown = [line for line in held if not hidden.match(line)]
-            os.write(2, b"".join(shown))
+            os.write(2, hidden.sub(b"", held.read()))
 
 
 class _Draws:
