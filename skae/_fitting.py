@@ -141,8 +141,7 @@ def _is_pca(specification, of_all, rows):
     """Whether PCA is the best that the network can be (Baldi and Hornik 1989)."""
     objective = specification.objective
     return (
-        objective.starts_in_order
-        and isinstance(objective.likelihood, SquaredError)
+        isinstance(objective.likelihood, SquaredError)
         and not objective.has_posterior
         and not objective.activity_l1
         and not rows.has_holes
