@@ -164,7 +164,8 @@ class BaseAutoencoder(
         from skae._monitor import Monitor
         from skae._training import Plan
 
-        plan = Plan.of(self, rows, before, one_epoch, held_out is not None)
+        validated = held_out is not None
+        plan = Plan.of(self, rows, objective, before, one_epoch, validated=validated)
         specification = Specification(
             network=network,
             objective=objective,

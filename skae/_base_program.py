@@ -9,6 +9,7 @@ from keras import ops
 from skae._graph import LINEAR_CODE, LINEAR_OUTPUT, build, value_of
 from skae._keras import building
 from skae._optimizer import ELEMENTWISE
+from skae._smoothing import smooth
 
 #: Values in one chunk of rows, at least, and batches in it, at least and at most.
 CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**21, 4, 256
@@ -249,10 +250,11 @@ class BaseProgram:
         completion = self.coordinates.completion
         return rows.chunks(order, self.batch_size, self.buffers, completion)
 
-    def epoch(self, rows, order, alpha, seed, rates):
+    def epoch(self, rows, order, alpha, seed, rates, smoothing=0.0):
         """Train on the rows in `order`, each batch at its own rate.
 
-        Where a callback has set a `rate`, all batches have that.
+        Where a callback has set a `rate`, all batches have that. With `smoothing` the
+        rows are drawn from around those of `rows`, so far off.
 
         Returns
         -------
@@ -263,6 +265,10 @@ class BaseProgram:
         capacity = self.n_batches_at_once
         total, done = 0.0, 0
         for n_batches in self._chunks(rows, order):
+            if smoothing:
+                mixed = self.buffers.keys() & {"rows", "wanted"}
+                arrays = [self.buffers[name][:n_batches] for name in mixed]
+                smooth(arrays, smoothing, (seed, done))
             some = np.resize(rates[done : done + n_batches], capacity)
             total = total + self._run(n_batches, (seed, done), np.float32(alpha), some)
             done += n_batches

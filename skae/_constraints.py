@@ -42,6 +42,7 @@ CONSTRAINTS: dict = {
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "n_splits": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "smoothing": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
     "warm_start": ["boolean"],
     "callbacks": [list, tuple, None],
     "verbose": ["verbose"],

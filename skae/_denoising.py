@@ -153,6 +153,14 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1 with callbacks, which
         watch one training.
 
+    smoothing : float or "auto", default="auto"
+        How far around the rows training draws what the network is shown, at first, as a
+        share of their standard deviation; it falls as the learning rate does. Each row
+        is mixed at random with others of its batch, such that their mean and covariance
+        stay as they are on average. So the network bends less to single rows; 0 shows
+        the rows themselves. Mixtures of rows must be rows as well: nothing missing, and
+        a `loss` of any real numbers. "auto" is 0: the noise does as much.
+
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit.
 
@@ -306,6 +314,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         early_stopping: bool = True,
         validation_fraction: float = 0.15,
         n_splits: int | Literal["auto"] = "auto",
+        smoothing: float | Literal["auto"] = "auto",
         warm_start: bool = False,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
         verbose: int = 0,
@@ -331,6 +340,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_splits = n_splits
+        self.smoothing = smoothing
         self.warm_start = warm_start
         self.callbacks = callbacks
         self.verbose = verbose

@@ -57,6 +57,7 @@ class Reconstruction:
     parts = ()  # of the loss, reported by these names
     turns_features = False  # whether a code that the network gives is turned as well
     has_posterior = False  # whether a code is a distribution
+    noisy = False  # whether the network is shown noise anyway
     starts_in_order = True  # whether the start's components are PCA's, in their order
 
     @property
@@ -92,6 +93,13 @@ class Reconstruction:
                     f" {high:.6g}. Scale it, for example with MinMaxScaler(clip=True),"
                     " or choose another."
                 )
+
+    def takes_mixtures(self, rows):
+        """Whether a mixture of rows is a row as well: whole, and of any real numbers."""
+        if any(some.has_missing for some in (rows, rows.wanted)):
+            return False
+        blocks = self.likelihood.blocks(rows.n_features)
+        return all(np.isinf(likelihood.domain).all() for likelihood, _ in blocks)
 
     # -- the graph
 
@@ -212,6 +220,7 @@ class Denoising(Reconstruction):
 
     noise: Noise = None
 
+    noisy = True
     starts_in_order = False
 
     @property
@@ -269,6 +278,7 @@ class Denoising(Reconstruction):
 class Pairs(Reconstruction):
     """The objective of a denoising autoencoder that is shown noisy and clean rows."""
 
+    noisy = True
     starts_in_order = follows_moments = False
 
     def start(self, rows, n_components):
@@ -336,7 +346,7 @@ class Evidence(Reconstruction):
 
     parameter = "likelihood"
     parts = ("reconstruction", "kl")
-    has_posterior = turns_features = True
+    noisy = has_posterior = turns_features = True
 
     # -- the graph
 

@@ -17,6 +17,9 @@ WARM_UP, LAST = 0.1, 1 / 20
 #: What Adam's rate is multiplied by where training begins at random weights.
 RATE_AT_RANDOM = 1.5
 
+#: How far around few rows training draws at first, as a share of their deviation.
+SMOOTHING = 0.5
+
 
 class Constant:
     """One rate throughout, which ends where the loss has not fallen for so many epochs.
@@ -99,19 +102,20 @@ class Recipe:
 
     n_starts: int
     n_splits: int
+    smoothing: float
     batch_size: int
     n_epochs: int | None
 
     @classmethod
     def of(cls, n_samples):
-        """Few rows: several splits, or two starts. Many: a planned number of epochs."""
+        """Few rows: several splits and smoothing, or two starts. Many: planned epochs."""
         n_starts = 2 if 1000 <= n_samples < 5000 else 1
         batch_size = 16 if n_samples < 5000 else 64 if n_samples < 10_000 else 128
         n_epochs = None
         if n_samples >= 50_000:
             n_epochs = int(np.clip(round(5000 / math.sqrt(n_samples)), 3, 25))
-        n_splits = 5 if n_samples < 1000 else 1
-        return cls(n_starts, n_splits, batch_size, n_epochs)
+        n_splits, smoothing = (5, SMOOTHING) if n_samples < 1000 else (1, 0.0)
+        return cls(n_starts, n_splits, smoothing, batch_size, n_epochs)
 
 
 def suited_rate(batch_size):

@@ -105,6 +105,7 @@ class Plan:
     early_stopping: bool
     validation_fraction: float
     seed: int
+    smoothing: float = 0.0
     one_epoch: bool = False
     first_epoch: int = 0
     n_before: float = 0
@@ -114,13 +115,14 @@ class Plan:
     name: str = "epoch"
 
     @classmethod
-    def of(cls, estimator, rows, before, one_epoch, validated=False):
+    def of(cls, estimator, rows, objective, before, one_epoch, *, validated=False):
         """The plan that an estimator's parameters make for these rows.
 
         Parameters
         ----------
         estimator : BaseAutoencoder
         rows : Rows
+        objective : Reconstruction
         before : State or None
             The fit that this one goes on from.
 
@@ -153,6 +155,16 @@ class Plan:
                 "callbacks watch one training, so n_splits must be 1 or 'auto'. Got"
                 f" {n_splits}."
             )
+        smoothing, smooths = estimator.smoothing, objective.takes_mixtures(rows)
+        if smoothing == "auto":
+            several = estimator.early_stopping and not one_epoch and n_splits > 1
+            helps = several and smooths and not objective.noisy
+            smoothing = recipe.smoothing if helps else 0.0
+        elif smoothing and not smooths:
+            raise ValueError(
+                "smoothing mixes rows, for which none may be missing a value and the loss"
+                f" must take any real numbers: here it must be 0 or 'auto'. Got {smoothing}."
+            )
         own_rate = isinstance(rate, str)
         rate = suited_rate(batch_size) if own_rate else rate
         optimizer = Optimizer.of(estimator.optimizer, rate, own_rate)
@@ -181,6 +193,7 @@ class Plan:
             early_stopping=early_stopping,
             watched=watched,
             n_starts=recipe.n_starts if compared else 1,
+            smoothing=smoothing,
             validation_fraction=estimator.validation_fraction,
             seed=seed if before is None else before.seed,
             one_epoch=one_epoch,
@@ -228,6 +241,10 @@ class Plan:
             f"Maximum iterations ({self.max_iter}) reached before the loss has settled."
             " Raise max_iter or, where so few are meant, set n_iter_no_change=np.inf."
         )
+
+    def smoothing_at(self, rate):
+        """How far around the rows an epoch draws: it falls as the rate does."""
+        return self.smoothing * float(rate / self.rate if self.rate else 1.0)
 
     def order(self, rows, epoch):
         """The order in which an epoch visits the rows."""
@@ -309,13 +326,7 @@ def train(program, begin, rows, held_out, plan, monitor):
         monitor.begin(plan)
         for epoch in range(plan.last_epoch):
             monitor.epoch_begin(epoch, program)
-            losses = program.epoch(
-                rows,
-                plan.order(rows, epoch),
-                plan.alpha,
-                plan.noise_seed(epoch),
-                schedule.rates(n_batches),
-            )
+            losses = _epoch(program, rows, plan, epoch, schedule.rates(n_batches))
             current = losses["loss"]
             if held_out is not None:
                 of_rows = _losses(program, held_out, validation_seed)
@@ -344,6 +355,13 @@ def train(program, begin, rows, held_out, plan, monitor):
     except KeyboardInterrupt:
         course.interrupt()
     return best, begin, course
+
+
+def _epoch(program, rows, plan, epoch, rates):
+    """Train for an epoch, each batch at its rate."""
+    order, seed = plan.order(rows, epoch), plan.noise_seed(epoch)
+    smoothing = plan.smoothing_at(rates[0])
+    return program.epoch(rows, order, plan.alpha, seed, rates, smoothing)
 
 
 def measured(program, candidate, held_out, seed):
@@ -432,9 +450,7 @@ def rates_by_splits(program, splits, plan, monitor):
             for run in runs:
                 program.turn_to(run.place)
                 rates = schedule.rates(program.n_batches(run.rows))
-                order = plan.order(run.rows, epoch)
-                seed = plan.noise_seed(epoch)
-                found.append(program.epoch(run.rows, order, plan.alpha, seed, rates))
+                found.append(_epoch(program, run.rows, plan, epoch, rates))
                 measured_rows.append(_losses(program, run.held_out, validation_seed))
                 run.place = program.bookmark()
             losses = {name: np.mean([each[name] for each in found]) for name in found[0]}
@@ -490,13 +506,8 @@ def train_for(program, begin, rows, rates, plan, course, monitor):
     monitor.refit_begin(len(rates))
     try:
         for epoch, rate in enumerate(rates):
-            losses = program.epoch(
-                rows,
-                plan.order(rows, epoch),
-                plan.alpha,
-                plan.noise_seed(epoch),
-                np.full(n_batches, rate, np.float32),
-            )
+            of_batches = np.full(n_batches, rate, np.float32)
+            losses = _epoch(program, rows, plan, epoch, of_batches)
             latest = program.weights()
             if not _finite(losses, latest):
                 course.trouble = _diverged(epoch)

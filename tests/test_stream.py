@@ -8,14 +8,17 @@ from sklearn.preprocessing import StandardScaler
 
 import skae
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae._objectives import Reconstruction
 from skae._rows import Rows
 from skae._stream import KEPT, Stream
 from skae._training import Plan
+from skae.likelihoods import SquaredError
 from skae.networks import DenseNetwork
 
 WINE = StandardScaler().fit_transform(load_wine().data) * np.arange(1, 14) + 3
 RNG = np.random.default_rng(0)
 SMALL = DenseNetwork(hidden_layer_sizes=(8,))
+ERROR = Reconstruction(SquaredError())
 SIZES = np.array([20, 1, 60, 2, 95])
 
 
@@ -115,7 +118,7 @@ def test_a_stream_is_saved(tmp_path):
 
 
 def test_points_have_the_moments_of_the_stream():
-    plan = Plan.of(AutoencoderTransformer(max_iter=0), Rows(WINE), None, True)
+    plan = Plan.of(AutoencoderTransformer(max_iter=0), Rows(WINE), ERROR, None, True)
     found, rows = Stream.of(Rows(WINE), plan, None).points, Rows(WINE)
     assert_allclose(found.mean, rows.mean)
     assert_allclose(found.variance, rows.variance)
@@ -127,7 +130,7 @@ def test_points_have_the_moments_of_the_stream():
 
 def test_the_sample_is_drawn_from_all_calls():
     X = np.arange(40_000.0)[:, None]
-    plan = Plan.of(AutoencoderTransformer(random_state=0), Rows(X), None, True)
+    plan = Plan.of(AutoencoderTransformer(random_state=0), Rows(X), ERROR, None, True)
     stream = None
 
     class Before:
