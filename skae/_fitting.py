@@ -103,8 +103,9 @@ def fit(
         if several:
             trials = [(*pair, begin) for pair, begin in zip(splits, begins, strict=True)]
             rates, course = rates_by_splits(program, trials, plan, monitor)
-            steps = len(rates) * program.n_batches(splits[0][0])  # as many as they took
-            rates = replayed(rates, round(steps / program.n_batches(rows)))
+            if not plan.smoothing:  # rows come back: as many batches, not epochs
+                n_steps = len(rates) * program.n_batches(splits[0][0])
+                rates = replayed(rates, round(n_steps / program.n_batches(rows)))
             chosen = train_for(program, of_all, rows, rates, plan, course, monitor)
         else:
             program.load_optimizer(before.optimizer if going_on else None)
