@@ -57,7 +57,7 @@ FLOORS = [
         "_warnings",
         "_version",
     }
-    | {"_constraints", "networks", "_schedule", "_sklearn"},
+    | {"_constraints", "networks", "_schedule", "_sklearn", "_smoothing"},
 ]
 
 
