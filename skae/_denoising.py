@@ -156,7 +156,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     smoothing : float or "auto", default="auto"
         How far around the rows training draws what the network is shown, at first, as a
         share of their standard deviation; it falls as the learning rate does. Each row
-        is mixed at random with others of its batch, such that their mean and covariance
+        is mixed at random with a few others, such that their mean and covariance
         stay as they are on average. So the network bends less to single rows; 0 shows
         the rows themselves. Mixtures of rows must be rows as well: nothing missing, and
         a `loss` of any real numbers. "auto" is 0: the noise does as much.

@@ -105,7 +105,7 @@ class Plan:
     early_stopping: bool
     validation_fraction: float
     seed: int
-    smoothing: float = 0.0
+    smoothing: float
     one_epoch: bool = False
     first_epoch: int = 0
     n_before: float = 0
@@ -144,6 +144,7 @@ class Plan:
         batch_size = recipe.batch_size if batch_size == "auto" else batch_size
         batch_size = min(batch_size, len(rows))
         n_splits, adaptive = estimator.n_splits, estimator.learning_rate == "adaptive"
+        early_stopping = estimator.early_stopping and not one_epoch
         watched = bool(estimator.callbacks or hasattr(estimator, "_skl_callbacks"))
         one_training = watched or before is not None
         if validated:
@@ -157,7 +158,7 @@ class Plan:
             )
         smoothing, smooths = estimator.smoothing, objective.takes_mixtures(rows)
         if smoothing == "auto":
-            several = estimator.early_stopping and not one_epoch and n_splits > 1
+            several = early_stopping and n_splits > 1
             helps = several and smooths and not objective.noisy
             smoothing = recipe.smoothing if helps else 0.0
         elif smoothing and not smooths:
@@ -173,7 +174,6 @@ class Plan:
         n_epochs = recipe.n_epochs if planned else None
         if own_rate and n_epochs is not None:
             rate *= 2  # at the peak
-        early_stopping = estimator.early_stopping and not one_epoch
         compared = early_stopping and estimator.init == "auto" and not one_training
         compared &= n_splits == 1 and estimator.max_iter > 0
         compared &= not rows.has_holes  # which the linear start fills
