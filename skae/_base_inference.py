@@ -1,7 +1,6 @@
 """Inference on every backend: the functions of a graph, and a model that computes them."""
 
 import math
-import threading
 from dataclasses import replace
 from functools import cached_property
 
@@ -12,7 +11,7 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from skae._graph import LINEAR_CODE, build
-from skae._kept import Kept
+from skae._kept import Kept, Once
 from skae._rows import has_nan
 
 #: Values in the widest layer's output that one call may hold.
@@ -30,7 +29,7 @@ class BaseInference:
         graph = build(specification, dtype)
         self.dtype = dtype
         self.weights = {path: v.dtype for path, v in graph.variables.items()}
-        self.graph, self.compiled, self.lock = graph, {}, threading.Lock()
+        self.graph, self.compiled = graph, Once()
         rows, codes = graph.encoder.input_shape, graph.decoder.input_shape
         of_holes = [rows, codes, rows, (None, codes[-1], codes[-1])]
         self.functions = {
@@ -61,10 +60,7 @@ class BaseInference:
 
     def concrete(self, name):
         """A function of rows, coordinates and weights, compiled at its first use."""
-        with self.lock:
-            if name not in self.compiled:
-                self.compiled[name] = self._compile(*self.functions[name])
-            return self.compiled[name]
+        return self.compiled.of(name, lambda: self._compile(*self.functions[name]))
 
     def _computed(self, function, inputs, place, weights):
         """What a function gives for these weights, whatever the variables hold."""

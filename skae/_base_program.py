@@ -27,6 +27,11 @@ class BaseProgram:
     how it takes `_parts` of a vector, which `seed_kind` it draws by, and in which `ways`
     it compiles: what its `__init__` takes beside, hashable.
 
+    Parameters
+    ----------
+    compiled : Once
+        What programs alike have compiled, each with variables and buffers of its own.
+
     Attributes
     ----------
     graph : Graph
@@ -36,9 +41,9 @@ class BaseProgram:
         How often the backend has compiled one of its functions.
     """
 
-    def __init__(self, specification, optimizer, batch_size, dtype, widths):
+    def __init__(self, specification, optimizer, batch_size, dtype, widths, compiled):
         self.graph = build(specification, "float32")
-        self.batch_size, self.n_traces = batch_size, 0
+        self.batch_size, self.compiled, self.n_traces = batch_size, compiled, 0
         trainable = self.graph.trainable
         self.trainable = [*trainable.values()]
         self.penalized = [
@@ -184,7 +189,7 @@ class BaseProgram:
             All rows of the fit, which the values that the objective computes with
             describe.
         """
-        self.rows, self.buffers = rows, {}
+        self.rows, self.buffers, self.rate = rows, {}, None
         for name, shape_and_dtype in self.shapes.items():
             self.buffers[name] = aligned(*shape_and_dtype)
             self.buffers[name].fill(0)  # backends look at what is not read, too
@@ -225,21 +230,19 @@ class BaseProgram:
         state = self.optimizer_start if state is None else state
         for variable, value in zip(self.optimizer.variables, state, strict=True):
             variable.assign(value)
-        self.rate = None
 
     def optimizer_state(self):
         return [value_of(variable) for variable in self.optimizer.variables]
 
     def bookmark(self):
         """All that training changes, as it is now: to go on from here later."""
-        variables = self.variables
-        values = [self._read(variable) for variable in variables]
-        return variables, values, self.loaded, self.coordinates, self.values
+        values = [self._read(variable) for variable in self.variables]
+        return values, self.loaded, self.coordinates, self.values
 
     def turn_to(self, bookmark):
-        """Put everything back as it was."""
-        variables, values, self.loaded, self.coordinates, self.values = bookmark
-        for variable, value in zip(variables, values, strict=True):
+        """Put everything to where this program was, or one alike."""
+        values, self.loaded, self.coordinates, self.values = bookmark
+        for variable, value in zip(self.variables, values, strict=True):
             self._write(variable, value)
 
     def n_batches(self, rows):

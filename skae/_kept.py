@@ -10,6 +10,20 @@ import threading
 from collections import OrderedDict
 
 
+class Once:
+    """Things that the first thread to need them makes, for all."""
+
+    def __init__(self):
+        self.made, self.lock = {}, threading.Lock()
+
+    def of(self, name, make):
+        """The thing of this name."""
+        with self.lock:
+            if name not in self.made:
+                self.made[name] = make()
+            return self.made[name]
+
+
 class Kept:
     """The last things that were made: so many, and of so large a size in all.
 

@@ -9,6 +9,7 @@ from sklearn.utils import gen_batches
 
 from skae._base_inference import BaseFitted, BaseInference
 from skae._base_program import BaseProgram, aligned
+from skae._kept import Once
 from skae._keras import reason
 from skae._random import Seed
 from skae._rows import VALUES_AT_ONCE
@@ -101,11 +102,22 @@ class Program(BaseProgram):
     """
 
     def __init__(
-        self, specification, optimizer, batch_size, dtype, widths, by_xla, strategy
+        self,
+        specification,
+        optimizer,
+        batch_size,
+        dtype,
+        widths,
+        compiled,
+        by_xla,
+        strategy,
     ):
-        with strategy.scope():
-            super().__init__(specification, optimizer, batch_size, dtype, widths)
         self.strategy, self.n_parts = strategy, strategy.num_replicas_in_sync
+        compiled = compiled if self.n_parts == 1 else Once()
+        with strategy.scope():
+            super().__init__(
+                specification, optimizer, batch_size, dtype, widths, compiled
+            )
         self.jit_compile = by_xla
         self.seed_kind = FastSeed if self.jit_compile else Seed
 
@@ -117,39 +129,58 @@ class Program(BaseProgram):
 
     # -- what is compiled, each at its first use
 
-    @cached_property
-    def _run(self):
-        rates = tf.TensorSpec((self.n_batches_at_once,), tf.float32)
-        return self._compiled(self._run_batches, tf.TensorSpec((), tf.float32), rates)
+    def _run(self, n_batches, seed, alpha, rates):
+        return self._call(self._run_batches, n_batches, seed, alpha, rates)
 
-    @cached_property
-    def _measure(self):
-        return self._compiled(self._measure_batches)
+    def _measure(self, n_batches, seed):
+        return self._call(self._measure_batches, n_batches, seed)
 
-    def _compiled(self, function, *more):
-        """One concrete function of chunks: TensorFlow has nothing to trace again."""
-        alone = self.n_parts == 1  # else XLA compiles each device's part
-        concrete = tf.function(
-            function, jit_compile=self.jit_compile and alone, autograph=False
-        ).get_concrete_function(
-            {name: tf.TensorSpec(b.shape, b.dtype) for name, b in self.buffers.items()},
-            tf.TensorSpec((), tf.int32),
-            {name: tf.TensorSpec(v.shape, v.dtype) for name, v in self.values.items()},
-            tf.TensorSpec((2,), tf.int32),
-            *more,
+    def _call(self, function, n_batches, seed, *more):
+        """What a function of chunks makes of the batches in the buffers."""
+        arguments = (
+            self.chunks,
+            tf.constant(n_batches),
+            self.values,
+            tf.constant(seed),
+            *map(tf.constant, more),
         )
+        name = function.__name__
+        concrete, captures = self.compiled.of(
+            name, lambda: self._compiled(function, arguments)
+        )
+        beside = (self.handles[c] if isinstance(c, int) else c for c in captures)
+        with self._named_layers():
+            # Three times as fast as calling `concrete`
+            (found,) = tf.raw_ops.StatefulPartitionedCall(
+                args=[*tf.nest.flatten(arguments), *beside],
+                Tout=[output.dtype for output in concrete.outputs],
+                f=concrete,
+            )
+            return found.numpy()
 
-        def call(n_batches, seed, *more):
-            with self._named_layers():
-                return concrete(
-                    dict(self.chunks),
-                    tf.constant(n_batches, tf.int32),
-                    self.values,
-                    tf.constant(seed, tf.int32),
-                    *map(tf.constant, more),
-                ).numpy()
+    def _compiled(self, function, arguments):
+        """One concrete function, and what it takes beside its arguments.
 
-        return call
+        Those are variables of whichever program calls it, by their places among its
+        `handles`. XLA compiles nothing that is called as `_call` does, but what that calls.
+        """
+        alone = self.n_parts == 1  # else XLA compiles each device's part
+        inner = tf.function(
+            function, jit_compile=self.jit_compile and alone, autograph=False
+        )
+        outer = tf.function(lambda *inputs: inner(*inputs), autograph=False)
+        concrete = outer.get_concrete_function(
+            *tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), arguments)
+        )
+        places = {id(handle): place for place, handle in enumerate(self.handles)}
+        captures = [places.get(id(c), c) for c in concrete.captured_inputs]
+        return concrete, captures
+
+    @cached_property
+    def handles(self):
+        """TensorFlow's handles of the variables; none where each device has its own."""
+        variables = [*self.trainable, *self.variables] if self.n_parts == 1 else []
+        return [variable.value.handle for variable in variables]
 
     @contextlib.contextmanager
     def _named_layers(self):

@@ -69,12 +69,19 @@ class Program(BaseProgram):
 
     seed_kind = Seed
 
-    def __init__(self, specification, optimizer, batch_size, dtype, widths, in_one_call):
-        super().__init__(specification, optimizer, batch_size, dtype, widths)
+    def __init__(
+        self, specification, optimizer, batch_size, dtype, widths, compiled, in_one_call
+    ):
+        super().__init__(specification, optimizer, batch_size, dtype, widths, compiled)
         self.dtype, self.in_one_call = dtype, in_one_call
-        self._train_batches = self._compiled(self._train_batch)
-        self._measure_batches = self._compiled(self._measure_batch)
-        self._penalty_added = jax.jit(self._with_penalty)
+        self._train_batches, self._measure_batches, self._penalty_added = compiled.of(
+            "all",
+            lambda: (
+                self._compiled(self._train_batch),
+                self._compiled(self._measure_batch),
+                jax.jit(self._with_penalty),
+            ),
+        )
         no_losses = jnp.zeros(1 + len(self.objective.parts), "float32")
         self.nothing = no_losses, self._no_squares()
         self.no_rows = jnp.zeros((self.n_batches_at_once, batch_size), "float32")

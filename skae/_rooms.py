@@ -1,10 +1,11 @@
 """The room of Keras' backend, and the programs that are kept for fits to borrow."""
 
 import contextlib
+import weakref
 
 import keras
 
-from skae._kept import Kept
+from skae._kept import Kept, Once
 
 if keras.backend.backend() == "jax":
     from skae._program_jax import Fitted, Program, precision, shown_dtype
@@ -14,6 +15,9 @@ else:
 __all__ = ["Fitted", "Program", "borrowed", "precision", "programs", "shown_dtype"]
 
 programs = Kept(64)
+
+#: What the programs of each key have compiled, for as long as there is one.
+compiled = weakref.WeakValueDictionary()
 
 
 @contextlib.contextmanager
@@ -38,7 +42,10 @@ def borrowed(specification, plan, rows):
     key = (specification, optimizer, batch_size, dtype.name, tuple(widths), ways)
     program = programs.take(key)
     if program is None:
-        program = Program(specification, optimizer, batch_size, dtype, widths, *ways)
+        once = compiled.setdefault(key, Once())
+        program = Program(
+            specification, optimizer, batch_size, dtype, widths, once, *ways
+        )
     program.graph.specification = specification  # its hyperparameters are not compiled
     try:
         program.lend(rows)
