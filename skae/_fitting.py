@@ -1,6 +1,8 @@
 """Fitting: a fit told as one story, from rows to a fitted state and its components."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from skae._schedule import replayed
 from skae._starts import ppca_start
 from skae._state import State
 from skae._stream import Stream
+from skae._team import Team
 from skae._training import (
     Candidate,
     Course,
@@ -79,7 +82,9 @@ def fit(
     stream = Stream.of(rows, plan, before) if one_epoch else None
     stream, linear = _followed(stream, specification, before)
     described = stream.points if linear else stream.some if going_on else rows
-    with borrowed(specification, plan, rows) as program:
+    with ExitStack() as stack:
+        borrow = partial(borrowed, specification, plan, rows)
+        program = stack.enter_context(borrow())
         if before is None or linear:
             seen, streamed = described if linear else rows, one_epoch and not linear
             of_all = start(program.graph, seen, plan.seed, streamed=streamed)
@@ -100,28 +105,41 @@ def fit(
 
         begins = [begin_of(training) for training, _ in splits]
         monitor.attach(specification, plan.optimizer, begins[0], *splits[0])
+
+        def side_by_side(trainings):
+            n = plan.at_once(len(trainings), len(rows))
+            more = [stack.enter_context(borrow()) for _ in range(n - 1)]
+            return stack.enter_context(Team([program, *more], monitor.interrupted))
+
         if several:
             trials = [(*pair, begin) for pair, begin in zip(splits, begins, strict=True)]
-            rates, course = rates_by_splits(program, trials, plan, monitor)
+            team = side_by_side(trials)
+            rates, course = rates_by_splits(team, trials, plan, monitor)
             if not plan.smoothing:  # rows come back: as many batches, not epochs
                 n_steps = len(rates) * program.n_batches(splits[0][0])
                 rates = replayed(rates, round(n_steps / program.n_batches(rows)))
             chosen = train_for(program, of_all, rows, rates, plan, course, monitor)
         else:
-            program.load_optimizer(before.optimizer if going_on else None)
-            trained, begin, course = train(program, begins[0], *splits[0], plan, monitor)
+            trainings = [(begins[0], plan, monitor)]
+            other = _at_random(begins[0], specification, plan)
+            if other is not None:
+                trainings.append((other, plan.at_random(), monitor.aside()))
+
+            def train_one(program, training):
+                program.load_optimizer(before.optimizer if going_on else None)
+                return train(program, training[0], *splits[0], *training[1:])
+
+            found = side_by_side(trainings).each(train_one, trainings)
+            trained, begin, course = found[0]
             state = program.optimizer_state() if one_epoch else None
-            other = _at_random(begin, specification, plan)
-            if other is not None and not course.interrupted:
-                program.load_optimizer()
-                how = plan.at_random()
-                other, _, its_course = train(program, other, *splits[0], how, monitor)
+            for other, _, its_course in found[1:]:
                 if preferred(other.losses, trained.losses, begin.losses):
                     trained, course = other, its_course
-                course.heed(its_course)
             if trained.losses is not None:
                 of_all = measured(program, of_all, splits[0][1], plan.seed)
             chosen = select(trained, begin, of_all)
+        if monitor.interrupted.is_set():
+            course.interrupt()
     found = components(fitted(specification, chosen, rows), described, chosen.variance)
     if stream is not None:
         of_stream = {"mean_": stream.mean.astype(rows.dtype), "n_samples_": stream.size}

@@ -1,6 +1,7 @@
 """Who is told of each epoch: Keras callbacks, scikit-learn's, and who looks on."""
 
 import copy
+import threading
 from dataclasses import replace
 
 import keras
@@ -78,6 +79,11 @@ class Monitor:
     plan : Plan
     so_far : callable
         From a candidate to the attributes that an estimator fitted so far would have.
+
+    Attributes
+    ----------
+    interrupted : threading.Event
+        Set once the user has interrupted the training.
     """
 
     def __init__(self, estimator, X, *, plan, so_far):
@@ -88,6 +94,13 @@ class Monitor:
         n_epochs = plan.n_starts * plan.max_iter  # of one training where one looks on
         self.context = estimator._init_callback_context(max_subtasks=n_epochs)
         self.display = self.model = None
+        self.interrupted = threading.Event()
+
+    def aside(self):
+        """Another, to which nobody listens, but for interrupts."""
+        aside = copy.copy(self)
+        aside.context = None
+        return aside
 
     def attach(self, specification, optimizer, begin, rows, held_out):
         """Give Keras callbacks a model on raw rows, which holds the weights.

@@ -18,6 +18,7 @@ from skae._schedule import (
     Recipe,
     suited_rate,
 )
+from skae._team import n_cores
 
 #: Epochs after which most fits have ended.
 USUAL_EPOCHS = 50
@@ -27,6 +28,9 @@ SIGNIFICANCE = 1.0
 
 #: The same of weights that were random, which on rows of noise leave it too easily.
 SIGNIFICANCE_AT_RANDOM = 2.0
+
+#: Batches of all trainings for which several programs are worth while.
+STEPS_SIDE_BY_SIDE = 2000
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class Plan:
     first_epoch: int = 0
     n_before: float = 0
     watched: bool = False
+    shown: bool = False
     n_starts: int = 1
     rate_at_random: float = 0.0
     name: str = "epoch"
@@ -192,6 +197,7 @@ class Plan:
             patience=estimator.n_iter_no_change,
             early_stopping=early_stopping,
             watched=watched,
+            shown=bool(estimator.verbose),
             n_starts=recipe.n_starts if compared else 1,
             smoothing=smoothing,
             validation_fraction=estimator.validation_fraction,
@@ -227,6 +233,14 @@ class Plan:
         n_epochs = min(self.last_epoch, USUAL_EPOCHS)
         return self.n_splits * n_epochs * -(-n_rows // self.batch_size)
 
+    def at_once(self, n_trainings, n_rows):
+        """How many trainings on so many rows to do side by side."""
+        unreadable = self.shown and self.n_starts > 1  # two at once
+        few = self.n_steps(n_rows) < STEPS_SIDE_BY_SIDE
+        if self.watched or unreadable or few:
+            return 1
+        return min(n_trainings, n_cores())
+
     @property
     def unsettled(self):
         """What to warn of where nothing but `max_iter` has ended the training.
@@ -259,11 +273,10 @@ class Plan:
 
 @dataclass
 class Course:
-    """What happened: the losses by name and epoch, and what cut training short."""
+    """What happened: the losses by name and epoch, and what is wrong with the end."""
 
     history: dict = field(default_factory=dict)
     trouble: Warning | None = None
-    interrupted: bool = False
 
     def add(self, losses):
         for name, value in losses.items():
@@ -271,12 +284,6 @@ class Course:
 
     def interrupt(self):
         self.trouble = UserWarning("Training interrupted by user.")
-        self.interrupted = True
-
-    def heed(self, other):
-        """Tell of an interrupt of another training, whichever of the two is kept."""
-        if other.interrupted:
-            self.interrupt()
 
     def after(self, earlier):
         """The history of another course that this one goes on from, and of this."""
@@ -325,6 +332,8 @@ def train(program, begin, rows, held_out, plan, monitor):
     try:
         monitor.begin(plan)
         for epoch in range(plan.last_epoch):
+            if monitor.interrupted.is_set():
+                break
             monitor.epoch_begin(epoch, program)
             losses = _epoch(program, rows, plan, epoch, schedule.rates(n_batches))
             current = losses["loss"]
@@ -353,7 +362,7 @@ def train(program, begin, rows, held_out, plan, monitor):
         if replaced is not None:
             best = Candidate(replaced, begin.coordinates)
     except KeyboardInterrupt:
-        course.interrupt()
+        monitor.interrupted.set()
     return best, begin, course
 
 
@@ -403,7 +412,7 @@ class Split:
 SPLITS_RATE = {"factor": 0.3, "reductions": 2, "share": 1 / 3}
 
 
-def rates_by_splits(program, splits, plan, monitor):
+def rates_by_splits(team, splits, plan, monitor):
     """How long to train, and at which rates, by the validation rows of several splits.
 
     Each split is trained from its own start, all of them epoch by epoch, and the mean of
@@ -412,7 +421,9 @@ def rates_by_splits(program, splits, plan, monitor):
 
     Parameters
     ----------
-    program : Program
+    team : Team
+        Its programs train splits side by side.
+
     splits : list of (Rows, Rows, Candidate)
         The rows to train on and to validate on, and where training begins.
 
@@ -428,7 +439,7 @@ def rates_by_splits(program, splits, plan, monitor):
     course : Course
         Of the mean losses of all splits.
     """
-    course, path, good = Course(), [], 0
+    course, path, good, program = Course(), [], 0, team.programs[0]
     validation_seed = stream(plan.seed, "validation")
     runs = []
     for rows, held_out, begin in splits:
@@ -441,18 +452,23 @@ def rates_by_splits(program, splits, plan, monitor):
     if plan.adaptive:
         schedule = Adaptive(plan.rate, plan.patience, **SPLITS_RATE)
     tolerance, reference = _tolerance(program, splits[0][2], plan), start.mean
+
+    def train_on(program, run):
+        program.turn_to(run.place)
+        rates = schedule.rates(program.n_batches(run.rows))
+        losses = _epoch(program, run.rows, plan, epoch, rates)
+        of_rows = _losses(program, run.held_out, validation_seed)
+        run.place = program.bookmark()
+        return losses, of_rows
+
     try:
         monitor.begin(plan)
         for epoch in range(plan.last_epoch):
+            if monitor.interrupted.is_set():
+                break
             monitor.epoch_begin(epoch, program)
             path.append(schedule.rate)
-            found, measured_rows = [], []
-            for run in runs:
-                program.turn_to(run.place)
-                rates = schedule.rates(program.n_batches(run.rows))
-                found.append(_epoch(program, run.rows, plan, epoch, rates))
-                measured_rows.append(_losses(program, run.held_out, validation_seed))
-                run.place = program.bookmark()
+            found, measured_rows = zip(*team.each(train_on, runs), strict=True)
             losses = {name: np.mean([each[name] for each in found]) for name in found[0]}
             of_rows = Losses.together(measured_rows)
             losses["val_loss"] = current = of_rows.mean
@@ -476,7 +492,7 @@ def rates_by_splits(program, splits, plan, monitor):
             course.trouble = plan.unsettled
         monitor.end(program)
     except KeyboardInterrupt:
-        course.interrupt()
+        monitor.interrupted.set()
     return (path[:good] if best.below(start) else []), course
 
 
@@ -517,7 +533,7 @@ def train_for(program, begin, rows, rates, plan, course, monitor):
             course.add(losses)
             best = Candidate(latest, begin.coordinates)
     except KeyboardInterrupt:
-        course.interrupt()
+        monitor.interrupted.set()
     return best
 
 

@@ -57,7 +57,7 @@ FLOORS = [
         "_warnings",
         "_version",
     }
-    | {"_constraints", "networks", "_schedule", "_sklearn", "_smoothing"},
+    | {"_constraints", "networks", "_schedule", "_sklearn", "_smoothing", "_team"},
 ]
 
 
