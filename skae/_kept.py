@@ -25,7 +25,7 @@ class Once:
 
 
 class Kept:
-    """The last things that were made: so many, and of so large a size in all.
+    """The last things that were made: of so many keys, and of so large a size in all.
 
     They are lent, each to one at a time (`take`, `put`), or shared.
 
@@ -75,4 +75,6 @@ class Kept:
 
     def _too_much(self):
         values = sum(thing.size for thing in self.things.values())
-        return len(self.things) > self.most or values > self.most_values
+        several = len(self.things) > self.most
+        many = several and len({key for key, _ in self.things}) > self.most
+        return many or values > self.most_values

@@ -81,6 +81,18 @@ def test_trainings_side_by_side_have_the_bits_of_one_by_one(
     assert_array_equal(one.reconstruct(X), other.reconstruct(X))
 
 
+def test_all_of_a_team_are_kept_for_the_next(cores, monkeypatch):
+    cores(3)
+    monkeypatch.setattr(programs, "most", 1)
+    small(AutoencoderTransformer, 0).fit(DIGITS[:90])
+    kept = [*programs.things.values()]
+    assert len(kept) == 3
+    small(AutoencoderTransformer, 1).fit(DIGITS[:90])
+    assert {*map(id, programs.things.values())} == {*map(id, kept)}
+    small(AutoencoderTransformer, 0, early_stopping=False, batch_size=8).fit(DIGITS[:90])
+    assert len(programs.things) == 1
+
+
 def test_no_more_side_by_side_than_there_is_to_do(cores, threads):
     cores(64)
     small(AutoencoderTransformer, 0, n_splits=3).fit(DIGITS[:90])
