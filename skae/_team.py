@@ -26,8 +26,8 @@ class Team(ExitStack):
         A single one works in the caller's thread.
 
     interrupted : threading.Event
-        Set where the caller is interrupted while it waits: what is under way then comes
-        to its end.
+        Set where the caller is interrupted while it waits, or a thread fails: what else
+        is under way then comes to its end.
     """
 
     def __init__(self, programs, interrupted):
@@ -47,6 +47,9 @@ class Team(ExitStack):
             program = self.free.get()
             try:
                 return work(program, thing)
+            except BaseException:
+                self.interrupted.set()  # nobody needs what the others find
+                raise
             finally:
                 self.free.put(program)
 

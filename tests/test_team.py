@@ -146,14 +146,20 @@ def test_an_interrupt_comes_to_the_threads(n_rows, cores, monkeypatch):
     assert threading.active_count() == n_threads
 
 
-def test_an_error_in_a_thread_is_the_fits_own(cores, monkeypatch):
+def test_an_error_in_a_thread_is_the_fits_own_and_ends_the_others(cores, monkeypatch):
     cores(2)
+    epoch, calls = Program.epoch, []
 
-    def fail(*args):
-        raise FloatingPointError("of an epoch")
+    def fail_at_first(*args):
+        calls.append(None)
+        if len(calls) == 1:
+            raise FloatingPointError("of an epoch")
+        return epoch(*args)
 
-    monkeypatch.setattr(Program, "epoch", fail)
-    skae = small(AutoencoderTransformer, 0)
+    monkeypatch.setattr(Program, "epoch", fail_at_first)
+    skae = small(AutoencoderTransformer, 0, n_iter_no_change=np.inf)
+    skae.set_params(max_iter=1000)
     with pytest.raises(FloatingPointError, match="of an epoch"):
         skae.fit(DIGITS)
+    assert len(calls) < 10
     assert not hasattr(skae, "history_")
