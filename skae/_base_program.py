@@ -34,12 +34,17 @@ class BaseProgram:
 
     Attributes
     ----------
+    alone : bool
+        Whether it is of one device, so that others may train beside it.
+
     graph : Graph
         What the program trains, in float32.
 
     n_traces : int
         How often the backend has compiled one of its functions.
     """
+
+    alone = True
 
     def __init__(self, specification, optimizer, batch_size, dtype, widths, compiled):
         self.graph = build(specification, "float32")

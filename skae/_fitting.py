@@ -107,7 +107,7 @@ def fit(
         monitor.attach(specification, plan.optimizer, begins[0], *splits[0])
 
         def side_by_side(trainings):
-            n = plan.at_once(len(trainings), len(rows))
+            n = plan.at_once(len(trainings), len(rows)) if program.alone else 1
             more = [stack.enter_context(borrow()) for _ in range(n - 1)]
             return stack.enter_context(Team([program, *more], monitor.interrupted))
 

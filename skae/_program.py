@@ -113,7 +113,8 @@ class Program(BaseProgram):
         strategy,
     ):
         self.strategy, self.n_parts = strategy, strategy.num_replicas_in_sync
-        compiled = compiled if self.n_parts == 1 else Once()
+        self.alone = not isinstance(strategy, ONE_MACHINE)
+        compiled = compiled if self.alone else Once()
         with strategy.scope():
             super().__init__(
                 specification, optimizer, batch_size, dtype, widths, compiled
@@ -148,8 +149,10 @@ class Program(BaseProgram):
         concrete, captures = self.compiled.of(
             name, lambda: self._compiled(function, arguments)
         )
-        beside = (self.handles[c] if isinstance(c, int) else c for c in captures)
         with self._named_layers():
+            if not self.alone:
+                return concrete(*arguments).numpy()
+            beside = (self.handles[c] if isinstance(c, int) else c for c in captures)
             # Three times as fast as calling `concrete`
             (found,) = tf.raw_ops.StatefulPartitionedCall(
                 args=[*tf.nest.flatten(arguments), *beside],
@@ -162,25 +165,26 @@ class Program(BaseProgram):
         """One concrete function, and what it takes beside its arguments.
 
         Those are variables of whichever program calls it, by their places among its
-        `handles`. XLA compiles nothing that is called as `_call` does, but what that calls.
+        `handles`; none in the scope of a strategy, which has variables of its own kind.
+        XLA compiles nothing that is called as `_call` does, but what that calls.
         """
-        alone = self.n_parts == 1  # else XLA compiles each device's part
-        inner = tf.function(
-            function, jit_compile=self.jit_compile and alone, autograph=False
+        by_xla = self.jit_compile and self.n_parts == 1  # else each device's part is
+        compiled = tf.function(function, jit_compile=by_xla, autograph=False)
+        specs = tf.nest.map_structure(
+            lambda x: tf.TensorSpec(x.shape, x.dtype), arguments
         )
-        outer = tf.function(lambda *inputs: inner(*inputs), autograph=False)
-        concrete = outer.get_concrete_function(
-            *tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), arguments)
-        )
+        if not self.alone:
+            return compiled.get_concrete_function(*specs), []
+        outer = tf.function(lambda *inputs: compiled(*inputs), autograph=False)
+        concrete = outer.get_concrete_function(*specs)
         places = {id(handle): place for place, handle in enumerate(self.handles)}
         captures = [places.get(id(c), c) for c in concrete.captured_inputs]
         return concrete, captures
 
     @cached_property
     def handles(self):
-        """TensorFlow's handles of the variables; none where each device has its own."""
-        variables = [*self.trainable, *self.variables] if self.n_parts == 1 else []
-        return [variable.value.handle for variable in variables]
+        """TensorFlow's handles of the variables."""
+        return [v.value.handle for v in (*self.trainable, *self.variables)]
 
     @contextlib.contextmanager
     def _named_layers(self):
@@ -293,13 +297,13 @@ class Program(BaseProgram):
         return tf.constant(value)
 
     def _read(self, variable):
-        if self.n_parts > 1:
+        if not self.alone:
             return tf.identity(variable.value)
         handle = variable.value.handle  # TensorFlow's own ways take twenty times as long
         return tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable.value.dtype)
 
     def _write(self, variable, value):
-        if self.n_parts > 1:
+        if not self.alone:
             variable.assign(value)
         else:
             tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=value)

@@ -154,7 +154,7 @@ def test_rows_do_not_depend_on_their_number(tmp_path):
                 worst = max(worst, float(abs(method(X[:n]) / whole[:n] - 1).max()))
         from skae._base_inference import kept_inference
         (inference,) = kept_inference.things.values()
-        sizes = inference.compiled["encode"]._cache_size()
+        sizes = inference.concrete("encode")._cache_size()
         rng = np.random.default_rng(0)  # in float32, of which XLA has got sums wrong
         X = np.tanh(rng.normal(size=(1024, 3)) @ rng.normal(size=(3, 12)))
         X = (X + 0.1 * rng.normal(size=X.shape)).astype("f")
