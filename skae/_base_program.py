@@ -35,7 +35,7 @@ class BaseProgram:
     Attributes
     ----------
     alone : bool
-        Whether it is of one device, so that others may train beside it.
+        Whether its variables are plain ones, so that others may train beside it.
 
     graph : Graph
         What the program trains, in float32.

@@ -83,7 +83,7 @@ class Monitor:
     Attributes
     ----------
     interrupted : threading.Event
-        Set once the user has interrupted the training.
+        Set once the user has interrupted the training, or one beside it has failed.
     """
 
     def __init__(self, estimator, X, *, plan, so_far):
