@@ -103,6 +103,14 @@ class Graph:
                 name = _new_name(side + variable.path, self.variables)
                 self.variables[name] = variable
         self.variables |= likelihood_variables
+        self._random = self._initializers()
+        #: The values that the other variables were made with. Read here: a program that
+        #: has trained, for this fit or for another, has others.
+        self._built = {
+            path: value_of(v)
+            for path, v in self.variables.items()
+            if id(v) not in self._random
+        }
 
     @property
     def trainable(self):
@@ -129,8 +137,7 @@ class Graph:
         noise, least = self.variables[NOISE], self.variables[LEAST_NOISE]
         return ops.maximum(bounded(noise.value), least.value)[None]
 
-    @cached_property
-    def _random(self):
+    def _initializers(self):
         """Initialisers of the variables that start at random, by the variable's id."""
         found = {}
         for model in (self.encoder, self.decoder):
@@ -142,25 +149,22 @@ class Graph:
                         found[id(variable)] = initializer
         return found
 
-    @cached_property
-    def _built(self):
-        """The values that the variables had when they were made."""
-        return {path: value_of(v) for path, v in self.variables.items()}
-
     def initial(self, seed):
         """New starting weights, each drawn from the seed and its path."""
-        weights = dict(self._built)
+        weights = {}
         for path, variable in self.variables.items():
-            draw = stream(seed, path)
             if id(variable) in self._random:
                 initializer = self._random[id(variable)]
-                config = {**initializer.get_config(), "seed": draw}
+                config = {**initializer.get_config(), "seed": stream(seed, path)}
                 initializer = type(initializer).from_config(config)
                 weights[path] = np.array(
                     initializer(variable.shape, dtype=variable.dtype)
                 )
             elif variable.name == "seed_generator_state":
-                weights[path] = np.array([draw, 0], dtype=weights[path].dtype)
+                draw = [stream(seed, path), 0]
+                weights[path] = np.array(draw, dtype=self._built[path].dtype)
+            else:
+                weights[path] = self._built[path].copy()
         return weights
 
     def load(self, weights):

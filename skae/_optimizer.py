@@ -88,7 +88,8 @@ class Optimizer:
         return cls(key, config, rate)
 
     def make(self):
-        return self.key[0].from_config(dict(self.config))
+        """A new one, which shares nothing with those made before."""
+        return self.key[0].from_config(copy.deepcopy(self.config))
 
 
 def _not_known(optimizer):

@@ -248,15 +248,16 @@ class Rows:
     def _completed(self, completion, widens):
         """The rows with expectations in their holes, and what these add to the codes'
         variances: kept from epoch to epoch."""
-        if self.kept[0] is not completion:
+        kept = self.kept  # as one: another thread may put its own here
+        if kept[0] is not completion:
             found = {"rows": completion.filled(self.dense(len(self)))}
             if widens:
                 batches = (self.dense(batch) for batch in self.batches(ROWS_AT_ONCE))
                 found["surplus"] = np.concatenate(
                     [completion.variance_of_holes(X) for X in batches]
                 ).astype(self.dtype)
-            self.kept = completion, found
-        return self.kept[1]
+            self.kept = kept = completion, found
+        return kept[1]
 
     # -- moments, in float64
 

@@ -5,6 +5,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import keras
 import numpy as np
 import pytest
@@ -213,3 +214,75 @@ def test_what_is_compiled_for_an_old_fit_does_not_stand_for_a_new_one(
     monkeypatch.setattr(_rooms, "Fitted", meanwhile)
     assert not np.array_equal(estimator.transform(X), new)
     assert_array_equal(estimator.transform(X), new)
+
+
+# -- what fits share is never what another one has learned
+
+
+@pytest.fixture
+def six_of_three_shapes(without_xla, monkeypatch):
+    """Estimators whose splits are trained in several programs each, which others then use."""
+    from skae import _training
+
+    monkeypatch.setattr(_training, "STEPS_SIDE_BY_SIDE", 0)
+    monkeypatch.setattr(_training, "n_cores", lambda: 3)
+    more = {"network": DenseNetwork((6,)), "max_iter": 3, "batch_size": 4}
+    wide, tall, few = X[:40], X[:60, 10:30], X[:30, 20:28]
+    return [
+        (kind(2, random_state=seed, **more), rows)
+        for rows in (wide, tall, few)
+        for kind, seed in ((AutoencoderTransformer, 0), (VAETransformer, 1))
+    ]
+
+
+def test_twelve_threads_begin_where_one_alone_begins(six_of_three_shapes):
+    """Also where a program has first trained as a helper of another fit."""
+    from skae._rooms import compiled, programs
+
+    def fitted(pair):
+        estimator, rows = pair
+        found = clone(estimator).fit(rows)
+        return found.transform(rows), found.history_["val_loss"]
+
+    programs.things.clear()
+    compiled.clear()
+    alone = [fitted(pair) for pair in six_of_three_shapes]
+    programs.things.clear()
+    compiled.clear()
+    for _ in range(3):
+        with ThreadPoolExecutor(12) as pool:
+            together = [*pool.map(fitted, 2 * six_of_three_shapes)]
+        for one, other in zip(2 * alone, together, strict=True):
+            assert one[1] == other[1]
+            assert_array_equal(one[0], other[0])
+
+
+def test_a_threaded_search_and_dask_s_threads_have_the_scores_of_one_thread(
+    six_of_three_shapes,
+):
+    import dask
+    from sklearn.model_selection import cross_val_score
+
+    estimator, rows = six_of_three_shapes[2]
+    alone = cross_val_score(clone(estimator), rows, cv=4)
+    for _ in range(2):
+        with joblib.parallel_config("threading", n_jobs=4):
+            assert_array_equal(cross_val_score(clone(estimator), rows, cv=4), alone)
+    fit = dask.delayed(lambda: clone(estimator).fit(rows).transform(rows))
+    wanted = clone(estimator).fit_transform(rows)
+    for found in dask.compute(*(fit() for _ in range(6)), scheduler="threads"):
+        assert_array_equal(found, wanted)
+
+
+def test_a_program_that_has_trained_knows_what_it_was_made_with():
+    from skae._graph import build
+
+    estimator = AutoencoderTransformer(2, network=DenseNetwork((8,)), max_iter=0).fit(X)
+    specification = estimator._state.specification
+    wanted = build(specification, "float32").initial(3)
+    graph = build(specification, "float32")
+    for variable in graph.variables.values():
+        variable.assign(np.full(variable.shape, 7.0))
+    for path, value in graph.initial(3).items():
+        assert_array_equal(value, wanted[path])
+        assert not np.any(value == 7)
