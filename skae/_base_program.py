@@ -8,15 +8,10 @@ from keras import ops
 
 from skae._graph import LINEAR_CODE, LINEAR_OUTPUT, build, value_of
 from skae._keras import building
-from skae._optimizer import ELEMENTWISE
 from skae._smoothing import smooth
 
 #: Values in one chunk of rows, at least, and batches in it, at least and at most.
 CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**21, 4, 256
-
-#: Weights are updated as one vector where they are no more: copying many costs more time
-#: than compiling one update saves.
-FLAT_VALUES = 2**16
 
 
 class BaseProgram:
@@ -59,11 +54,7 @@ class BaseProgram:
             self.optimizer = optimizer.make()
             self.flat = None
             self.sizes = [math.prod(v.shape) for v in self.trainable]
-            if (
-                type(self.optimizer) in ELEMENTWISE
-                and not self.optimizer.clipnorm
-                and sum(self.sizes) <= FLAT_VALUES
-            ):
+            if optimizer.updates_as_one(self.trainable):
                 self.flat = keras.Variable(np.zeros(sum(self.sizes), "float32"))
             #: What the optimizer updates, and which of it the L2 penalty is on
             self.updated = self.trainable, self.penalized

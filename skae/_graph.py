@@ -157,9 +157,10 @@ class Graph:
                 initializer = self._random[id(variable)]
                 config = {**initializer.get_config(), "seed": stream(seed, path)}
                 initializer = type(initializer).from_config(config)
-                weights[path] = np.array(
-                    initializer(variable.shape, dtype=variable.dtype)
-                )
+                value = initializer(variable.shape, dtype=variable.dtype)
+                if variable.constraint is not None:
+                    value = variable.constraint(value)
+                weights[path] = np.array(value)
             elif variable.name == "seed_generator_state":
                 draw = [stream(seed, path), 0]
                 weights[path] = np.array(draw, dtype=self._built[path].dtype)

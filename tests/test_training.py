@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
-from skae import AutoencoderTransformer, _base_program
+from skae import AutoencoderTransformer, _optimizer
 from skae.networks import DenseNetwork
 
 SMALL = DenseNetwork(hidden_layer_sizes=(16,), dropout=0.1)
@@ -56,7 +56,7 @@ def test_the_loss_has_the_penalty_of_every_batch(
     digits, monkeypatch, flat_values, by_xla
 ):
     """``alpha / 2`` times the squares of all kernels, a row of the batch (MLPRegressor's)."""
-    monkeypatch.setattr(_base_program, "FLAT_VALUES", flat_values)
+    monkeypatch.setattr(_optimizer, "FLAT_VALUES", flat_values)
     monkeypatch.setattr(DenseNetwork, "jit_compile", by_xla)
     monkeypatch.setattr(DenseNetwork, "jit_steps", 0)
     settings = {"init": "random", "early_stopping": False, "learning_rate_init": 1e-12}
