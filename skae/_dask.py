@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae._blocks import BLOCK_VALUES, ArraySource, Blocks, chosen
 from skae._typing import Method
+from skae._warnings import numpy_defaults
 
 
 def is_lazy(X):
@@ -140,7 +141,8 @@ def lazily(method: Method) -> Method:
     @wraps(method)
     def wrapped(self, X, *args, **kwargs):
         if not is_lazy(X):
-            return method(self, X, *args, **kwargs)
+            with numpy_defaults():
+                return method(self, X, *args, **kwargs)
         check_is_fitted(self)
         if args or any(value is not None for value in kwargs.values()):
             raise ValueError(

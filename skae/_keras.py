@@ -1,6 +1,7 @@
 """The one door to Keras: imported at first use, quietly, and left as it was found."""
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import os
@@ -11,6 +12,8 @@ import tempfile
 import threading
 from collections import defaultdict
 from types import SimpleNamespace
+
+import numpy as np
 
 #: The backends of Keras that skae has a program for.
 BACKENDS = ("tensorflow", "jax")
@@ -100,24 +103,55 @@ if hasattr(os, "register_at_fork"):
 
 
 def _import_quietly():
-    """Import Keras and its backend; TensorFlow reads once how much it may say.
-
-    Rich, which Keras shows tables with, draws a number when it is imported.
-    """
+    """Import Keras and its backend; TensorFlow reads once how much it may say."""
     level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     alone = threading.active_count() == 1
-    getrandbits, random.getrandbits = random.getrandbits, _Draws(0).getrandbits
     try:
-        with _without_banner() if alone else contextlib.nullcontext():
+        with (
+            _global_generators_untouched(),
+            _without_banner() if alone else contextlib.nullcontext(),
+        ):
             keras = importlib.import_module("keras")
             if keras.backend.backend() == "tensorflow":
                 tensorflow = importlib.import_module("tensorflow")
                 tensorflow.config.list_physical_devices()  # looks for GPUs, and says so
     finally:
-        random.getrandbits = getrandbits
         if level is None:
             os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
+
+
+@contextlib.contextmanager
+def _global_generators_untouched():
+    """Have what this thread imports draw from generators of its own.
+
+    Rich, which Keras shows tables with, draws from Python's when it is imported, and JAX,
+    which TensorFlow imports where it is installed, from NumPy's.
+    """
+    thread, ours = threading.get_ident(), np.random.RandomState(0)
+    found = vars(np.random).items()
+    theirs = {
+        name: function
+        for name, function in found
+        if isinstance(getattr(function, "__self__", None), np.random.RandomState)
+    }
+
+    def drawing(name):
+        @functools.wraps(theirs[name])
+        def draw(*args, **kwargs):
+            alone = threading.get_ident() == thread
+            function = getattr(ours, name, None) if alone else None
+            return (function or theirs[name])(*args, **kwargs)
+
+        return draw
+
+    getrandbits, random.getrandbits = random.getrandbits, _Draws(0).getrandbits
+    vars(np.random).update({name: drawing(name) for name in theirs})
+    try:
+        yield
+    finally:
+        random.getrandbits = getrandbits
+        vars(np.random).update(theirs)
 
 
 @contextlib.contextmanager

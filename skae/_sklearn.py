@@ -12,6 +12,7 @@ from sklearn.utils import metaestimators
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 
 from skae._typing import Method
+from skae._warnings import numpy_defaults
 
 if TYPE_CHECKING:  # a base class that may be unknown makes all attributes unknown
 
@@ -54,10 +55,11 @@ def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
 
 @contextlib.contextmanager
 def all_or_nothing(estimator):
-    """Put the estimator back as it was if fitting fails."""
+    """Put the estimator back as it was if fitting fails; NumPy's errors are its defaults."""
     before = dict(vars(estimator))
     try:
-        yield
+        with numpy_defaults():
+            yield
     except BaseException:
         now = vars(estimator)
         now.update(before)

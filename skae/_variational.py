@@ -28,7 +28,7 @@ from skae._typing import (
     PairsByColumn,
     RandomState,
 )
-from skae._warnings import warn_user
+from skae._warnings import warn_user, with_numpy_defaults
 from skae.likelihoods import LIKELIHOODS, Likelihood, bounded
 from skae.networks import Network
 
@@ -404,6 +404,7 @@ class VAETransformer(BaseAutoencoder):
 
     # -- the density
 
+    @with_numpy_defaults
     def posterior(self, X: MatrixLike) -> tuple[np.ndarray, np.ndarray]:
         """The posterior of the code of each row: normal, its components independent.
 
@@ -426,6 +427,7 @@ class VAETransformer(BaseAutoencoder):
         std = np.sqrt(np.exp(log_variance) + model.surplus(X))
         return mean @ matrix, std @ np.abs(matrix)
 
+    @with_numpy_defaults
     def elbo(self, X: MatrixLike) -> np.ndarray:
         """The evidence lower bound of the log-likelihood of each row.
 
@@ -586,6 +588,7 @@ class VAETransformer(BaseAutoencoder):
 
     # -- generation
 
+    @with_numpy_defaults
     def sample(
         self,
         n_samples: int = 1,

@@ -1,7 +1,12 @@
-"""Warnings that point at the user's line, from however deep they come."""
+"""Warnings that point at the user's line, and NumPy's errors as they are by default."""
 
+import functools
 import sys
 import warnings
+
+import numpy as np
+
+from skae._typing import Method
 
 #: What stands between the user's line and the one that knows: none of it is meant.
 _BETWEEN = ("skae", "sklearn", "joblib", "contextlib")
@@ -16,3 +21,23 @@ def warn_user(warning):
             break
         frame, level = frame.f_back, level + 1
     warnings.warn(warning, stacklevel=level)
+
+
+def numpy_defaults():
+    """A context in which NumPy's errors are as by default, whatever ``np.seterr`` says.
+
+    With ``all="raise"`` the squares of small numbers and casts to float32, which come to
+    zero, would end a fit.
+    """
+    return np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
+
+
+def with_numpy_defaults(method: Method) -> Method:
+    """Compute what a method gives in `numpy_defaults`."""
+
+    @functools.wraps(method)
+    def wrapped(*args, **kwargs):
+        with numpy_defaults():
+            return method(*args, **kwargs)
+
+    return wrapped

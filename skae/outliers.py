@@ -16,6 +16,7 @@ from skae._rows import VALUES_AT_ONCE
 from skae._sklearn import all_or_nothing, available_if, fit_context
 from skae._typing import MatrixLike
 from skae._variational import VAETransformer
+from skae._warnings import with_numpy_defaults
 
 __all__ = ["ReconstructionOutlierDetector"]
 
@@ -246,6 +247,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return self.score_samples(X) - self.offset_
 
+    @with_numpy_defaults
     def score_samples(self, X: MatrixLike) -> np.ndarray:
         """How usual each row is.
 
@@ -274,6 +276,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return -np.nansum(errors.reshape(len(errors), -1), axis=1)
 
     @available_if(_scores_features)
+    @with_numpy_defaults
     def score_features(self, X: MatrixLike) -> np.ndarray:
         """How usual each feature of each row is, given the others.
 

@@ -12,7 +12,12 @@ from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
-from skae import AutoencoderTransformer, _optimizer
+from skae import (
+    AutoencoderTransformer,
+    DenoisingAutoencoder,
+    VAETransformer,
+    _optimizer,
+)
 from skae.networks import DenseNetwork
 
 SMALL = DenseNetwork(hidden_layer_sizes=(16,), dropout=0.1)
@@ -242,13 +247,17 @@ def test_importing_it_imports_neither_keras_nor_tensorflow():
 def test_importing_keras_draws_nothing_from_the_callers_generator():
     script = (
         "import random, sys\n"
+        "import numpy as np\n"
         "from skae._keras import import_keras\n"
         "for name in [name for name in sys.modules if name.startswith('rich')]:\n"
         "    del sys.modules[name]\n"  # scikit-learn may have imported it, which draws
         "random.seed(0)\n"
         "state, getrandbits = random.getstate(), random.getrandbits\n"
+        "numpy_s, rand = np.random.get_state(legacy=False), np.random.rand\n"
         "import_keras()\n"
         "assert 'rich.style' in sys.modules\n"
+        "assert str(np.random.get_state(legacy=False)) == str(numpy_s)\n"
+        "assert np.random.rand is rand\n"
         "assert state == random.getstate() and random.getrandbits == getrandbits\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -439,3 +448,24 @@ def test_early_stopping_stops_and_keeps_the_best(digits):
     assert len(skae.validation_scores_) == skae.n_iter_ == len(skae.loss_curve_)
     gains = np.diff(skae.validation_scores_)[-4:]
     assert gains.max() < 1e-2 * digits.var(axis=0).sum()
+
+
+@pytest.mark.parametrize(
+    "kind", [AutoencoderTransformer, DenoisingAutoencoder, VAETransformer]
+)
+def test_a_fit_is_the_same_whatever_numpy_is_told_of_errors(digits, kind, without_xla):
+    """Digits have constant columns, and numbers whose squares come to nothing."""
+    X = np.where(np.arange(64) % 9, digits[:80] / 16, 1e-200)
+    X[3:5, 20:30] = np.nan
+    model = kind(3, network=SMALL, max_iter=2, random_state=0)
+
+    def used():
+        found = model.fit(X)
+        codes = found.transform(X)
+        back = found.inverse_transform(codes), found.impute(X), found.reconstruct(X)
+        return codes, found.score_samples(X), found.score_features(X), *back
+
+    wanted = used()
+    with np.errstate(all="raise"):
+        for array, same in zip(used(), wanted, strict=True):
+            assert_array_equal(array, same)
