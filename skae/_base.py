@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from numbers import Integral
 from os import PathLike
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, clone
@@ -31,11 +31,18 @@ from skae._validation import (
     check_reaches,
     check_weight,
     drift,
+    empty_features,
 )
 from skae._views import FittedViews
-from skae._warnings import warn_user
+from skae._warnings import numpy_defaults, warn_user
 from skae.likelihoods import by_name
 from skae.networks import DenseNetwork
+
+#: Fitted attributes that say what the components of the rows are.
+DESCRIBED = (
+    *("_state", "components_", "explained_variance_", "explained_variance_ratio_"),
+    *("noise_variance_", "kl_per_component_"),
+)
 
 #: Values in a matrix of the code, at most.
 MOST_VALUES = 2**31
@@ -152,7 +159,7 @@ class BaseAutoencoder(
         It all happens in `_fitting.fit`; parameters become values here. What comes beside
         X goes to `_read`.
         """
-        before = getattr(self, "_state", None) if one_epoch or self.warm_start else None
+        before = self._before(one_epoch)
         network = DenseNetwork() if self.network is None else clone(self.network)
         network._validate_params()
         rows, held_out, row_shape = self._read(
@@ -190,31 +197,74 @@ class BaseAutoencoder(
         with closing(
             Monitor(self, rows.shown(row_shape), plan=plan, so_far=so_far)
         ) as monitor:
-            fit = _fitting.fit(
-                rows,
-                specification,
-                plan,
-                self._components,
-                monitor,
-                held_out=held_out,
-                before=before,
-                one_epoch=one_epoch,
-            )
-        fitted = {
-            "_state": fit.state,
-            "_built": {},
-            "network_": network,
-            "history_": fit.course.after({} if before is None else self.history_),
-            **fit.attributes,
-        }
-        vars(self).update(fitted)
-        place = before and before.coordinates
-        trains_on = one_epoch and place and plan.max_iter
-        drifted = drift(rows, place.mean, place.scale) if trains_on else None
-        for warning in (fit.course.trouble, drifted):
+            if one_epoch:
+                more = specification, plan, monitor, before
+                undescribed, course = _fitting.advance(rows, *more)
+                found = {"_undescribed": undescribed, **undescribed.attributes}
+            else:
+                fit = _fitting.fit(
+                    rows,
+                    specification,
+                    plan,
+                    self._components,
+                    monitor,
+                    held_out=held_out,
+                    before=before,
+                )
+                found, course = {"_state": fit.state, **fit.attributes}, fit.course
+        history = course.after({} if before is None else self.history_)
+        for name in ("_undescribed", *DESCRIBED):
+            vars(self).pop(name, None)
+        vars(self).update(found, _built={}, network_=network, history_=history)
+        if one_epoch and before is None:
+            self._describe(rows)
+        trains_on = one_epoch and before is not None and before.has_trained
+        drifted = None
+        if trains_on and plan.max_iter:
+            place = self._last_state.coordinates
+            drifted = drift(rows, place.mean, place.scale)
+        empty = empty_features(self, rows) if before is None else None
+        for warning in (course.trouble, drifted, empty):
             if warning is not None:
                 warn_user(warning)
         return self
+
+    def _before(self, one_epoch):
+        """The state that a fit goes on from: of a stream, before anyone has looked at it."""
+        if not one_epoch and not self.warm_start:
+            return None
+        if one_epoch and "_undescribed" in vars(self):
+            return self._last_state
+        return getattr(self, "_state", None)
+
+    @property
+    def _last_state(self):
+        """The state of the last fit, of a stream without a look at its components."""
+        undescribed = vars(self).get("_undescribed")
+        return self._state if undescribed is None else undescribed.state
+
+    def _describe(self, rows=None):
+        """Turn the code to the components of the rows of all calls of `partial_fit`."""
+        undescribed = vars(self).get("_undescribed")
+        if undescribed is None:
+            return
+        with numpy_defaults():
+            state, attributes = undescribed.described(self._components, rows)
+        vars(self).update(attributes, _state=state)
+        vars(self).pop("_undescribed", None)
+
+    if not TYPE_CHECKING:  # to which attributes would all be known
+
+        def __getattr__(self, name):
+            # components of a stream are looked for when they are asked for
+            if name in DESCRIBED and "_undescribed" in vars(self):
+                self._describe()
+                if name in vars(self):
+                    return vars(self)[name]
+            kind, why = type(self), ""
+            if hasattr(kind, name) and "_state" not in vars(self):
+                why = ": it is not fitted yet"
+            raise AttributeError(f"{kind.__name__} has no attribute {name!r}{why}.")
 
     def _read(
         self,
@@ -346,10 +396,12 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         self._validate_params()
+        self._describe()
         _files.write(path, self)
 
     def __getstate__(self):
         """Parameters and plain arrays: what is built from them is built again."""
+        self._describe()
         state = dict(super().__getstate__())
         if "_built" in state:
             state["_built"] = {}

@@ -225,6 +225,11 @@ class BaseFitted:
         """Rows, in their own shape, of codes."""
         return self._in_batches("decode", Z, self._tensor)
 
+    def reconstructed(self, X, codes):
+        """Flat rows of codes, on the scale of the rows that they are held against."""
+        output = self.decode(codes).reshape(X.shape)
+        return self.specification.objective.likelihood.like(X, output)
+
     def posterior(self, X):
         """Mean and log-variance of the code of flat rows, before it is turned."""
         return self._in_batches("posterior", X, self._seen)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from skae._graph import LINEAR_CODE, LINEAR_OUTPUT, build, value_of
+from skae._graph import LINEAR_CODE, LINEAR_OUTPUT, build
 from skae._keras import building
 from skae._smoothing import smooth
 
@@ -197,23 +197,30 @@ class BaseProgram:
 
     def load(self, weights, coordinates):
         """Put weights in place, and the values that the objective computes with."""
-        self.graph.load(weights)
-        self.loaded = weights
-        if self.flat is not None:
-            parts = [value_of(variable).ravel() for variable in self.trainable]
-            self.flat.assign(np.concatenate(parts))
+        self.graph.check_paths(weights)
+        self.loaded, variables = weights, self.graph.variables
+        if self.flat is not None:  # the weights are given their values in it by `_spread`
+            variables = {p: v for p, v in variables.items() if not v.trainable}
+            parts = [np.ravel(weights[path]) for path in self.graph.trainable]
+            self._write(self.flat, np.concatenate(parts, dtype=np.float32))
+        for path, variable in variables.items():
+            self._write(variable, np.asarray(weights[path], variable.dtype))
         self.coordinates = coordinates
         values = self.objective.values(self.rows, coordinates)
         self.values = {name: self._constant(value) for name, value in values.items()}
 
     def weights(self):
         """The weights as they are now; those that training leaves alone as given."""
-        now, variables = {}, self.graph.variables
+        found = {}
         if self.flat is not None:
-            parts = np.split(value_of(self.flat), np.cumsum(self.sizes)[:-1])
+            flat = np.array(self._read(self.flat))
+            parts = np.split(flat, np.cumsum(self.sizes)[:-1])
             for (path, v), part in zip(self.graph.trainable.items(), parts, strict=True):
-                now[path] = part.reshape(v.shape)
-        now = {p: now[p] if p in now else value_of(v) for p, v in variables.items()}
+                found[path] = part.reshape(v.shape)
+        now = {
+            path: found[path] if path in found else np.array(self._read(variable))
+            for path, variable in self.graph.variables.items()
+        }
         same = {
             path: self.loaded[path]
             for path, value in now.items()
@@ -225,10 +232,10 @@ class BaseProgram:
         """Put the optimizer at its start, or in a state that it was in."""
         state = self.optimizer_start if state is None else state
         for variable, value in zip(self.optimizer.variables, state, strict=True):
-            variable.assign(value)
+            self._write(variable, value)
 
     def optimizer_state(self):
-        return [value_of(variable) for variable in self.optimizer.variables]
+        return [np.array(self._read(variable)) for variable in self.optimizer.variables]
 
     def bookmark(self):
         """All that training changes, as it is now: to go on from here later."""

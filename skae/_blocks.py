@@ -87,7 +87,10 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over rows says of each feature; sums are of deviations from `origin`."""
+    """What one pass over rows says of each feature; sums are of deviations from `origin`.
+
+    The ends `low` and `high` are NaN where there is no value.
+    """
 
     origin: np.ndarray
     count: np.ndarray
@@ -113,8 +116,8 @@ class Survey:
                 weight @ there,
                 weight @ deviations,
                 np.einsum("i,ij,ij->j", weight, deviations, deviations),
-                np.fmin.reduce(rows, axis=0, initial=np.inf),
-                np.fmax.reduce(rows, axis=0, initial=-np.inf),
+                np.fmin.reduce(rows, axis=0, initial=np.nan),
+                np.fmax.reduce(rows, axis=0, initial=np.nan),
                 int(there.size - there.sum()),
             )
 

@@ -10,6 +10,26 @@ VALUES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
+class Moments:
+    """What a model expects of all rows, given the values that are there.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (n_features,)
+    scatter : ndarray of shape (n_features, n_features)
+        The summed outer products of deviations from the mean: of values that are there or
+        expected, and the covariance of those that are missing.
+
+    log_likelihood : float
+        That of the values that are there, before the mean is the new one.
+    """
+
+    mean: np.ndarray
+    scatter: np.ndarray
+    log_likelihood: float
+
+
+@dataclass(frozen=True)
 class Completion:
     """A linear model with normal codes, and what follows from a part of a row.
 
@@ -47,7 +67,7 @@ class Completion:
     def codes(self, X):
         """The code of each row given what is there: its mean and its covariance."""
         present = ~np.isnan(X)
-        covariance = _covariance(present, self.loadings / np.sqrt(self.noise))
+        covariance = covariance_of(present, self.loadings / np.sqrt(self.noise))
         known = np.where(present, X - self.mean, 0.0) @ (self.loadings / self.noise).T
         return np.einsum("nij,nj->ni", covariance, known), covariance
 
@@ -57,19 +77,6 @@ class Completion:
         for places, rows in self._with_holes(X):
             expected = self.mean + self.codes(rows)[0] @ self.loadings
             filled[places] = np.where(np.isnan(rows), expected, rows)
-        return filled
-
-    def drawn(self, X, seed):
-        """A copy of X with draws from their distribution in place of NaN."""
-        rng, filled = np.random.default_rng(seed), X.copy()
-        for places, rows in self._with_holes(X):
-            mean, covariance = self.codes(rows)
-            spread = np.linalg.cholesky(covariance)
-            noise = rng.standard_normal(mean.shape)
-            z = mean + np.einsum("nij,nj->ni", spread, noise)
-            values = self.mean + z @ self.loadings
-            values += rng.standard_normal(rows.shape) * np.sqrt(self.noise)
-            filled[places] = np.where(np.isnan(rows), values, rows)
         return filled
 
     def surplus(self, X):
@@ -83,10 +90,10 @@ class Completion:
         information = self.information
         if information is None:
             information = self.loadings / np.sqrt(self.noise)
-        of_all = _covariance(np.ones((1, len(self.mean)), bool), information)
+        of_all = covariance_of(np.ones((1, len(self.mean)), bool), information)
         found = np.zeros((len(X), *of_all.shape[1:]))
         for places, rows in self._with_holes(X):
-            found[places] = _covariance(~np.isnan(rows), information) - of_all
+            found[places] = covariance_of(~np.isnan(rows), information) - of_all
         return found
 
     def variance_of_holes(self, X):
@@ -102,33 +109,71 @@ class Completion:
 
         Returns
         -------
-        mean : ndarray of shape (n_features,)
-        scatter : ndarray of shape (n_features, n_features)
-            The summed outer products of deviations from the mean: of values that are
-            there or expected, and the covariance of those that are missing.
+        moments : Moments
+            A feature without any value is a constant.
         """
         n_features = len(self.mean)
         total, scatter = np.zeros(n_features), np.zeros((n_features, n_features))
+        log_likelihood, count = 0.0, np.zeros(n_features)
+        for weight, missing, deviations, unknown, nats in self._expected(rows):
+            heavy = deviations * weight[:, None]
+            total, count = total + heavy.sum(axis=0), count + weight @ ~missing
+            scatter += deviations.T @ heavy
+            unknown *= np.sqrt(weight)[:, None, None]
+            unknown = unknown.reshape(-1, n_features)
+            scatter += unknown.T @ unknown
+            scatter[np.diag_indices(n_features)] += weight @ missing * self.noise
+            log_likelihood -= weight @ nats
+        shift, there = total / rows.size, count > 0
+        scatter -= rows.size * np.outer(shift, shift)
+        mean = np.where(there, self.mean + shift, 0.0)
+        return Moments(mean, scatter * np.outer(there, there), log_likelihood)
+
+    def squares(self, rows):
+        """The diagonal of the scatter matrix that is expected of rows with holes."""
+        total, squares, count = np.zeros((3, len(self.mean)))
+        for weight, missing, deviations, unknown, _ in self._expected(rows):
+            total, count = total + weight @ deviations, count + weight @ ~missing
+            squares += weight @ (
+                deviations**2 + np.sum(unknown**2, axis=1) + missing * self.noise
+            )
+        return np.where(count > 0, squares - total**2 / rows.size, 0.0)
+
+    def _expected(self, rows):
+        """What is expected of rows with holes, some at a time.
+
+        Yields
+        ------
+        weight : ndarray of shape (n_samples,)
+        missing : ndarray of bool of shape (n_samples, n_features)
+        deviations : ndarray of shape (n_samples, n_features)
+            From the mean, of values that are there or expected.
+
+        unknown : ndarray of shape (n_samples, n_components, n_features)
+            A root of the covariance of what is missing, but for the noise.
+
+        nats : ndarray of shape (n_samples,)
+            Minus the log-likelihood of what is there.
+        """
+        n_features = len(self.mean)
         batch_rows = self._batch_rows // max(1, n_features // 64)
         for batch in rows.batches(max(1, batch_rows)):
             X = np.asarray(rows.dense(batch), np.float64)
             weight = np.ones(len(X)) if rows.weight is None else rows.weight[batch]
             missing = np.isnan(X)
             z, covariance = self.codes(X)
-            deviations = np.where(missing, z @ self.loadings, X - self.mean)
-            heavy = deviations * weight[:, None]
-            total += heavy.sum(axis=0)
-            scatter += deviations.T @ heavy
-            root = np.linalg.cholesky(covariance) * np.sqrt(weight)[:, None, None]
+            expected = z @ self.loadings
+            deviations = np.where(missing, expected, X - self.mean)
+            root = np.linalg.cholesky(covariance)
+            nats = ~missing @ np.log(2 * np.pi * self.noise) + np.sum(
+                deviations * (deviations - expected) / self.noise, axis=1
+            )
+            nats -= 2 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
             unknown = root.transpose(0, 2, 1) @ self.loadings * missing[:, None]
-            unknown = unknown.reshape(-1, n_features)
-            scatter += unknown.T @ unknown
-            scatter[np.diag_indices(n_features)] += weight @ missing * self.noise
-        shift = total / rows.size
-        return self.mean + shift, scatter - rows.size * np.outer(shift, shift)
+            yield weight, missing, deviations, unknown, nats / 2
 
 
-def _covariance(present, information):
+def covariance_of(present, information):
     """``(I + V V')^-1`` of the columns V of the information that are present, by row."""
     n_components, n_features = information.shape
     pairs = (information[:, None] * information[None]).reshape(-1, n_features)

@@ -145,8 +145,23 @@ class Regression:
         return product / degrees_of_freedom(self.n_samples)
 
 
-def _described(coordinates, rows, variance, slopes, **more):
-    total = rows.total_variance
+def _total_variance(coordinates, rows):
+    """The summed variance of all features, of rows with holes as these are completed.
+
+    That of the values that are there may be less than components of a linear model, which
+    draws on all values of a row, explain.
+    """
+    completion = coordinates.completion
+    if completion is None or not rows.has_holes:
+        return rows.total_variance
+    rows = rows.few if rows.is_stored else rows
+    return float(completion.squares(rows).sum() / degrees_of_freedom(rows.size))
+
+
+def _described(coordinates, rows, total, variance, slopes, **more):
+    if rows.has_holes and coordinates.rotation is not None:
+        # what is expected in holes makes components correlated, which share what they explain
+        variance = variance * min(1.0, total / (variance.sum() or 1.0))
     share = variance / total if total > 0 else np.zeros_like(variance)
     attributes = {
         "mean_": rows.mean.astype(rows.dtype),
@@ -185,18 +200,19 @@ def of_code(model, rows, variance=None):
         The components' variance where it is known: then the code is in order already.
     """
     coordinates, slopes = model.coordinates, None
+    total = _total_variance(coordinates, rows)
     if variance is not None:
-        left, slopes = rows.total_variance - variance.sum(), _start_slopes(model)
+        left, slopes = total - variance.sum(), _start_slopes(model)
     if slopes is None:
         regression, unexplained = _reconstructed(model, rows)
         slopes = regression.slopes
     if variance is None:
         variance, left = np.diag(regression.covariance), unexplained
         if coordinates.rotation is not None:
-            explained = rows.total_variance - unexplained
+            explained = total - unexplained
             coordinates, variance, slopes = _turned(coordinates, regression, explained)
-    noise = _mean_discarded(rows, len(variance), left)
-    return _described(coordinates, rows, variance, slopes, noise_variance_=noise)
+    noise = _mean_discarded(rows, total, len(variance), left)
+    return _described(coordinates, rows, total, variance, slopes, noise_variance_=noise)
 
 
 def _reconstructed(model, rows):
@@ -208,7 +224,8 @@ def _reconstructed(model, rows):
         X = rows.dense(batch)
         codes = model.encode(X)
         output = model.decode(codes).reshape(X.shape)
-        error = (X - output) / scale
+        own = model.specification.objective.likelihood.like(X, output)
+        error = (X - own) / scale
         error = np.nan_to_num(error) if rows.has_missing else error
         weight = rows.weight_of(batch)
         squared = np.einsum("ij,ij->i", error, error, dtype=np.float64)
@@ -237,10 +254,13 @@ def _turned(coordinates, regression, explained):
     return replace(coordinates, rotation=turned, offset=offset), variance, slopes
 
 
-def _mean_discarded(rows, n_components, left):
-    """The variance that is left, shared out as PCA's is; zero where it is rounding."""
-    side = min(rows.size, rows.n_features)
-    if side <= n_components or left <= rounding(side) * rows.total_variance:
+def _mean_discarded(rows, total, n_components, left):
+    """The variance that is left, shared out as PCA's is; zero where it is rounding.
+
+    What is expected in holes has variance on all axes, however few the rows are.
+    """
+    side = rows.n_features if rows.has_holes else min(rows.size, rows.n_features)
+    if side <= n_components or left <= rounding(side) * total:
         return 0.0
     return float(left) / (side - n_components)
 
@@ -279,6 +299,8 @@ def of_posterior(model, rows, variance=None):
     explained = np.zeros(len(kl))
     np.divide((loadings**2).sum(axis=1), variance, out=explained, where=variance > 0)
     coordinates, slopes = replace(model.coordinates, rotation=matrix), matrix.T @ slopes
+    total = _total_variance(coordinates, rows)
+    kl = kl[order]
     return _described(
-        coordinates, rows, explained[order], slopes, kl_per_component_=kl[order]
+        coordinates, rows, total, explained[order], slopes, kl_per_component_=kl
     )

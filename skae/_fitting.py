@@ -7,11 +7,17 @@ from functools import partial
 import numpy as np
 
 from skae._components import Coordinates
-from skae._graph import is_linear, replaced, without_linear_path
+from skae._graph import (
+    LEAST_NOISE,
+    NOISE,
+    is_linear,
+    replaced,
+    without_linear_path,
+)
 from skae._incomplete import OPEN_COMPONENTS, pca_of
 from skae._keras import reason
 from skae._opened import opened
-from skae._rooms import Fitted, borrowed
+from skae._rooms import Fitted, borrowed, graph_of
 from skae._schedule import replayed
 from skae._starts import ppca_start
 from skae._state import State
@@ -27,7 +33,7 @@ from skae._training import (
     train,
     train_for,
 )
-from skae.likelihoods import SquaredError
+from skae.likelihoods import MAX_LOG_VARIANCE, SquaredError
 
 
 @dataclass(frozen=True)
@@ -39,17 +45,7 @@ class Fit:
     course: Course
 
 
-def fit(
-    rows,
-    specification,
-    plan,
-    components,
-    monitor,
-    *,
-    held_out=None,
-    before=None,
-    one_epoch=False,
-):
+def fit(rows, specification, plan, components, monitor, *, held_out=None, before=None):
     """Fit a model to rows.
 
     Parameters
@@ -68,28 +64,18 @@ def fit(
     before : State or None, default=None
         A fit to go on from, in place of the linear start.
 
-    one_epoch : bool, default=False
-        Whether another call will go on: the optimizer's state is kept, and what the
-        components need to be described by the rows of all calls.
-
     Returns
     -------
     fit : Fit
     """
     objective, early = specification.objective, plan.early_stopping
+    if not plan.max_iter and not plan.watched:
+        return _untrained(rows, specification, plan, components, held_out, before)
     splits = _splits(rows, held_out, plan) if early else [(rows, None)]
-    several, going_on = len(splits) > 1, one_epoch and before is not None
-    stream = Stream.of(rows, plan, before) if one_epoch else None
-    stream, linear = _followed(stream, specification, before)
-    described = stream.points if linear else stream.some if going_on else rows
     with ExitStack() as stack:
         borrow = partial(borrowed, specification, plan, rows)
         program = stack.enter_context(borrow())
-        if before is None or linear:
-            seen, streamed = described if linear else rows, one_epoch and not linear
-            of_all = start(program.graph, seen, plan.seed, streamed=streamed)
-        else:
-            of_all = Candidate(before.weights, before.coordinates)
+        of_all = _beginning(program.graph, specification, rows, plan, before)
         _try(specification, of_all, rows)
         may_end = plan.adaptive and early and not plan.watched
         if may_end and _is_pca(specification, of_all, rows):
@@ -101,7 +87,11 @@ def fit(
             if before is not None or not compared or training is rows:
                 return of_all
             fair = objective.start_rows(training, rows)
-            return of_all if fair is None else start(program.graph, fair, plan.seed)
+            return (
+                of_all
+                if fair is None
+                else start(program.graph, specification, fair, plan.seed)
+            )
 
         begins = [begin_of(training) for training, _ in splits]
         monitor.attach(specification, plan.optimizer, begins[0], *splits[0])
@@ -111,7 +101,7 @@ def fit(
             more = [stack.enter_context(borrow()) for _ in range(n - 1)]
             return stack.enter_context(Team([program, *more], monitor.interrupted))
 
-        if several:
+        if len(splits) > 1:
             trials = [(*pair, begin) for pair, begin in zip(splits, begins, strict=True)]
             team = side_by_side(trials)
             rates, course = rates_by_splits(team, trials, plan, monitor)
@@ -126,12 +116,11 @@ def fit(
                 trainings.append((other, plan.at_random(), monitor.aside()))
 
             def train_one(program, training):
-                program.load_optimizer(before.optimizer if going_on else None)
+                program.load_optimizer()
                 return train(program, training[0], *splits[0], *training[1:])
 
             found = side_by_side(trainings).each(train_one, trainings)
             trained, begin, course = found[0]
-            state = program.optimizer_state() if one_epoch else None
             for other, _, its_course in found[1:]:
                 if preferred(other.losses, trained.losses, begin.losses):
                     trained, course = other, its_course
@@ -140,20 +129,205 @@ def fit(
             chosen = select(trained, begin, of_all)
         if monitor.interrupted.is_set():
             course.interrupt()
-    found = components(fitted(specification, chosen, rows), described, chosen.variance)
-    if stream is not None:
-        of_stream = {"mean_": stream.mean.astype(rows.dtype), "n_samples_": stream.size}
-        found.attributes.update(of_stream)
+    model = fitted(specification, chosen, rows)
+    return _described(model, chosen, rows, plan.seed, components, course)
+
+
+def _untrained(rows, specification, plan, components, held_out, before):
+    """The fit that makes no epoch: no program is needed for it."""
+    if plan.early_stopping and held_out is None:
+        rows.n_validation(plan.validation_fraction)  # refuses what an epoch would
+    graph = graph_of(specification)
+    of_all = _beginning(graph, specification, rows, plan, before)
+    model = _try(specification, of_all, rows)
+    return _described(model, of_all, rows, plan.seed, components, Course())
+
+
+def _beginning(graph, specification, rows, plan, before):
+    """Where training on all rows begins: at the last fit, or at the linear start."""
+    if before is not None:
+        return Candidate(before.weights, before.coordinates)
+    return start(graph, specification, rows, plan.seed)
+
+
+def _described(model, chosen, rows, seed, components, course):
+    """The fit that ends at a candidate, with the components of the rows."""
+    found = components(model, rows, chosen.variance)
+    is_start, weights = chosen.variance is not None, chosen.weights
     state = State(
-        specification,
-        chosen.weights,
-        found.coordinates,
-        plan.seed,
-        optimizer=state if one_epoch else None,
-        is_start=chosen.variance is not None,
-        stream=stream,
+        model.specification, weights, found.coordinates, seed, is_start=is_start
     )
     return Fit(state, found.attributes, course)
+
+
+# -- a stream: call by call
+
+
+@dataclass(frozen=True)
+class Undescribed:
+    """What a call of `partial_fit` ends with, before its components are asked for.
+
+    Parameters
+    ----------
+    state : State
+        Without weights and coordinates where these are the closed form of all rows.
+
+    is_closed : bool
+    """
+
+    state: State
+    is_closed: bool = False
+
+    def described(self, components, rows=None):
+        """The state with its code turned to components, and new fitted attributes.
+
+        Parameters
+        ----------
+        components : callable
+            As for `fit`.
+
+        rows : Rows or None, default=None
+            All rows so far; None is what the stream has kept of them.
+        """
+        state, stream = self.state, self.state.stream
+        specification = state.specification
+        if self.is_closed:
+            if rows is None:
+                rows = stream.rows_of_start(_follows_moments(specification))
+            graph = graph_of(specification)
+            chosen = start(graph, specification, rows, state.seed)
+        else:
+            rows = stream.some if rows is None else rows
+            chosen = Candidate(state.weights, state.coordinates)
+        model = fitted(specification, chosen, rows)
+        found = components(model, rows, chosen.variance)
+        state = replace(
+            state,
+            weights=chosen.weights,
+            coordinates=found.coordinates,
+            origin=chosen.coordinates,
+            is_start=chosen.variance is not None,
+        )
+        return state, found.attributes | self.attributes
+
+    @property
+    def attributes(self):
+        """Fitted attributes that take no look at components."""
+        stream = self.state.stream
+        mean = stream.mean.astype(stream.sample.dtype)
+        return {"mean_": mean, "n_samples_": stream.size}
+
+
+def advance(rows, specification, plan, monitor, before):
+    """Go on from the rows of earlier calls by one epoch on these.
+
+    Until the rows of all calls are more than a few for each component none is trained on,
+    and the model is their closed form: what is learned of hardly any rows takes thousands
+    of steps to unlearn. Then training begins, on all of them.
+
+    Parameters
+    ----------
+    rows : Rows
+        Those of this call.
+
+    specification : Specification
+    plan : Plan
+    monitor : Monitor
+    before : State or None
+
+    Returns
+    -------
+    undescribed : Undescribed
+    course : Course
+    """
+    follows = _follows_moments(specification)
+    stream = Stream.of(rows, plan, before, follows)
+    _check_finite(stream)
+    begins = not stream.has_trained
+    state = State(specification, None, None, plan.seed, stream=stream)
+    few = specification.linear and stream.is_few(specification.n_components)
+    if begins and (few or not plan.max_iter):
+        return Undescribed(state, is_closed=True), Course()
+    if begins and before is not None and stream.is_whole:
+        rows = stream.some
+        plan = replace(plan, batch_size=min(plan.wanted_batch_size, len(rows)))
+    stream = replace(stream, scatter=None, trained=True)
+    with borrowed(specification, plan, rows) as program:
+        if begins:
+            begin = _first_beginning(program.graph, rows, state, before, plan)
+            _try(specification, begin, rows)
+        else:
+            begin = _with_first_values(before, stream)
+        monitor.attach(specification, plan.optimizer, begin, rows, None)
+        program.load_optimizer(before.optimizer if before and not begins else None)
+        trained, _, course = train(program, begin, rows, None, plan, monitor)
+        optimizer = program.optimizer_state()
+    if monitor.interrupted.is_set():
+        course.interrupt()
+    state = replace(
+        state,
+        weights=trained.weights,
+        coordinates=trained.coordinates,
+        optimizer=optimizer,
+        stream=stream,
+    )
+    return Undescribed(state), course
+
+
+def _first_beginning(graph, rows, state, before, plan):
+    """Where a stream's training begins: the closed form of all rows so far."""
+    specification = state.specification
+    if before is not None:
+        rows = state.stream.rows_of_start(_follows_moments(specification))
+    return start(graph, specification, rows, plan.seed, streamed=True)
+
+
+def _follows_moments(specification):
+    """Whether the closed form is that of any rows of the same moments."""
+    return specification.linear and specification.objective.follows_moments
+
+
+def _check_finite(stream):
+    if stream.squares is not None and not np.isfinite(stream.squares.sum()):
+        raise ValueError(
+            "X's values are too large: their variance is not finite. Scale X."
+        )
+
+
+def _with_first_values(before, stream):
+    """Where a stream goes on, with what it now knows of features without a value so far.
+
+    These are standardised as if they had always been what they are: the network has seen
+    zeros in their place, and sees these still where they are missing.
+    """
+    weights, coordinates = before.weights, before.origin or before.coordinates
+    new = np.isnan(before.stream.low) if before.stream else np.zeros(1, bool)
+    new = new & ~np.isnan(stream.low)
+    if not new.any() or stream.squares is None:
+        return Candidate(weights, coordinates)
+    variance = stream.squares / np.maximum(stream.count - 1, 1)
+    likelihood = before.specification.objective.likelihood
+    mean, scale = likelihood.standardisation(stream.mean, variance)
+    scale = scale if np.ptp(scale) else coordinates.scale
+    completion = coordinates.completion
+    if completion is not None:
+        means = np.where(new, stream.mean, completion.mean)
+        completion = replace(completion, mean=means)
+    if NOISE in weights and weights[NOISE].shape == mean.shape:
+        own = np.where(new, 0.0, weights[NOISE])
+        least = np.where(new, -MAX_LOG_VARIANCE, weights[LEAST_NOISE])
+        weights = weights | {NOISE: own, LEAST_NOISE: least}
+    coordinates = replace(
+        coordinates,
+        mean=np.where(new, mean, coordinates.mean),
+        scale=np.where(new, scale, coordinates.scale),
+        unit=np.where(new, 1.0, coordinates.unit),
+        completion=completion,
+    )
+    return Candidate(weights, coordinates)
+
+
+# -- what both are made of
 
 
 def _is_pca(specification, of_all, rows):
@@ -177,21 +351,8 @@ def _at_random(begin, specification, plan):
     return replace(begin, weights=weights, variance=None)
 
 
-def _followed(stream, specification, before):
-    """The stream, and whether a call has but to solve the closed form of its moments."""
-    if stream is None or stream.scatter is None:
-        return stream, False
-    untrained = before is None or before.is_start
-    if before is not None and before.stream is not None:
-        untrained = before.stream.scatter is not None
-    linear = specification.linear and specification.objective.follows_moments
-    if linear and untrained:
-        return stream, True
-    return replace(stream, scatter=None), False
-
-
 def _try(specification, candidate, rows):
-    """Find out before training whether the network can be computed in the rows' dtype.
+    """The candidate as a model, if the network can be computed in the rows' dtype.
 
     Raises
     ------
@@ -199,7 +360,8 @@ def _try(specification, candidate, rows):
         If it can be in float32 alone, in which it is trained; says what to do.
     """
     try:
-        fitted(specification, candidate, rows).compile()
+        model = fitted(specification, candidate, rows)
+        model.compile()
     except Exception as error:
         if rows.dtype != np.float64:
             raise
@@ -208,6 +370,7 @@ def _try(specification, candidate, rows):
             " are in: pass them as float32, X.astype('float32'). The layer says:"
             f" {reason(error)}"
         ) from error
+    return model
 
 
 def _splits(rows, held_out, plan):
@@ -219,12 +382,18 @@ def _splits(rows, held_out, plan):
     ]
 
 
-def start(graph, rows, seed, *, streamed=False):
+def start(graph, specification, rows, seed, *, streamed=False):
     """Where training starts: random weights and, next to them, the linear model of rows.
 
     Parameters
     ----------
     graph : Graph
+        It may be shared by fits that differ in what shapes no graph: a weight of the
+        divergence, a level of noise.
+
+    specification : Specification
+        That of this fit.
+
     rows : Rows
     seed : int
     streamed : bool, default=False
@@ -235,7 +404,7 @@ def start(graph, rows, seed, *, streamed=False):
     begin : Candidate
     """
     weights, coordinates = graph.initial(seed), Coordinates.of(rows, graph)
-    specification, objective = graph.specification, graph.specification.objective
+    objective = specification.objective
     if rows.is_stored and rows.has_holes:
         rows = rows.few
     if not specification.linear:

@@ -104,6 +104,7 @@ class Graph:
                 self.variables[name] = variable
         self.variables |= likelihood_variables
         self._random = self._initializers()
+        self.draw = self.drawn  # which a backend may compile
         #: The values that the other variables were made with. Read here: a program that
         #: has trained, for this fit or for another, has others.
         self._built = {
@@ -151,22 +152,33 @@ class Graph:
 
     def initial(self, seed):
         """New starting weights, each drawn from the seed and its path."""
-        weights = {}
+        random = [path for path, v in self.variables.items() if id(v) in self._random]
+        draws = self.draw([stream(seed, path) for path in random])
+        drawn, weights = dict(zip(random, draws, strict=True)), {}
         for path, variable in self.variables.items():
-            if id(variable) in self._random:
-                initializer = self._random[id(variable)]
-                config = {**initializer.get_config(), "seed": stream(seed, path)}
-                initializer = type(initializer).from_config(config)
-                value = initializer(variable.shape, dtype=variable.dtype)
-                if variable.constraint is not None:
-                    value = variable.constraint(value)
-                weights[path] = np.array(value)
+            if path in drawn:
+                weights[path] = np.array(drawn[path])
             elif variable.name == "seed_generator_state":
                 draw = [stream(seed, path), 0]
                 weights[path] = np.array(draw, dtype=self._built[path].dtype)
             else:
                 weights[path] = self._built[path].copy()
         return weights
+
+    def drawn(self, seeds):
+        """The values of the variables that start at random, each of a seed of its own."""
+        variables = [v for v in self.variables.values() if id(v) in self._random]
+        found = []
+        for variable, seed in zip(variables, seeds, strict=True):
+            initializer = self._random[id(variable)]
+            config = {**initializer.get_config(), "seed": seed}
+            value = type(initializer).from_config(config)(
+                variable.shape, dtype=variable.dtype
+            )
+            if variable.constraint is not None:
+                value = variable.constraint(value)
+            found.append(value)
+        return found
 
     def load(self, weights):
         """Give every variable its value.
@@ -176,10 +188,14 @@ class Graph:
         KeyError
             If a value is missing, or has a path that no variable has.
         """
-        if strangers := weights.keys() - self.variables.keys():
-            raise KeyError(f"no variable has the path {min(strangers)!r}")
+        self.check_paths(weights)
         for path, variable in self.variables.items():
             variable.assign(weights[path])
+
+    def check_paths(self, weights):
+        """Refuse weights that have a path that no variable has."""
+        if strangers := weights.keys() - self.variables.keys():
+            raise KeyError(f"no variable has the path {min(strangers)!r}")
 
     def read(self):
         """The weights as they are now."""

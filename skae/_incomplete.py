@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 from scipy import linalg
 
+from skae._rows import degrees_of_freedom
 from skae._starts import (
     FACTOR_GAIN,
     FACTOR_ROUNDS,
     GRAM_SIDE,
     LEAST_UNIQUENESS,
     as_pca,
+    check_mle,
     factor_start,
     factor_start_of,
     fit_pca,
@@ -36,37 +38,72 @@ def pca_of(rows, n_components):
 
     The maximum likelihood solution of probabilistic PCA (Tipping & Bishop 1999; Ilin &
     Raiko 2010): each round computes the scatter matrix that is expected given what is
-    there, and takes its principal axes.
+    there, and takes its principal axes. The noise variance is the mean of the variances
+    that are left (Tipping & Bishop, equation 8), of which there are as many as features
+    less components, however few the rows are: what is expected has them all.
     """
     if not rows.has_holes:
         return fit_pca(rows.complete, n_components, rows.weight)
     if rows.is_stored:
         return pca_of(rows.few, n_components)
+    check_mle(n_components, rows.size, rows.n_features)
     side = min(len(rows), rows.n_features)
     wanted = OPEN_COMPONENTS if isinstance(n_components, float | str) else n_components
     wanted = min(wanted, side)
     if rows.n_features > GRAM_SIDE:
         return _wide_pca(rows, wanted)
-    completion = ppca_start(
-        fit_pca(rows.complete, wanted, rows.weight), wanted
-    ).completion
+    completion = ppca_start(_mean_filled(rows, wanted), wanted).completion
     for some in _some_then_all(rows):
-        changes, before = [], None
-        for _ in range(ROUNDS):
-            mean, scatter = completion.moments(some)
-            settled = _settled(scatter, before)
-            if before is not None:
-                changes.append(scatter - before)
-            if len(changes) == LEAP and not settled:
-                scatter, changes = scatter + _still_to_come(*changes[-2:]), []
-            pca = _pca_of_scatter(mean, scatter, wanted, some.size)
-            completion = ppca_start(pca, wanted).completion
-            if settled:
-                break
-            before = scatter
+        moments = _settled_moments(completion, some, wanted)
+        pca = _pca_of_moments(moments, wanted, some.size)
+        completion = ppca_start(pca, wanted).completion
     if wanted != n_components:
-        pca = _pca_of_scatter(mean, scatter, n_components, rows.size)
+        pca = _pca_of_moments(moments, n_components, rows.size)
     return pca
+
+
+def _mean_filled(rows, n_components):
+    """PCA of rows with means in place of NaN, its noise that of all other axes."""
+    pca = fit_pca(rows.complete, n_components, rows.weight)
+    n_left = rows.n_features - len(pca.components_)
+    pca.noise_variance_ *= pca.n_left_ / max(n_left, 1)
+    pca.n_left_ = n_left
+    return pca
+
+
+def _settled_moments(completion, rows, n_components):
+    """The expected moments of the rows where they no longer change, round by round.
+
+    Every few rounds the scatter matrix is carried to where its changes lead. That can
+    overshoot, and end outside of the matrices that are one: what lowers the likelihood
+    of the values that are there is taken back.
+    """
+
+    def improved(moments):
+        pca = _pca_of_moments(moments, n_components, rows.size)
+        return ppca_start(pca, n_components).completion
+
+    changes, before, ahead = [], None, None
+    for _ in range(ROUNDS):
+        moments = completion.moments(rows)
+        if ahead is not None and moments.log_likelihood < before.log_likelihood:
+            completion, ahead = improved(before), None
+            continue
+        ahead = None
+        if before is not None:
+            if _settled(moments.scatter, before.scatter):
+                break
+            changes.append(moments.scatter - before.scatter)
+        before = moments
+        if len(changes) == LEAP:
+            ahead = moments.scatter + _still_to_come(*changes[-2:])
+            changes = []
+            if np.diag(ahead).min() < 0:
+                ahead = None
+        completion = improved(
+            moments if ahead is None else replace(moments, scatter=ahead)
+        )
+    return moments
 
 
 def _some_then_all(rows):
@@ -78,38 +115,56 @@ def _some_then_all(rows):
 
 def _still_to_come(earlier, later):
     """The sum of all changes to come, of which each is a share of the one before."""
-    share = min(linalg.norm(later) / linalg.norm(earlier), 0.95)
+    share = min(linalg.norm(later) / (linalg.norm(earlier) or 1.0), 0.95)
     return later * share / (1 - share)
 
 
 def _settled(scatter, before):
-    if before is None:
-        return False
     return linalg.norm(scatter - before) <= SETTLED * linalg.norm(scatter)
 
 
-def _pca_of_scatter(mean, scatter, n_components, size):
-    side = min(round(size), len(mean))
-    n_found = side if isinstance(n_components, float | str) else min(n_components, side)
-    scale = np.sqrt(np.trace(scatter) / len(mean)) or 1.0
+def _pca_of_moments(moments, n_components, size):
+    scatter, n_features = moments.scatter, len(moments.mean)
+    n_found = n_features
+    if not isinstance(n_components, float | str):
+        n_found = min(n_components, n_features)
+    scale = np.sqrt(np.trace(scatter) / n_features) or 1.0
     variance, axes = principal_axes(scatter / scale**2, n_found)
     n_found = n_components_of(n_components, variance, size, n_found)
     total = np.trace(scatter) / scale**2
-    return as_pca(mean, axes[:n_found], variance[:n_found], total, scale, size)
+    axes, variance = axes[:n_found], variance[:n_found]
+    return as_pca(moments.mean, axes, variance, total, scale, size, n_features)
 
 
 def _wide_pca(rows, n_components):
-    """PCA of many features, from rows that are filled in, again and again."""
-    pca = fit_pca(rows.complete, n_components, rows.weight)
-    X, before = rows.array, None
+    """PCA of many features, from rows that are filled in, again and again.
+
+    What is not known of a value that is filled in has the variance of the noise; that of
+    the code, which many features tell, is left out.
+    """
+    X, n_features, size = rows.array, rows.n_features, rows.size
+    unknown = np.average(np.isnan(X), axis=0, weights=rows.weight)
+    pca, hidden, before = fit_pca(rows.complete, n_components, rows.weight), 0.0, None
     for _ in range(ROUNDS):
+        total = pca.explained_variance_.sum() + pca.noise_variance_ * pca.n_left_
+        along = pca.explained_variance_ + hidden * (pca.components_**2 @ unknown)
+        total += hidden * unknown.sum()
+        sums = (along * degrees_of_freedom(size), total * degrees_of_freedom(size))
+        pca = as_pca(pca.mean_, pca.components_, *sums, 1.0, size, n_features)
+        now = np.append(pca.explained_variance_, pca.noise_variance_)
+        if before is not None and np.allclose(now, before, rtol=1e-4, atol=0):
+            break
+        before, hidden = now, pca.noise_variance_
         filled = ppca_start(pca, n_components).completion.filled(X)
         pca = fit_pca(filled, n_components, rows.weight)
-        now = pca.explained_variance_
-        if before is not None and np.allclose(now, before, rtol=1e-3):
-            break
-        before = now
     return pca
+
+
+def filled_rows(rows, completion):
+    """Rows with what is expected in place of NaN, in float64."""
+    if not rows.has_holes:
+        return rows
+    return rows.replaced(completion.filled(np.asarray(rows.array, np.float64)))
 
 
 def factors_of(rows, n_components, beta):
@@ -122,16 +177,15 @@ def factors_of(rows, n_components, beta):
     rows = rows.replaced(np.asarray(rows.array, np.float64) / width)
     pca = pca_of(rows, n_components)
     completion = ppca_start(pca, n_components).completion
-    mean, scatter = completion.moments(rows)
-    before = None
+    now = completion.moments(rows)
     for _ in range(ROUNDS):
-        found = _factors(scatter / rows.size, completion.noise, n_components, rows.size)
-        completion = factor_start_of(mean, *found, n_components).completion
-        at, (mean, scatter) = mean, completion.moments(rows)
-        if _settled(scatter, before):
+        before, covariance = now, now.scatter / rows.size
+        found = _factors(covariance, completion.noise, n_components, rows.size)
+        completion = factor_start_of(now.mean, *found, n_components).completion
+        now = completion.moments(rows)
+        if _settled(now.scatter, before.scatter):
             break
-        before = scatter
-    return factor_start_of(at, *found, n_components, beta, width)
+    return factor_start_of(before.mean, *found, n_components, beta, width)
 
 
 def _stored_factors(rows, n_components, beta):
@@ -166,10 +220,3 @@ def _factors(covariance, noise, n_components, n_samples):
             break
         gain, noise = now, np.maximum(spread - explained, least)
     return np.maximum(variance, 1.0), axes, noise
-
-
-def completed(rows, completion, seed=0):
-    """Rows with draws from a linear model in place of NaN, their moments as expected."""
-    if not rows.has_holes:
-        return rows
-    return rows.replaced(completion.drawn(np.asarray(rows.array, np.float64), seed))

@@ -126,7 +126,7 @@ class FittedMethods(TransformerMixin):
 
     def _expected(self, X):
         """What is expected of checked rows, at the values that are NaN too."""
-        return self._fitted(float_dtype(X)).decode(self._encoded(X)).reshape(X.shape)
+        return self._fitted(float_dtype(X)).reconstructed(X, self._encoded(X))
 
     @lazily
     def score_samples(self, X: MatrixLike) -> np.ndarray:
@@ -185,9 +185,9 @@ class FittedMethods(TransformerMixin):
         """The squared error of each value, and which rows they are, batch by batch."""
         model, rows, wanted = self._fitted(float_dtype(X)), rows_of(X), rows_of(target)
         for batch in rows.batches(model.batch_rows):
-            output = model.decode(self._encoded(rows.dense(batch)))
-            output = output.reshape(-1, rows.n_features)
-            difference = np.subtract(wanted.dense(batch), output, dtype=np.float64)
+            codes, given = self._encoded(rows.dense(batch)), wanted.dense(batch)
+            output = model.reconstructed(given, codes)
+            difference = np.subtract(given, output, dtype=np.float64)
             yield batch, np.square(difference)
 
     def _minus_squared_error(self, X, target):

@@ -1,16 +1,17 @@
 """Objectives: the loss of a batch of rows, and the linear model that training starts at."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from skae._glm import Examples
 from skae._graph import LEAST_NOISE, LOG_VARIANCE, NOISE, linear_path
-from skae._incomplete import completed, pca_of
-from skae._rows import Rows
+from skae._incomplete import filled_rows, pca_of
+from skae._rows import points_of
 from skae._starts import (
     COVARIANCE_FEATURES,
-    LOGISTIC_ROWS,
     denoiser_start,
     ppca_start,
     shrunken_start,
@@ -184,13 +185,8 @@ class Reconstruction:
     def start(self, rows, n_components):
         """The best linear model of its kind in closed form, a `LinearStart`."""
         start = self.likelihood.point_start(rows, n_components)
-        rows = completed(rows, start.completion)
-
-        def pairs():
-            some = rows.spread(LOGISTIC_ROWS)
-            return rows.filled(some), rows.filled(some), rows.weight_of(some)
-
-        return self.likelihood.decoder_start(start, pairs)
+        examples = partial(Examples.of, rows, start.completion)
+        return self.likelihood.decoder_start(start, examples)
 
     def of_pca(self, rows, n_components):
         """The loss that the linear model with so many components has on the rows."""
@@ -253,20 +249,32 @@ class Denoising(Reconstruction):
         white = self.noise.white_variance(values)
         pca = pca_of(rows, n_components)
         completion = ppca_start(pca, n_components).completion
-        rows = completed(rows, completion)
         if white is not None:
             start = shrunken_start(pca, n_components, white)
         else:
-            moments = _noisy_moments(rows, self.noise, values)
+            clean = self._without_holes(rows, completion)
+            moments = _noisy_moments(clean, self.noise, values)
             start = denoiser_start(moments, n_components, _axes(pca))
             start = replace(start, completion=completion)
 
-        def pairs():
-            some = rows.spread(LOGISTIC_ROWS)
-            clean = rows.filled(some)
-            return self.noise.draw(clean, values), clean, rows.weight_of(some)
+        def noisy(clean):
+            return _moments_of_noise(self.noise, clean, values)
 
-        return self.likelihood.decoder_start(start, pairs)
+        examples = partial(Examples.of, rows, completion, noisy)
+        return self.likelihood.decoder_start(start, examples)
+
+    def _without_holes(self, rows, completion):
+        """Complete rows of which the best linear denoiser is that of rows with holes.
+
+        It may depend on what is expected of their mean and covariance alone, which points
+        have; otherwise holes are filled in with expectations.
+        """
+        if not rows.has_holes:
+            return rows
+        if self.noise.follows_moments and rows.n_features <= COVARIANCE_FEATURES:
+            found = completion.moments(rows)
+            return points_of(found.mean, found.scatter, rows.size, rows.dtype)
+        return filled_rows(rows, completion)
 
     def of_pca(self, rows, n_components):
         """The loss that PCA of the rows has on them with noise."""
@@ -286,23 +294,18 @@ class Pairs(Reconstruction):
             return super().start(rows, n_components)
         pca = pca_of(rows, n_components)
         completion = ppca_start(pca, n_components).completion
-        rows = completed(rows, completion)
-        if rows.target.has_holes:
-            of_target = ppca_start(pca_of(rows.target, n_components), n_components)
-            target = completed(rows.target, of_target.completion)
-            rows = Rows(rows.array, target.array, rows.weight)
+        seen, target = filled_rows(rows, completion), rows.target
+        if target.has_holes:
+            of_target = ppca_start(pca_of(target, n_components), n_components)
+            target = filled_rows(target, of_target.completion)
         moments = (
-            (rows.target.filled(some), rows.filled(some), 0.0, _column(rows, some))
+            (target.filled(some), seen.filled(some), 0.0, _column(rows, some))
             for some in rows.batches(ROWS_AT_ONCE)
         )
         start = denoiser_start(moments, n_components, _axes(pca))
         start = replace(start, completion=completion)
-
-        def pairs():
-            some = rows.spread(LOGISTIC_ROWS)
-            return rows.filled(some), rows.target.filled(some), rows.weight_of(some)
-
-        return self.likelihood.decoder_start(start, pairs)
+        examples = partial(Examples.of, rows, completion)
+        return self.likelihood.decoder_start(start, examples)
 
     def of_pca(self, rows, n_components):
         raise ValueError(
@@ -323,9 +326,13 @@ def _noisy_moments(rows, noise, values):
     """
     for batch in rows.batches(ROWS_AT_ONCE):
         clean = rows.filled(batch)
-        moments = noise.moments(clean, values)
-        moments = moments or (noise.draw(clean, values, batch.start), 0.0)
+        moments = _moments_of_noise(noise, clean, values, batch.start)
         yield clean, *moments, _column(rows, batch)
+
+
+def _moments_of_noise(noise, clean, values, step=0):
+    """The mean and the variance of what becomes of rows; of unknown ones, a draw and 0."""
+    return noise.moments(clean, values) or (noise.draw(clean, values, step), 0.0)
 
 
 def _column(rows, some):
@@ -448,9 +455,11 @@ class Evidence(Reconstruction):
 
         z, log_ratio = self._draws_of_holes(graph, filled, noise, surplus)
         log_likelihood = self._log_likelihood(graph, x, z, unit, False)
+        present, present_x = self._present(x)
         shares = ops.softmax(log_likelihood + log_ratio, axis=0)
-        output = self.likelihood.mean(graph.decoder(z, training=False))
+        output = graph.decoder(z, training=False)
         output = ops.reshape(output, (ops.shape(noise)[0], -1, x.shape[-1]))
+        output = self.likelihood.expectation(present_x, output, present)
         return ops.einsum("dn,dnf->nf", shares, output)
 
     def _draws_of_holes(self, graph, filled, noise, surplus):

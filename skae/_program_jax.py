@@ -46,6 +46,11 @@ def shown_dtype(dtype):
     return jax.dtypes.canonicalize_dtype(dtype).name
 
 
+def compiled_draws(graph):
+    """What draws a graph's weights: XLA would round them in other ways, so as it is."""
+    return graph.drawn
+
+
 @functools.cache
 def careful():
     """Options by which XLA computes sums that it has wrong without, where it has them.

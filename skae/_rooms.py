@@ -5,19 +5,56 @@ import weakref
 
 import keras
 
+from skae._graph import build
 from skae._kept import Kept, Once
 
 if keras.backend.backend() == "jax":
-    from skae._program_jax import Fitted, Program, precision, shown_dtype
+    from skae._program_jax import (
+        Fitted,
+        Program,
+        compiled_draws,
+        precision,
+        shown_dtype,
+    )
 else:
-    from skae._program import Fitted, Program, precision, shown_dtype
+    from skae._program import (
+        Fitted,
+        Program,
+        compiled_draws,
+        precision,
+        shown_dtype,
+    )
 
-__all__ = ["Fitted", "Program", "borrowed", "precision", "programs", "shown_dtype"]
+__all__ = [
+    "Fitted",
+    "Program",
+    "borrowed",
+    "graph_of",
+    "precision",
+    "programs",
+    "shown_dtype",
+]
 
 programs = Kept(64)
 
+graphs = Kept(64)
+
 #: What the programs of each key have compiled, for as long as there is one.
 compiled = weakref.WeakValueDictionary()
+
+
+def graph_of(specification):
+    """The graph of a specification, for its shapes and its weights at the start.
+
+    All who need it share it, and nobody changes its variables.
+    """
+
+    def make():
+        graph = build(specification, "float32")
+        graph.draw = compiled_draws(graph)
+        return graph
+
+    return graphs.share(specification, make)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import math
 from functools import cached_property
 
 import numpy as np
-from scipy import sparse
+from scipy import linalg, sparse
 from sklearn.utils import gen_batches
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
@@ -136,6 +136,12 @@ class Rows:
         ValueError
             If the fraction leaves none of either.
         """
+        n_validation = self.n_validation(fraction)
+        order = np.random.default_rng((seed, _SPLIT)).permutation(len(self))
+        return self.take(order[n_validation:]), self.take(order[:n_validation])
+
+    def n_validation(self, fraction):
+        """The number of rows to validate on."""
         n_samples = len(self)
         n_validation = math.ceil(fraction * n_samples)
         if not 0 < n_validation < n_samples:
@@ -145,8 +151,7 @@ class Rows:
                 " on; early stopping needs at least one of each. Change"
                 " validation_fraction or set early_stopping=False."
             )
-        order = np.random.default_rng((seed, _SPLIT)).permutation(n_samples)
-        return self.take(order[n_validation:]), self.take(order[:n_validation])
+        return n_validation
 
     def spread(self, n):
         """The places of about n rows, spread over all."""
@@ -283,11 +288,13 @@ class Rows:
 
     @cached_property
     def _moments(self):
-        """The mean of each feature and its summed squared deviations from it."""
+        """The mean of each feature, its summed squared deviations from it, and the number
+        of its values."""
         weight = self.weight
         if sparse.issparse(self.X):
             mean, variance = mean_variance_axis(self.array, axis=0, weights=weight)
-            return mean.astype(np.float64), self.size * variance.astype(np.float64)
+            squares = self.size * variance.astype(np.float64)
+            return mean.astype(np.float64), squares, np.full(self.n_features, self.size)
         count, total, square, origin = 0.0, 0.0, 0.0, None
         with np.errstate(over="ignore", invalid="ignore"):
             for batch in self.batches():
@@ -305,13 +312,16 @@ class Rows:
                 square = square + np.einsum("ij,ij->j", heavy, rows)
             shift = total / np.where(count > 0, count, 1)
             square = np.maximum(square - count * shift**2, 0)
-            return origin + shift, self._without_holes(square, count)
+            count = np.broadcast_to(count, shift.shape).astype(np.float64)
+            return origin + shift, square, count
 
-    def _without_holes(self, square, count):
-        """Squares summed over so many values, as much where nothing was measured."""
+    @cached_property
+    def _squares(self):
+        """The summed squared deviations, as if holes had as much as the values."""
+        squares, count = self._moments[1:]
         if not self.has_holes:
-            return square
-        return square * (self.size / np.where(count > 0, count, self.size))
+            return squares
+        return squares * (self.size / np.where(count > 0, count, self.size))
 
     @property
     def mean(self):
@@ -319,9 +329,19 @@ class Rows:
         return self._moments[0]
 
     @property
+    def squares(self):
+        """The summed squared deviations of the values of each feature from its mean."""
+        return self._moments[1]
+
+    @property
+    def count(self):
+        """The number of values of each feature, each as often as its row counts."""
+        return self._moments[2]
+
+    @property
     def variance(self):
         """The variance of each feature, unbiased."""
-        return self._moments[1] / degrees_of_freedom(self.size)
+        return self._squares / degrees_of_freedom(self.size)
 
     @property
     def deviation(self):
@@ -335,7 +355,7 @@ class Rows:
         Where a series has ended NaN counts as the mean; where there is a hole, as the
         other values of the feature.
         """
-        return float(self._moments[1].sum() / degrees_of_freedom(self.size))
+        return float(self._squares.sum() / degrees_of_freedom(self.size))
 
     @property
     def typical_scale(self):
@@ -344,6 +364,7 @@ class Rows:
 
     @cached_property
     def _range(self):
+        """The least and the greatest value of each feature, NaN where there is none."""
         if sparse.issparse(self.X):
             return min_max_axis(self.array, axis=0)
         ends = [
@@ -355,13 +376,29 @@ class Rows:
 
     @property
     def low(self):
-        """The least value of each feature."""
-        return self._range[0]
+        """The least value of each feature; 0 of one without any value."""
+        return np.where(self.empty, 0, self._range[0])
 
     @property
     def high(self):
-        """The greatest value of each feature."""
-        return self._range[1]
+        """The greatest value of each feature; 0 of one without any value."""
+        return np.where(self.empty, 0, self._range[1])
+
+    @property
+    def empty(self):
+        """Whether a feature has no value at all, in which it is a constant 0."""
+        return np.isnan(self._range[0])
+
+
+def points_of(mean, scatter, size, dtype):
+    """`Rows` of which the mean and the scatter matrix are these: two on each axis."""
+    variance, axes = linalg.eigh(scatter)
+    real = variance > len(variance) * np.finfo(float).eps * variance[-1]
+    axes = (axes[:, real] * np.sqrt(variance[real])).T
+    count = max(len(axes), 1)
+    steps = axes * np.sqrt(count / size) if len(axes) else np.zeros((1, 1))
+    X = np.concatenate([mean + steps, mean - steps])
+    return Rows(X.astype(dtype), None, np.full(2 * count, size / (2 * count)))
 
 
 def has_nan(X):

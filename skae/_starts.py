@@ -9,7 +9,6 @@ from itertools import chain
 import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, eigsh, svds
-from scipy.special import expit, logit
 from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.decomposition._pca import _infer_dimension
@@ -82,11 +81,7 @@ def fit_pca(X, n_components, weight=None):
     """
     n_samples, n_features = X.shape
     size = n_samples if weight is None else float(weight.sum())
-    if n_components == "mle" and size < n_features:
-        raise ValueError(
-            "n_components='mle' is only supported if n_samples >= n_features."
-            f" Got {size:g} samples of {n_features} features."
-        )
+    check_mle(n_components, size, n_features)
     side = min(X.shape)
     n_found = side if isinstance(n_components, float | str) else min(n_components, side)
     mean, width = _centre(X, weight)
@@ -106,9 +101,22 @@ def fit_pca(X, n_components, weight=None):
     return as_pca(mean, axes * _signs(axes), variance, total, scale, size)
 
 
-def as_pca(mean, axes, variance, total, scale, n_samples):
-    """PCA with these axes, and these sums of squares of centred rows over `scale`."""
-    side = min(n_samples, len(mean))
+def check_mle(n_components, n_samples, n_features):
+    """Refuse Minka's "mle" for fewer rows than features, as PCA does."""
+    if n_components == "mle" and n_samples < n_features:
+        raise ValueError(
+            "n_components='mle' is only supported if n_samples >= n_features."
+            f" Got {n_samples:g} samples of {n_features} features."
+        )
+
+
+def as_pca(mean, axes, variance, total, scale, n_samples, side=None):
+    """PCA with these axes, and these sums of squares of centred rows over `scale`.
+
+    Its `n_left_` is the number of variances that `noise_variance_` is the mean of: the
+    others of `side`, which is scikit-learn's ``min(n_samples, n_features)`` by default.
+    """
+    side = min(n_samples, len(mean)) if side is None else side
     left = total - variance.sum()
     if len(axes) >= side or variance[-1] == 0 or left <= rounding(side) * total:
         left = 0.0
@@ -119,6 +127,7 @@ def as_pca(mean, axes, variance, total, scale, n_samples):
     pca.explained_variance_ = np.array([v * unit * unit for v in variance.tolist()])
     pca.singular_values_ = np.array([math.sqrt(v) * scale for v in variance.tolist()])
     pca.explained_variance_ratio_ = variance / (total or 1.0)
+    pca.n_left_ = max(round(side) - len(axes), 0)
     pca.noise_variance_ = float(left) / max(side - len(axes), 1) * unit * unit
     pca.n_components_, pca.n_samples_ = len(axes), n_samples
     pca.n_features_in_ = len(mean)
@@ -141,8 +150,8 @@ def n_components_of(n_components, variance, n_samples, n_found):
 def _centre(X, weight=None):
     """The means of the features, those of constants exact, and half of their ranges."""
     if isinstance(X, Blocks):
-        low, high = X.survey.low, X.survey.high
-        return X.survey.mean, np.nan_to_num(high / 2 - low / 2)
+        low, high = np.nan_to_num(X.survey.low), np.nan_to_num(X.survey.high)
+        return X.survey.mean, high / 2 - low / 2
     low, high = _range(X)
     middle, width = low / 2 + high / 2, high / 2 - low / 2
     share = (
@@ -415,43 +424,12 @@ def pca_start(pca, n_components):
     return LinearStart(mean, components.T, components, mean, variance, completion)
 
 
-#: Rows that the logistic decoder is fitted to at most, and its iterations.
-LOGISTIC_ROWS, LOGISTIC_STEPS = 10_000, 50
+#: Rows that decoders of other distributions are fitted to at most.
+LOGISTIC_ROWS = 10_000
 
 
 def _dense(X):
     return X.toarray() if sparse.issparse(X) else X
-
-
-def logistic_start(start, X, target, weight=None, ridge=1e-2):
-    """The same encoder, with the logistic regression on its codes for a decoder.
-
-    It is that of `target` on the codes of X: complete rows, of which some
-    `LOGISTIC_ROWS` are enough.
-
-    The intercepts and weights of all features are found together by the
-    quadratic bound of Böhning & Lindsay (1988): the logistic curvature is at most
-    1/4, so that each step ``W += 4 (Z'Z + ridge)^-1 (Z' (X - P) - ridge W)`` lowers the
-    loss, whatever the data.
-    """
-    codes = (X - start.mean) @ start.encoder
-    weight = np.ones(len(X)) if weight is None else weight
-    width = np.sqrt(np.average(codes**2, axis=0, weights=weight))
-    width = np.where(width > rounding(len(width)) * width.max(), width, np.inf)
-    design = np.column_stack([codes / width, np.ones(len(X))])
-    heavy = (design * weight[:, None]).T
-    gram = heavy @ design / 4
-    penalty = ridge * weight.sum() / 4 * np.eye(len(gram))
-    factor = linalg.cho_factor(gram + penalty)
-    weights = np.zeros((design.shape[1], target.shape[1]))
-    mean = np.average(target, axis=0, weights=weight)
-    base = logit(np.clip(mean, 1e-3, 1 - 1e-3))
-    for _ in range(LOGISTIC_STEPS):
-        errors = target - expit(design @ weights + base)
-        weights += linalg.cho_solve(factor, heavy @ errors - penalty @ weights)
-    return replace(
-        start, decoder=weights[:-1] / width[:, None], intercept=weights[-1] + base
-    )
 
 
 @dataclass(frozen=True)
@@ -536,7 +514,8 @@ def ppca_start(pca, n_components, beta=1.0):
     """
     axes = np.asarray(pca.components_, np.float64)
     variance = np.asarray(pca.explained_variance_, np.float64)
-    n_left = max(round(min(pca.n_samples_, axes.shape[1])) - len(axes), 0)
+    n_left = max(min(pca.n_samples_, axes.shape[1]) - len(axes), 0)  # of scikit-learn's
+    n_left = getattr(pca, "n_left_", n_left)
     discarded = np.full(n_left, pca.noise_variance_, np.float64)
     mean = np.asarray(pca.mean_, np.float64)
     return _probabilistic_start(mean, axes, variance, discarded, 1.0, beta, n_components)
@@ -641,64 +620,6 @@ def _factors(X, n_components, weight):
         noise = used  # that of the axes
     real = variance > 0
     return mean, np.maximum(variance[real], 1.0), axes[real], noise
-
-
-#: Rounds of posterior and decoder, and steps of the decoder in each.
-BERNOULLI_ROUNDS, BERNOULLI_STEPS = 6, 6
-
-
-def bernoulli_start(pca, X, n_components, beta=1.0, weight=None):
-    """Logistic PCA with normal codes: each feature is Bernoulli, its logit linear.
-
-    From the codes of probabilistic PCA on, two steps alternate, as in Tipping (1998).
-    The decoder climbs, by the quadratic bound of Böhning & Lindsay (1988), to the
-    logistic regression of X on draws of the codes. The posterior becomes Laplace's,
-    taken at the prior mean with the decoder's mean curvature, which makes it linear in
-    X and its covariance the same for all rows; the code is rotated to make it diagonal.
-    X may be some of the rows that PCA was fitted to: `LOGISTIC_ROWS` are enough.
-    """
-    first = ppca_start(pca, n_components)
-    weight = np.ones(len(X)) if weight is None else weight
-    active = first.posterior_variance < 1
-    mean, encoder = first.mean, first.encoder[:, active]
-    posterior, n_active = first.posterior_variance[active], np.count_nonzero(active)
-    noise = np.random.default_rng(LOGISTIC_ROWS).standard_normal((len(X), n_active))
-    decoder = np.zeros((n_active + 1, X.shape[1]))
-    mean_x = np.average(X, axis=0, weights=weight)
-    decoder[-1] = logit(np.clip(mean_x, 1e-3, 1 - 1e-3))
-    ridge = 1e-3 * weight.sum() * np.eye(len(decoder))
-    ridge[-1, -1] = 0
-    for _ in range(BERNOULLI_ROUNDS):
-        codes = (X - mean) @ encoder + np.sqrt(posterior) * noise
-        codes = np.column_stack([codes, np.ones(len(X))])
-        heavy = (codes * weight[:, None]).T
-        factor = linalg.cho_factor(heavy @ codes / 4 + ridge)
-        for _ in range(BERNOULLI_STEPS):
-            p = expit(codes @ decoder)
-            slope = heavy @ (X - p) - ridge @ decoder
-            decoder += linalg.cho_solve(factor, slope)
-        curvature = np.average(p * (1 - p), axis=0, weights=weight)
-        if not n_active:
-            continue
-        strength, axes = _eigenvectors(
-            (decoder[:-1] * curvature) @ decoder[:-1].T, n_active
-        )
-        decoder[:-1] = axes.T @ decoder[:-1]
-        decoder[:-1] *= _signs(decoder[:-1])  # the draws of the codes have signs too
-        posterior = 1 / (1 + strength / beta)
-        encoder = decoder[:-1].T * posterior / beta
-    rest = ((0, n_components - n_active), (0, 0))
-    information = np.pad(decoder[:-1] * np.sqrt(curvature), rest)
-    return ProbabilisticStart(
-        mean,
-        np.pad(encoder, rest[::-1]),
-        np.pad(decoder[:-1], rest),
-        decoder[-1],
-        np.ones(n_components),
-        replace(first.completion, information=information),
-        np.pad(posterior, rest[0], constant_values=1.0),
-        None,
-    )
 
 
 #: Features up to which the covariance of all of them is computed.

@@ -31,6 +31,11 @@ class State:
 
     stream : Stream or None
         What is kept of the rows of all calls of `partial_fit`.
+
+    origin : Coordinates or None
+        The coordinates that the next call of `partial_fit` goes on from: those before the
+        code was turned to the components of the rows so far, which nobody may have looked
+        at. None is `coordinates`.
     """
 
     specification: Specification
@@ -40,3 +45,16 @@ class State:
     optimizer: list[np.ndarray] | None = None
     is_start: bool = False
     stream: Stream | None = None
+    origin: Coordinates | None = None
+
+    @property
+    def completes(self):
+        """Whether the model knows what to expect where a value is missing."""
+        if self.coordinates is None:  # the closed form of a stream, which has been linear
+            return self.specification.linear
+        return self.coordinates.completion is not None
+
+    @property
+    def has_trained(self):
+        """Whether there is more than the closed form of all rows of a stream so far."""
+        return self.stream is None or self.stream.has_trained

@@ -172,7 +172,7 @@ class StoredRows(Rows):
     @cached_property
     def _moments(self):
         survey = self.X.survey
-        return survey.mean, self._without_holes(survey.squares, survey.count)
+        return survey.mean, survey.squares, survey.count
 
     @property
     def _range(self):

@@ -1,15 +1,17 @@
 """Stream: what is kept of the rows of all calls of `partial_fit`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import linalg
 
-from skae._rows import Rows, degrees_of_freedom
+from skae._rows import Rows, degrees_of_freedom, points_of
 from skae._starts import GRAM_SIDE, scatter_of
 
-#: Rows that are kept as they are, drawn from all, by which components are described.
+#: Rows that are kept as they are, drawn from all.
 KEPT = 2048
+
+#: Rows for each component up to which they are too few to train on.
+FEW = 5
 
 #: The stream of the seed that draws them; epochs have 0, 1, 2, ...
 _DRAW = 2**33
@@ -22,18 +24,38 @@ class Stream:
     Parameters
     ----------
     size : float
-        The number of rows.
+        The number of rows, each as often as it counts.
 
     mean, low, high : ndarray of shape (n_features,)
+        Of the values of each feature; the ends are NaN where there is none.
+
     scatter : ndarray of shape (n_features, n_features) or None
         The summed outer products of deviations from the mean; None where they are not
         known: of rows with holes, of many features, and where training goes on.
 
     sample : ndarray of shape (n_kept, n_features)
-        Rows drawn from all, each as likely as its weight says.
+        All rows while there is room, then rows drawn from all, each as likely as its
+        weight says.
 
     keys : ndarray of shape (n_kept,)
         By which they were drawn: the greatest are kept (Efraimidis & Spirakis 2006).
+
+    count, squares : ndarray of shape (n_features,) or None
+        The number of values of each feature, and their summed squared deviations from
+        its mean; None in files of before they were known.
+
+    target : ndarray of shape (n_kept, n_features) or None
+        What the rows of the sample are to become, where that is not these rows.
+
+    weight : ndarray of shape (n_kept,) or None
+        How often each row of the sample counts, while these are all rows.
+
+    n_rows : int or None
+        The number of rows, each once.
+
+    trained : bool or None
+        Whether a call has trained. Until then the model is the closed form of the rows
+        of all calls.
     """
 
     size: float
@@ -43,9 +65,15 @@ class Stream:
     scatter: np.ndarray | None
     sample: np.ndarray
     keys: np.ndarray
+    count: np.ndarray | None = None
+    squares: np.ndarray | None = None
+    target: np.ndarray | None = None
+    weight: np.ndarray | None = None
+    n_rows: int | None = None
+    trained: bool | None = None
 
     @classmethod
-    def of(cls, rows, plan, before):
+    def of(cls, rows, plan, before, follows_moments=True):
         """That of the rows of a call, and of all before it.
 
         Parameters
@@ -55,9 +83,12 @@ class Stream:
         before : State or None
             The fit that goes on. If no stream has led to it, its rows were as its linear
             model says.
+
+        follows_moments : bool, default=True
+            Whether a closed form follows the mean and the covariance.
         """
         earlier = None if before is None else before.stream
-        if before is not None and earlier is None:
+        if before is not None and earlier is None and follows_moments:
             earlier = cls._as_linear(before, plan)
         rng = np.random.default_rng(
             (plan.seed, _DRAW, int(earlier.size) if earlier else 0)
@@ -65,15 +96,27 @@ class Stream:
         keys = np.log(rng.random(len(rows)))
         keys = keys if rows.weight is None else keys / rows.weight
         places = np.sort(np.argsort(-keys, kind="stable")[:KEPT])
-        exact = plan.max_iter == 0 and rows.n_features <= GRAM_SIDE
+        followed = earlier.scatter is not None if earlier else before is None
+        exact = (
+            follows_moments
+            and followed
+            and rows.n_features <= GRAM_SIDE
+            and not rows.has_missing
+        )
+        whole = rows.weight is not None and len(places) == len(rows)
         found = cls(
             rows.size,
             rows.mean,
-            rows.low,
-            rows.high,
-            scatter_of(rows) if exact and not rows.has_missing else None,
+            *np.asarray(rows._range),
+            scatter_of(rows) if exact else None,
             rows.dense(places),
             keys[places],
+            rows.count,
+            rows.squares,
+            None if rows.target is None else rows.target.dense(places),
+            rows.weight if whole else None,
+            len(rows),
+            earlier.has_trained if earlier else before is not None,
         )
         return found if earlier is None else earlier._and(found)
 
@@ -87,42 +130,97 @@ class Stream:
         scatter = covariance * degrees_of_freedom(plan.n_before)
         nothing = np.empty((0, len(model.mean)), before.coordinates.mean.dtype)
         ends = np.full((2, len(model.mean)), model.mean)
-        return cls(plan.n_before, model.mean, *ends, scatter, nothing, np.empty(0))
+        return cls(
+            *(plan.n_before, model.mean, *ends, scatter, nothing, np.empty(0)),
+            squares=np.diag(scatter),
+            n_rows=int(plan.n_before),
+            trained=plan.max_iter > 0,
+        )
+
+    @property
+    def has_trained(self):
+        """Whether a call has trained, as far as that is known."""
+        return self.scatter is None if self.trained is None else self.trained
+
+    @property
+    def is_whole(self):
+        """Whether the sample is all rows so far."""
+        return self.n_rows == len(self.sample)
+
+    @property
+    def _counts(self):
+        if self.count is None:
+            return np.full(len(self.mean), float(self.size))
+        return self.count
 
     def _and(self, other):
-        size, shift = self.size + other.size, other.mean - self.mean
-        scatter = None
+        count, more = self._counts, other._counts
+        total = count + more
+        shift, both = other.mean - self.mean, np.where(total > 0, total, 1.0)
+        # a feature that has its first value has that value's mean
+        mean = np.where(count > 0, self.mean + shift * (more / both), other.mean)
+        scatter = squares = None
         if self.scatter is not None and other.scatter is not None:
+            size = self.size + other.size
             between = np.outer(shift, shift) * (self.size * other.size / size)
             scatter = self.scatter + other.scatter + between
-        keys = np.concatenate([self.keys, other.keys])
-        kept = np.sort(np.argsort(-keys, kind="stable")[:KEPT])
-        sample = np.concatenate([self.sample.astype(other.sample.dtype), other.sample])
-        return Stream(
-            size,
-            self.mean + shift * (other.size / size),
-            np.fmin(self.low, other.low),
-            np.fmax(self.high, other.high),
-            scatter,
-            sample[kept],
-            keys[kept],
+        if self.squares is not None:
+            squares = self.squares + other.squares + shift**2 * (count * more / both)
+        found = replace(
+            self,
+            size=self.size + other.size,
+            mean=mean,
+            low=np.fmin(self.low, other.low),
+            high=np.fmax(self.high, other.high),
+            scatter=scatter,
+            count=total,
+            squares=squares,
+            n_rows=None if self.n_rows is None else self.n_rows + other.n_rows,
         )
+        if len(self.keys) == KEPT and self.keys.min() >= other.keys.max():
+            return found
+        return found._with_sample(self, other)
+
+    def _with_sample(self, earlier, later):
+        """The same with a sample that is drawn from two."""
+        keys = np.concatenate([earlier.keys, later.keys])
+        kept = np.sort(np.argsort(-keys, kind="stable")[:KEPT])
+        dtype, target, weight = later.sample.dtype, None, None
+        rows = np.concatenate([earlier.sample.astype(dtype), later.sample])
+        if later.target is not None and earlier.target is not None:
+            target = np.concatenate([earlier.target, later.target])[kept]
+        found = replace(self, sample=rows[kept], keys=keys[kept], target=target)
+        if found.is_whole and not (earlier.weight is None and later.weight is None):
+            weights = [
+                np.ones(len(some.sample)) if some.weight is None else some.weight
+                for some in (earlier, later)
+            ]
+            weight = np.concatenate(weights)[kept]
+        return replace(found, weight=weight)
+
+    def is_few(self, n_components):
+        """Whether the rows so far are too few to train so many components on."""
+        size = min(n_components, len(self.mean))
+        return self.is_whole and self.n_rows <= FEW * size
+
+    def rows_of_start(self, follows_moments):
+        """`Rows` that have the closed form of all rows so far.
+
+        They are these, while all are kept; else points that have their moments, if a
+        closed form follows these, or the sample.
+        """
+        if follows_moments and self.scatter is not None and not self.is_whole:
+            return self.points
+        return self.some
 
     @property
     def points(self):
         """`Rows` that have the stream's moments and range: two on each principal axis."""
-        variance, axes = linalg.eigh(self.scatter)
-        real = variance > len(variance) * np.finfo(float).eps * variance[-1]
-        axes = (axes[:, real] * np.sqrt(variance[real])).T
-        count = max(len(axes), 1)
-        steps = axes * np.sqrt(count / self.size) if len(axes) else np.zeros((1, 1))
-        X = np.concatenate([self.mean + steps, self.mean - steps])
-        weight = np.full(2 * count, self.size / (2 * count))
-        rows = Rows(X.astype(self.sample.dtype), None, weight)
+        rows = points_of(self.mean, self.scatter, self.size, self.sample.dtype)
         rows._range = self.low, self.high
         return rows
 
     @property
     def some(self):
         """The sample, as `Rows`."""
-        return Rows(self.sample)
+        return Rows(self.sample, self.target, self.weight if self.is_whole else None)

@@ -55,6 +55,7 @@ class Losses:
     def below(self, others, significance=SIGNIFICANCE):
         """Whether they are lower than others, on average, by so many standard errors."""
         fall = others.values - self.values
+        fall = fall / (np.abs(fall).max(initial=0.0) or 1.0)  # whose squares may overflow
         size = len(fall) if self.weight is None else self.weight.sum()
         if len(fall) < 2:
             return False
@@ -117,6 +118,7 @@ class Plan:
     shown: bool = False
     n_starts: int = 1
     rate_at_random: float = 0.0
+    wanted_batch_size: int = 0
     name: str = "epoch"
 
     @classmethod
@@ -147,7 +149,7 @@ class Plan:
         recipe = Recipe.of(len(rows))
         batch_size, rate = estimator.batch_size, estimator.learning_rate_init
         batch_size = recipe.batch_size if batch_size == "auto" else batch_size
-        batch_size = min(batch_size, len(rows))
+        wanted, batch_size = batch_size, min(batch_size, len(rows))
         n_splits, adaptive = estimator.n_splits, estimator.learning_rate == "adaptive"
         early_stopping = estimator.early_stopping and not one_epoch
         watched = bool(estimator.callbacks or hasattr(estimator, "_skl_callbacks"))
@@ -188,6 +190,7 @@ class Plan:
             rate=rate or 0.0,
             rate_at_random=(rate or 0.0) * (RATE_AT_RANDOM if own_rate else 1.0),
             batch_size=batch_size,
+            wanted_batch_size=wanted,
             n_epochs=n_epochs,
             n_splits=n_splits,
             max_iter=min(estimator.max_iter, 1) if one_epoch else estimator.max_iter,

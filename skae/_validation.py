@@ -55,7 +55,7 @@ def check_rows(estimator, X, network, reset):
 
 def _row_shape(estimator, X, reset):
     """The shape of the rows of X, which are as those of the fit."""
-    row_shape = X.shape[1:] if reset else estimator._state.specification.row_shape
+    row_shape = X.shape[1:] if reset else estimator._last_state.specification.row_shape
     if X.shape[1:] != row_shape:
         raise ValueError(
             f"X has rows of shape {X.shape[1:]}, but {type(estimator).__name__} was"
@@ -219,8 +219,23 @@ def _too_large(name, greatest):
     )
 
 
+def empty_features(estimator, rows):
+    """A warning of features without any value; None where each has one."""
+    if not rows.has_holes or not rows.empty.any():
+        return None
+    names = getattr(estimator, "feature_names_in_", np.arange(rows.n_features))
+    names = names[rows.empty].tolist()
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return UserWarning(
+        f"X has features without any value: {names[:10]}{more}. They are a constant 0 to"
+        f" {type(estimator).__name__}, which imputes them so. Leave them out."
+    )
+
+
 def check_reaches(rows, held_out, before):
     """Refuse rows that are out of reach of those that standardise them."""
+    if before is not None and not before.has_trained:
+        before = None  # a stream that has not trained is standardised by all rows
     if before is not None:
         mean, scale = before.coordinates.mean, before.coordinates.scale
     else:
@@ -244,7 +259,7 @@ def check_reach(rows, name, mean, scale):
         By which they are standardised.
     """
     far = np.maximum(np.abs(rows.low - mean), np.abs(rows.high - mean)) / scale
-    far = np.fmax.reduce(far)  # NaN where there is no value at all
+    far = np.where(rows.empty, 0, far).max()
     if far > FAR:
         raise ValueError(
             f"{name}'s values are too large: up to {far:.3g} standard deviations"
@@ -255,7 +270,11 @@ def check_reach(rows, name, mean, scale):
 
 def drift(rows, mean, scale):
     """A warning where the mean of rows is far from that of the first call; else None."""
-    shift = float(np.sqrt(np.mean(np.square((rows.mean - mean) / scale))))
+    there = ~rows.empty
+    if not there.any():
+        return None
+    shift = np.square((rows.mean - mean) / scale)[there]
+    shift = float(np.sqrt(shift.mean()))
     if shift <= DRIFT:
         return None
     return UserWarning(
@@ -284,7 +303,7 @@ def _check_missing(estimator, X, network, reset, name="X"):
 
 def _check_completes(estimator, reset, name):
     """Refuse holes that the fitted model has no way to fill."""
-    if not reset and estimator._state.coordinates.completion is None:
+    if not reset and not estimator._last_state.completes:
         raise ValueError(
             f"{name} contains NaN, but {type(estimator).__name__} was fitted to complete"
             " rows without a linear start (init='random', or a code that is not dense and"

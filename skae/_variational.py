@@ -392,7 +392,7 @@ class VAETransformer(BaseAutoencoder):
 
     def _fit(self, *args, one_epoch=False, **kwargs):
         super()._fit(*args, one_epoch=one_epoch, **kwargs)
-        if self.n_active_components_ == 0 and not one_epoch:
+        if not one_epoch and self.n_active_components_ == 0:
             message = (
                 "No component is active: the posterior of each is within"
                 f" {ACTIVE} nat of the prior, and the code says nothing about X. Lower"

@@ -139,6 +139,6 @@ class FittedViews:
 
 def _fitted_only(estimator, name):
     try:
-        return vars(estimator)[name]
-    except KeyError:
+        return getattr(estimator, name)
+    except AttributeError:
         raise AttributeError(f"{type(estimator).__name__} is not fitted yet.") from None

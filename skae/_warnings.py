@@ -24,12 +24,15 @@ def warn_user(warning):
 
 
 def numpy_defaults():
-    """A context in which NumPy's errors are as by default, whatever ``np.seterr`` says.
+    """A context in which NumPy's errors raise nothing, whatever ``np.seterr`` says.
 
     With ``all="raise"`` the squares of small numbers and casts to float32, which come to
-    zero, would end a fit.
+    zero, would end a fit. What is ignored stays so.
     """
-    return np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
+    now = np.geterr()
+    kinds = ("divide", "over", "invalid")
+    errors = {kind: "ignore" if now[kind] == "ignore" else "warn" for kind in kinds}
+    return np.errstate(under="ignore", **errors)
 
 
 def with_numpy_defaults(method: Method) -> Method:

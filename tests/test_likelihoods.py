@@ -152,7 +152,9 @@ def test_training_only_improves_on_the_start(likelihood, X):
         2, likelihood=likelihood, network=SMALL, max_iter=12, random_state=0
     ).fit(X[::2])
     scores = [model.score(X[1::2]) for model in (means, start, trained)]
-    assert scores[0] < scores[1] < scores[2] + 0.02
+    # of one class alone the means are the best there is
+    least = 1e-4 if likelihood == "categorical" else 0
+    assert scores[0] - least < scores[1] < scores[2] + 0.02
     drawn = trained.sample(50, random_state=0, add_noise=True)
     if likelihood is BY_COLUMN:
         assert_array_equal(drawn[:, [0, 1, 15]].sum(axis=1), 1)

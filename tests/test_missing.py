@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.special import softmax
 from scipy.stats import multivariate_normal
+from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.impute import SimpleImputer
@@ -14,7 +15,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae import (
+    AutoencoderTransformer,
+    DenoisingAutoencoder,
+    VAETransformer,
+    _blocks,
+    _incomplete,
+)
 from skae._completion import Completion
 from skae._incomplete import factors_of, pca_of
 from skae._rows import Rows
@@ -257,13 +264,161 @@ def test_holes_may_come_after_the_first_call():
     assert np.isfinite(model.score(HOLES))
 
 
-def test_columns_and_rows_without_any_value():
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+@pytest.mark.parametrize("container", ["array", "frame", "memmap"])
+def test_columns_and_rows_without_any_value(kind, container, tmp_path, monkeypatch):
+    """A column is a constant 0, as it says once and by name; a row is what is usual."""
     X = HOLES.copy()
     X[:, 3], X[7] = np.nan, np.nan
-    for kind in (AutoencoderTransformer, VAETransformer):
-        model = kind(2, network=SMALL, max_iter=2, random_state=0).fit(X)
-        assert np.isfinite(model.transform(X)).all()
-        assert np.isfinite(model.score(X))
+    rows, name = X, 3
+    if container == "frame":
+        rows, name = (
+            pd.DataFrame(X, columns=load_wine().feature_names),
+            "alcalinity_of_ash",
+        )
+    elif container == "memmap":
+        monkeypatch.setattr(_blocks, "IN_MEMORY", 0)
+        monkeypatch.setattr(_blocks, "BLOCK_VALUES", 13 * 50)
+        rows = np.memmap(tmp_path / "X", X.dtype, "w+", shape=X.shape)
+        rows[:] = X
+    model = kind(2, network=SMALL, max_iter=2, random_state=0)
+    with pytest.warns(UserWarning, match=f"without any value: .*{name}") as warned:
+        model.fit(rows)
+    assert sum("without any value" in str(one.message) for one in warned) == 1
+    seen = rows if container == "frame" else X
+    assert_allclose(np.asarray(model.impute(seen))[:, 3], 0, atol=1e-3)
+    assert model.mean_[3] == 0
+    assert np.isfinite(model.transform(seen)).all()
+    assert np.isfinite(model.score(seen))
+    without = kind(2, network=SMALL, max_iter=0).fit(np.delete(HOLES, 3, axis=1))
+    closed = clone(model).set_params(max_iter=0)
+    with pytest.warns(UserWarning, match="without any value"):
+        closed.fit(np.delete(X, 7, axis=0))
+    assert_allclose(
+        closed.explained_variance_ratio_, without.explained_variance_ratio_, atol=0.03
+    )
+
+
+@pytest.mark.filterwarnings("ignore:No component is active")
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+def test_rows_without_any_value_at_all(kind):
+    X = np.full((20, 3), np.nan)
+    with pytest.warns(UserWarning, match=r"without any value: \[0, 1, 2\]"):
+        model = kind(2, network=SMALL, max_iter=0).fit(X)
+    assert_array_equal(model.impute(X), np.zeros((20, 3)))
+
+
+# -- however many features there are, and however few values
+
+
+def plain_em(X, k, rounds=300):
+    """Probabilistic PCA by EM (Tipping and Bishop 1999), row by row and in 64 bits.
+
+    The rows with expectations in place of NaN, and the noise variance.
+    """
+    (n, p), there = X.shape, ~np.isnan(X)
+    mean = np.nanmean(X, axis=0)
+    _, s, axes = np.linalg.svd(np.where(there, X, mean) - mean, full_matrices=False)
+    noise = (s[k:] ** 2).sum() / n / (p - k)
+    W = axes[:k].T * np.sqrt(np.maximum(s[:k] ** 2 / n - noise, 1e-3))
+    for _ in range(rounds):
+        filled, unknown = X.copy(), np.zeros((p, p))
+        for x, row, is_there in zip(filled, X, there, strict=True):
+            here, gone = W[is_there], np.where(is_there, 0.0, 1.0)
+            inverse = np.linalg.inv(noise * np.eye(k) + here.T @ here)
+            z = inverse @ here.T @ (row - mean)[is_there]
+            x[~is_there] = (mean + W @ z)[~is_there]
+            lost = W * gone[:, None]
+            unknown += noise * (lost @ inverse @ lost.T + np.diag(gone))
+        mean = filled.mean(axis=0)
+        scatter = (filled - mean).T @ (filled - mean) + unknown
+        variance, axes = np.linalg.eigh(scatter / (n - 1))
+        noise = variance[: p - k].mean()
+        W = axes[:, -k:] * np.sqrt(np.maximum(variance[-k:] - noise, 0))
+    return filled, noise
+
+
+@pytest.mark.parametrize(
+    ("n", "p", "k", "share"),
+    [
+        *[(30, 100, 3, 0.3), (50, 120, 2, 0.5), (60, 90, 1, 0.2)],  # fewer rows
+        *[(60, 60, 3, 0.3), (40, 40, 2, 0.1)],  # as many
+        *[(150, 30, 3, 0.3), (200, 12, 2, 0.5), (120, 20, 5, 0.2)],  # fewer features
+    ],
+)
+def test_any_shape_of_table_is_completed_as_by_plain_em(n, p, k, share):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, k)) @ rng.normal(size=(k, p)) + 0.3 * rng.normal(size=(n, p))
+    missing = rng.random(X.shape) < share
+    holes = np.where(missing, np.nan, X)
+    filled, noise = plain_em(holes, k)
+    vae = VAETransformer(k, max_iter=0, random_state=0).fit(holes)
+    wanted = error_of(filled, X, missing)
+    assert error_of(vae.impute(holes), X, missing) == pytest.approx(wanted, rel=0.01)
+    means = error_of(np.broadcast_to(np.nanmean(holes, axis=0), X.shape), X, missing)
+    assert wanted < 0.6 * means
+    for kind in (AutoencoderTransformer, DenoisingAutoencoder, VAETransformer):
+        model = kind(k, max_iter=0).fit(holes)
+        assert model.explained_variance_ratio_.sum() <= 1
+        if kind is not DenoisingAutoencoder:
+            assert model.noise_variance_ == pytest.approx(noise, rel=0.01)
+        # what all the rows' values are, less what k components of so few rows take up
+        room = (1 - share) * min(n, p) - 1
+        assert model.noise_variance_ == pytest.approx(0.09, rel=0.1 + k / room)
+
+
+def test_features_beyond_the_gram_matrix_are_completed_as_by_plain_em(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2)) @ rng.normal(size=(2, 90)) + 0.3 * rng.normal(
+        size=(40, 90)
+    )
+    missing = rng.random(X.shape) < 0.3
+    holes = np.where(missing, np.nan, X)
+    filled, noise = plain_em(holes, 2)
+    monkeypatch.setattr(_incomplete, "GRAM_SIDE", 80)
+    vae = VAETransformer(2, max_iter=0).fit(holes)
+    wanted = error_of(filled, X, missing)
+    assert error_of(vae.impute(holes), X, missing) == pytest.approx(wanted, rel=0.02)
+    assert vae.noise_variance_ == pytest.approx(noise, rel=0.1)
+    assert vae.explained_variance_ratio_.sum() <= 1
+
+
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.8])
+def test_hardly_any_values_are_enough(kind, share):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 5))
+        X += 0.1 * rng.normal(size=X.shape)
+        holes = np.where(rng.random(X.shape) < share, np.nan, X)
+        model = kind(2, max_iter=0).fit(holes)
+        assert 0 < model.explained_variance_ratio_.sum() <= 1
+        assert np.isfinite(model.impute(holes)).all()
+    model = kind(2, network=SMALL, max_iter=3, random_state=0).fit(holes)
+    assert 0 < model.explained_variance_ratio_.sum() <= 1
+
+
+def test_em_never_lowers_the_likelihood(monkeypatch):
+    """Not by a leap to where the scatter matrix seems to go, either."""
+    rng = np.random.default_rng(9)
+    X = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 5)) + 0.1 * rng.normal(
+        size=(60, 5)
+    )
+    X[rng.random(X.shape) < 0.7] = np.nan
+    found, moments = [], Completion.moments
+
+    def watched(self, rows):
+        found.append(moments(self, rows))
+        return found[-1]
+
+    monkeypatch.setattr(Completion, "moments", watched)
+    pca_of(Rows(X), 2)
+    values = np.array([each.log_likelihood for each in found])
+    best = np.maximum.accumulate(values)
+    assert len(values) > 20
+    lowered = np.flatnonzero(values < best - 1e-9)
+    # what a leap has lowered is taken back in the next round
+    assert all(values[i + 1] >= best[i] - 1e-9 for i in lowered if i + 1 < len(values))
 
 
 def test_n_components_as_a_share_of_what_is_there():

@@ -14,16 +14,17 @@ from sklearn.datasets import load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA, FactorAnalysis
 
 from skae import _starts
+from skae._glm import Examples, latent_start
+from skae._rows import Rows
 from skae._starts import (
-    bernoulli_start,
     denoiser_start,
     factor_start,
     fit_pca,
-    logistic_start,
     pca_start,
     ppca_start,
     shrunken_start,
 )
+from skae.likelihoods import Bernoulli
 
 DIGITS, WINE = load_digits().data, load_wine().data
 DIABETES = load_diabetes().data
@@ -48,6 +49,11 @@ def masked(X, level=0.25):
     return [(X, X * (1 - level), level * (1 - level) * X**2, 1.0)]
 
 
+def logistic(start, *rows):
+    """The start with a logistic decoder."""
+    return Bernoulli().decoder_start(start, lambda: Examples(*rows, None, None))
+
+
 def closed_forms(X, n_components=3):
     """All of them."""
     pca = fit_pca(X, n_components)
@@ -63,10 +69,10 @@ def closed_forms(X, n_components=3):
         "ppca, beta": ppca_start(pca, n_components, beta=3.0),
         "factors": factor_start(X, n_components),
         "factors, beta": factor_start(X, n_components, beta=0.3),
-        "bernoulli": bernoulli_start(pca, X, n_components),
+        "bernoulli": latent_start(Bernoulli(), Rows(X), n_components),
         "shrunken": shrunken_start(pca, n_components, 0.04),
-        "logistic": logistic_start(linear, X, X),
-        "logistic of noisy": logistic_start(denoisers["masked"], 0.75 * X, X),
+        "logistic": logistic(linear, X, 0.0, X),
+        "logistic of noisy": logistic(denoisers["masked"], 0.75 * X, 0.2 * X**2, X),
     }
 
 

@@ -1,9 +1,16 @@
 """Streams: what `partial_fit` makes of rows that come call by call."""
 
+import os
+import pickle
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.datasets import load_wine
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_wine
+from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 import skae
@@ -147,3 +154,176 @@ def test_the_sample_is_drawn_from_all_calls():
     weight = np.where(X[:, 0] < 4000, 10.0, 1.0)  # half of all weight, about
     heavy = Stream.of(Rows(X, None, weight), plan, None).sample
     assert np.mean(heavy < 4000) == pytest.approx(40 / 76, abs=0.06)
+
+
+# -- calls of few rows, of rows with missing values, and of looks in between
+
+BINARY = (load_digits().data[:150, 10:20] > 7).astype(float)
+MIXED = [("gaussian_diag", slice(0, 6)), ("bernoulli", slice(6, 10))]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "X"),
+    [
+        (VAETransformer(2, likelihood="bernoulli"), BINARY),
+        (AutoencoderTransformer(2, loss="binary_crossentropy"), BINARY),
+        (VAETransformer(2, likelihood="poisson"), load_digits().data[:150, 10:20]),
+        (VAETransformer(2, likelihood=MIXED), np.hstack([WINE[:150, :6], BINARY[:, :4]])),
+    ],
+    ids=["bernoulli", "crossentropy", "poisson", "mixed"],
+)
+def test_any_closed_form_of_a_stream_is_that_of_all_rows_while_they_are_kept(
+    estimator, X
+):
+    weight = RNG.integers(1, 4, len(X))
+    estimator.set_params(max_iter=0, random_state=0)
+    stream = clone(estimator)
+    for rows, counts in zip(np.split(X, 5), np.split(weight, 5), strict=True):
+        stream.partial_fit(rows, sample_weight=counts)
+    whole = clone(estimator).fit(X, sample_weight=weight)
+    assert_allclose(stream.transform(X), whole.transform(X), atol=1e-9)
+    assert_allclose(stream.score_samples(X), whole.score_samples(X), atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+def test_a_stream_with_missing_values_is_that_of_all_rows(kind):
+    X = np.where(np.random.default_rng(1).random(WINE.shape) < 0.2, np.nan, WINE)
+    X[:20, 5] = np.nan  # has its first value in the second call
+    stream = kind(3, max_iter=0)
+    with pytest.warns(UserWarning, match=r"without any value: \[5\]"):
+        stream.partial_fit(X[:20])
+    assert stream.mean_[5] == 0
+    for rows in np.split(X[20:170], 6):
+        stream.partial_fit(rows)
+    whole = kind(3, max_iter=0).fit(X[:170])
+    assert_allclose(stream.mean_, np.nanmean(X[:170], axis=0))
+    assert_allclose(
+        stream._state.stream.squares, np.nansum((X[:170] - stream.mean_) ** 2, 0)
+    )
+    assert_allclose(stream.impute(X), whole.impute(X), rtol=1e-6)
+    assert_allclose(stream.explained_variance_, whole.explained_variance_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("likelihood", [None, "gaussian", "gaussian_diag"])
+def test_a_feature_that_has_its_first_value_while_a_stream_trains(likelihood):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2)) @ rng.normal(size=(2, 6)) + rng.normal(size=(400, 6))
+    X[:, 4] = 1000 + 3 * X[:, 4]
+    first, later = X[:200].copy(), X[200:]
+    first[:, 4] = np.nan
+    kind = VAETransformer if likelihood else AutoencoderTransformer
+    more = {"likelihood": likelihood} if likelihood else {}
+    stream = kind(2, network=SMALL, random_state=0, **more)
+    with pytest.warns(UserWarning, match=r"without any value: \[4\]"):
+        stream.partial_fit(first)
+    for rows in np.split(first, 4):
+        stream.partial_fit(rows)
+    for rows in np.split(later, 4):
+        stream.partial_fit(rows)
+    assert stream.mean_[4] == pytest.approx(later[:, 4].mean())
+    hidden = later.copy()
+    hidden[:, 4] = np.nan
+    filled = stream.impute(hidden)[:, 4]
+    assert np.abs(filled - 1000).max() < 30
+    assert np.isfinite(stream.score_samples(later)).all()
+    others = np.delete(np.arange(6), 4)
+    error = np.square(stream.reconstruct(later) - later)[:, others].mean()
+    assert error < later[:, others].var(axis=0).mean()
+
+
+def test_a_stream_that_begins_with_hardly_any_rows_is_soon_no_worse_than_pca():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 3)) @ rng.normal(size=(3, 10))
+    X = np.tanh(X) + 0.05 * rng.normal(size=X.shape)
+    pca, scores = PCA(3).fit(X).score(X), []
+    for first in (3, 50):
+        stream = VAETransformer(3, random_state=0).partial_fit(X[:first])
+        for rows in np.split(X[50:], 79):
+            stream.partial_fit(rows)
+        scores.append(stream.score(X))
+    assert min(scores) > pca
+    assert scores[0] > scores[1] - 0.5
+
+
+def test_training_waits_for_more_than_a_few_rows_a_component():
+    stream = AutoencoderTransformer(2, network=SMALL, random_state=0)
+    for rows in (WINE[:3], WINE[3:4], WINE[4:10]):
+        stream.partial_fit(rows)
+        assert stream.n_iter_ == 0
+    whole = AutoencoderTransformer(2, network=SMALL, max_iter=0).fit(WINE[:10])
+    assert_array_equal(stream.transform(WINE), whole.transform(WINE))
+    stream.partial_fit(WINE[10:12])
+    assert stream.n_iter_ == 1  # of all twelve
+    assert stream._state.coordinates.mean == pytest.approx(WINE[:12].mean(axis=0))
+    assert stream.n_samples_ == 12
+
+
+@pytest.mark.parametrize("max_iter", [0, 200])
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+def test_a_look_in_between_changes_nothing(kind, max_iter, tmp_path):
+    """Nor does a pickle or a file: components are turned to when they are asked for."""
+    streams = [
+        kind(2, network=SMALL, max_iter=max_iter, random_state=0) for _ in range(4)
+    ]
+    for rows in np.split(WINE[:170], 10):
+        for stream in streams:
+            stream.partial_fit(rows)
+        streams[1].transform(rows)
+        streams[2] = pickle.loads(pickle.dumps(streams[2]))
+        streams[3].save(tmp_path / "stream.skae")
+        streams[3] = skae.load(tmp_path / "stream.skae")
+    for stream in streams[1:]:
+        assert_array_equal(stream.transform(WINE), streams[0].transform(WINE))
+        assert_array_equal(stream.components_, streams[0].components_)
+        assert stream.loss_curve_ == streams[0].loss_curve_
+
+
+def test_components_are_looked_for_when_they_are_asked_for(monkeypatch):
+    asked = []
+    stream = AutoencoderTransformer(2, network=SMALL, random_state=0)
+    of_code = stream._components
+    monkeypatch.setattr(
+        AutoencoderTransformer,
+        "_components",
+        lambda self, *args: (asked.append(1), of_code(*args))[1],
+    )
+    for rows in np.split(WINE[:170], 10):
+        stream.partial_fit(rows)
+    assert len(asked) == 1  # the first call, which finds out whether all is in order
+    stream.components_, stream.transform(WINE), stream.explained_variance_ratio_
+    assert len(asked) == 2
+    assert not hasattr(stream, "kl_per_component_")
+
+
+@pytest.mark.parametrize("max_iter", [0, 200])
+def test_no_call_leaves_anything_behind(max_iter):
+    """In the memory of the process, of which an optimizer of Keras took 70 KB a call."""
+    script = f"""if True:
+        import gc, os, warnings
+        import numpy as np
+        from skae import AutoencoderTransformer
+        warnings.simplefilter("ignore")
+        def kilobytes():
+            gc.collect()
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+        rng = np.random.default_rng(0)
+        stream = AutoencoderTransformer(2, max_iter={max_iter}, random_state=0)
+        def call():
+            X = rng.normal(size=(20, 6))
+            stream.partial_fit(X)
+            if {max_iter == 0}:
+                AutoencoderTransformer(2, max_iter=0).fit(X)
+        for _ in range(400):
+            call()
+        before = kilobytes()
+        for _ in range(600):
+            call()
+        print((kilobytes() - before) / 600)
+        """
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("needs Linux")
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert float(found.stdout) < 2

@@ -11,8 +11,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skae import VAETransformer
-from skae._starts import bernoulli_start, fit_pca, ppca_start
-from skae.likelihoods import bounded, unbounded
+from skae._glm import latent_start
+from skae._rows import Rows
+from skae._starts import ppca_start
+from skae.likelihoods import Bernoulli, bounded, unbounded
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 
 SMALL = DenseNetwork(hidden_layer_sizes=(8,))
@@ -132,7 +134,7 @@ def test_the_bernoulli_start_has_a_better_bound_than_independent_features():
     vae = small(4, likelihood="bernoulli", max_iter=0).fit(X)
     assert vae.elbo(X).mean() > independent + 1.5
     assert vae.noise_variance_ is None
-    start = bernoulli_start(fit_pca(X, 4), X, 4)
+    start = latent_start(Bernoulli(), Rows(X), 4)
     codes = (X - start.mean) @ start.encoder
     assert_allclose(np.abs(vae.transform(X)), np.abs(codes), atol=1e-8)
 
