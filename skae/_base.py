@@ -8,8 +8,9 @@ from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, clone
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skae import _components, _files
@@ -25,6 +26,7 @@ from skae._sklearn import (
     with_callbacks,
 )
 from skae._stored import rows_of
+from skae._tunable import copied
 from skae._typing import MatrixLike
 from skae._validation import (
     check_beside,
@@ -32,6 +34,7 @@ from skae._validation import (
     check_weight,
     drift,
     empty_features,
+    known_rows,
 )
 from skae._views import FittedViews
 from skae._warnings import numpy_defaults, warn_user
@@ -160,12 +163,12 @@ class BaseAutoencoder(
         X goes to `_read`.
         """
         before = self._before(one_epoch)
-        network = DenseNetwork() if self.network is None else clone(self.network)
+        network = DenseNetwork() if self.network is None else copied(self.network)
         network._validate_params()
         rows, held_out, row_shape = self._read(
             X, sample_weight, network, before, **beside
         )
-        objective = self._checked_objective(rows, held_out)
+        objective, rows, held_out = self._checked_objective(rows, held_out)
         import_keras()
         from skae import _fitting
         from skae._monitor import Monitor
@@ -224,7 +227,8 @@ class BaseAutoencoder(
             place = self._last_state.coordinates
             drifted = drift(rows, place.mean, place.scale)
         empty = empty_features(self, rows) if before is None else None
-        for warning in (course.trouble, drifted, empty):
+        doubt = network._doubt if before is None else None
+        for warning in (course.trouble, drifted, empty, doubt):
             if warning is not None:
                 warn_user(warning)
         return self
@@ -277,26 +281,35 @@ class BaseAutoencoder(
         X_val_clean=None,
     ):
         """What is given to `fit`, checked: rows, those to validate on, and their shape."""
+        given = X  # which selectors of columns look at
         X, row_shape = self._check_rows(X, network, reset=before is None)
         like = (X, row_shape, network)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
         weight = check_weight(self, sample_weight, X)
         rows = rows_of(X, target, weight, network.allows_missing)
+        rows.given = given
         held_out = self._held_out(X_val, X_val_clean, like)
         check_reaches(rows, held_out, before)
         return rows, held_out, row_shape
 
     def _checked_objective(self, rows, held_out):
-        """What is trained for, of which all rows are in the domain."""
-        several = [rows] if held_out is None else [rows, held_out]
-        all_rows = [*several, *(some.target for some in several if some.target)]
+        """What is trained for, and rows in its domain, NaN where a class is unknown."""
+        objective, names = self._objective(rows, False), self._feature_names(rows)
+        given, several = getattr(self, objective.parameter), []
+        for name, some in (("X", rows), ("X_val", held_out)):
+            if some is not None:
+                name = name if some.target is None else f"{name}_clean"
+                objective.check(some.wanted, given, name)
+                some = known_rows(objective, some, names)
+            several.append(some)
+        rows, held_out = several
+        all_rows = [some for some in several if some is not None]
+        all_rows += [some.target for some in all_rows if some.target]
         missing = rows.series or any(some.has_missing for some in all_rows)
-        objective = self._objective(rows, missing)
-        given = getattr(self, objective.parameter)
-        for name, some in zip(("X", "X_val"), several, strict=False):
-            name = name if some.target is None else f"{name}_clean"
-            objective.check(some.wanted, given, name)
-        return objective
+        return replace(objective, missing=missing), rows, held_out
+
+    def _feature_names(self, rows):
+        return getattr(self, "feature_names_in_", np.arange(rows.n_features))
 
     def _held_out(self, X_val, X_val_clean, like):
         """The validation rows that the user brings; None where there are none."""
@@ -317,7 +330,8 @@ class BaseAutoencoder(
         """The loss or likelihood that a parameter names, by column where it is a list."""
         given = getattr(self, parameter)
         columns = getattr(self, "feature_names_in_", None)
-        return by_name(given, names, rows.n_features, columns, parameter)
+        frame = rows.given
+        return by_name(given, names, rows.n_features, columns, parameter, frame)
 
     #: From a fitted model, rows and known variances to components.
     _components = staticmethod(_components.of_code)

@@ -6,6 +6,7 @@ from functools import cached_property, reduce
 from operator import add
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import assert_all_finite
 
 #: Values up to which an X that is stored elsewhere is read into memory as a whole.
@@ -33,10 +34,32 @@ def is_stored(X):
 
 
 def in_memory(X):
-    """X as it is, or as an array where it is stored and small."""
+    """X as it is, or as an array where it is stored and small; NaN where it is masked."""
     if is_stored(X) and math.prod(X.shape) <= IN_MEMORY:
-        return np.asarray(X[:])
-    return X
+        X = X.compute() if hasattr(X, "compute") else X[:]
+        return unmasked(X)
+    return unmasked(X) if np.ma.isMaskedArray(X) else X
+
+
+def unmasked(rows):
+    """Rows as an array, with NaN where a masked array says that nothing is.
+
+    Raises
+    ------
+    TypeError
+        If they are sparse, as chunks of Dask's arrays may be.
+    """
+    if sparse.issparse(rows):
+        raise TypeError(
+            "X's chunks are sparse matrices, of which rows can't be read one by one. Make"
+            " them dense: X.map_blocks(lambda block: block.toarray())."
+        )
+    if not np.ma.isMaskedArray(rows):
+        return np.asarray(rows)
+    if not np.ma.is_masked(rows):
+        return rows.data
+    kept = rows.dtype if rows.dtype.kind == "f" else np.dtype(np.float64)
+    return rows.astype(kept).filled(np.nan)
 
 
 class ArraySource:
@@ -53,12 +76,14 @@ class ArraySource:
     def __init__(self, X, edges=None):
         self.X, self.row_shape = X, tuple(X.shape[1:])
         if edges is None:
-            chunk = (getattr(X, "chunks", None) or (1,))[0]
+            chunk = max(1, (getattr(X, "chunks", None) or (1,))[0] or 1)
             wanted = max(1, BLOCK_VALUES // max(1, math.prod(self.row_shape)))
             rows = chunk * -(-wanted // chunk)
             edges = np.append(np.arange(0, X.shape[0], rows), X.shape[0])
         self.edges = edges
         self.dtype = np.dtype(X.dtype)
+        if self.dtype.kind != "f" and np.ma.isMaskedArray(X[:1]):
+            self.dtype = np.dtype(np.float64)  # in which what is masked is NaN
 
     def read(self, *blocks):
         """The rows of some blocks, one after the other."""
@@ -69,7 +94,7 @@ class ArraySource:
         inner = math.prod(self.row_shape[1:])
         step = max(1, width // inner)
         for start in range(0, self.row_shape[0], step):
-            part = np.asarray(self.X[:, start : start + step])
+            part = unmasked(self.X[:, start : start + step])
             yield (
                 slice(start * inner, (start + step) * inner),
                 part.reshape(len(part), -1),
@@ -168,8 +193,14 @@ class Part:
 
 def chosen(rows, i, dtype, part, edges):
     """The rows of a part of block i, flat and of a dtype."""
-    rows = np.asarray(rows)
-    rows = np.ascontiguousarray(rows, dtype).reshape(len(rows), -1)
+    rows, n_rows = unmasked(rows), int(edges[i + 1] - edges[i])
+    if rows.ndim < 2 or len(rows) != n_rows:
+        raise ValueError(
+            f"X's rows {edges[i]} to {edges[i + 1]} were read as an array of shape"
+            f" {rows.shape}: {n_rows} rows were to come."
+        )
+    width = math.prod(rows.shape[1:])
+    rows = np.ascontiguousarray(rows, dtype).reshape(n_rows, width)
     return rows if part is None else rows[part.places(edges, i)]
 
 

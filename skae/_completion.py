@@ -110,34 +110,35 @@ class Completion:
         Returns
         -------
         moments : Moments
-            A feature without any value is a constant.
+            A feature whose values are all the same is a constant, exactly.
         """
         n_features = len(self.mean)
         total, scatter = np.zeros(n_features), np.zeros((n_features, n_features))
-        log_likelihood, count = 0.0, np.zeros(n_features)
+        log_likelihood = 0.0
         for weight, missing, deviations, unknown, nats in self._expected(rows):
             heavy = deviations * weight[:, None]
-            total, count = total + heavy.sum(axis=0), count + weight @ ~missing
+            total += heavy.sum(axis=0)
             scatter += deviations.T @ heavy
             unknown *= np.sqrt(weight)[:, None, None]
             unknown = unknown.reshape(-1, n_features)
             scatter += unknown.T @ unknown
             scatter[np.diag_indices(n_features)] += weight @ missing * self.noise
             log_likelihood -= weight @ nats
-        shift, there = total / rows.size, count > 0
+        shift, varies = total / rows.size, rows.low != rows.high
         scatter -= rows.size * np.outer(shift, shift)
-        mean = np.where(there, self.mean + shift, 0.0)
-        return Moments(mean, scatter * np.outer(there, there), log_likelihood)
+        mean = np.where(varies, self.mean + shift, rows.low)
+        return Moments(mean, scatter * np.outer(varies, varies), log_likelihood)
 
     def squares(self, rows):
         """The diagonal of the scatter matrix that is expected of rows with holes."""
-        total, squares, count = np.zeros((3, len(self.mean)))
+        total, squares = np.zeros((2, len(self.mean)))
         for weight, missing, deviations, unknown, _ in self._expected(rows):
-            total, count = total + weight @ deviations, count + weight @ ~missing
+            total += weight @ deviations
             squares += weight @ (
                 deviations**2 + np.sum(unknown**2, axis=1) + missing * self.noise
             )
-        return np.where(count > 0, squares - total**2 / rows.size, 0.0)
+        varies = rows.low != rows.high
+        return np.where(varies, squares - total**2 / rows.size, 0.0)
 
     def _expected(self, rows):
         """What is expected of rows with holes, some at a time.

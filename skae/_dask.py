@@ -7,7 +7,7 @@ from operator import add
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skae._blocks import BLOCK_VALUES, ArraySource, Blocks, chosen
+from skae._blocks import BLOCK_VALUES, ArraySource, Blocks, chosen, unmasked
 from skae._typing import Method
 from skae._warnings import numpy_defaults
 
@@ -27,6 +27,17 @@ def blocks_of(X, edges=None):
         Where blocks begin; None leaves it to X.
     """
     return Blocks((DaskSource if is_lazy(X) else ArraySource)(X, edges))
+
+
+def as_array(frame):
+    """A Dask frame as an array, with NaN for what is missing in nullable columns."""
+    nullable = {
+        name: "float64"
+        for name, dtype in frame.dtypes.items()
+        if not isinstance(dtype, np.dtype) and dtype.kind in "biuf"
+    }
+    frame = frame.astype(nullable) if nullable else frame
+    return frame.to_dask_array(lengths=True)
 
 
 class DaskSource:
@@ -51,12 +62,14 @@ class DaskSource:
             X = X.rechunk({0: tuple(np.diff(edges).tolist())})
         self.X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
         self.row_shape, self.dtype = X.shape[1:], np.dtype(X.dtype)
+        if self.dtype.kind != "f" and np.ma.isMaskedArray(X._meta):
+            self.dtype = np.dtype(np.float64)  # in which what is masked is NaN
         self.parts = self.X.to_delayed().ravel()
         self.slices = []  # of each block: its chunk, and where it is in that
         step = max(1, BLOCK_VALUES // max(1, math.prod(self.row_shape)))
         for part, size in enumerate(self.X.chunks[0]):
             by = step if at_hand and edges is None else max(1, size)
-            for start in range(0, max(1, size), by):
+            for start in range(0, size, by):  # of a chunk without rows there is none
                 self.slices.append((part, start, min(start + by, size)))
         sizes = [stop - start for _, start, stop in self.slices]
         self.edges = np.concatenate([[0], np.cumsum(sizes)])
@@ -92,7 +105,7 @@ class DaskSource:
         flat = self.X.reshape(len(self.X), -1)
         for start in range(0, flat.shape[1], width):
             columns = slice(start, start + width)
-            yield columns, flat[:, columns].compute()
+            yield columns, unmasked(flat[:, columns].compute())
 
     def total(self, blocks, function, *args):
         """The sum of what a function makes of each block, where the block is."""
@@ -163,11 +176,12 @@ def _mapped(estimator, method, X):
     like = _applied(few, estimator, method)
     estimator = dask.delayed(estimator, traverse=False)
     if is_frame:
-        return X.map_partitions(_applied, estimator, method, meta=like[:0])
+        return X.map_partitions(_applied, estimator, method, like[:0], meta=like[:0])
     return X.rechunk(dict.fromkeys(range(1, X.ndim), -1)).map_blocks(
         _applied,
         estimator,
         method,
+        like[:0],
         chunks=(X.chunks[0], *((size,) for size in like.shape[1:])),
         drop_axis=[*range(like.ndim, X.ndim)],
         new_axis=[*range(X.ndim, like.ndim)] or None,
@@ -175,8 +189,13 @@ def _mapped(estimator, method, X):
     )
 
 
-def _applied(rows, estimator, method):
-    """What a method makes of a block; of a frame it is one, with its index."""
+def _applied(rows, estimator, method, of_none=None):
+    """What a method makes of a block; of a frame it is one, with its index.
+
+    Of a block without rows, as a filter may leave it, `of_none`.
+    """
+    if of_none is not None and len(rows) == 0:
+        return of_none
     found = getattr(estimator, method)(rows)
     if not hasattr(rows, "iloc") or hasattr(found, "iloc"):
         return found

@@ -115,12 +115,18 @@ def _some_then_all(rows):
 
 def _still_to_come(earlier, later):
     """The sum of all changes to come, of which each is a share of the one before."""
-    share = min(linalg.norm(later) / (linalg.norm(earlier) or 1.0), 0.95)
+    share = min(_norm(later) / (_norm(earlier) or 1.0), 0.95)
     return later * share / (1 - share)
 
 
 def _settled(scatter, before):
-    return linalg.norm(scatter - before) <= SETTLED * linalg.norm(scatter)
+    return _norm(scatter - before) <= SETTLED * _norm(scatter)
+
+
+def _norm(matrix):
+    """Frobenius' norm, also of numbers whose squares overflow."""
+    size = np.abs(matrix).max()
+    return size * linalg.norm(matrix / size) if size > 0 else 0.0
 
 
 def _pca_of_moments(moments, n_components, size):
@@ -133,6 +139,7 @@ def _pca_of_moments(moments, n_components, size):
     n_found = n_components_of(n_components, variance, size, n_found)
     total = np.trace(scatter) / scale**2
     axes, variance = axes[:n_found], variance[:n_found]
+    axes = np.where(np.diag(scatter) > 0, axes, 0.0)  # constants, to the last bit
     return as_pca(moments.mean, axes, variance, total, scale, size, n_features)
 
 

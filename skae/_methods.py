@@ -15,7 +15,7 @@ from skae._rows import float_dtype
 from skae._sklearn import in_container
 from skae._stored import rows_of
 from skae._typing import MatrixLike
-from skae._validation import check_rows
+from skae._validation import check_rows, known
 
 
 class FittedMethods(TransformerMixin):
@@ -26,7 +26,45 @@ class FittedMethods(TransformerMixin):
 
     def _check_rows(self, X, network=None, *, reset=False):
         network = self.network_ if network is None else network
-        return check_rows(self, X, network, reset)
+        X, row_shape = check_rows(self, X, network, reset)
+        return (X if reset else self._known(X)[0]), row_shape
+
+    def _known(self, X):
+        """Checked rows, NaN in groups of classes where a row has none, and where."""
+        groups = self._objective_of_fit.likelihood.groups(X.shape[1])
+        if not groups:
+            return X, None
+        if sparse.issparse(X):
+            X = X.toarray()
+        elif not isinstance(X, np.ndarray):
+            X = X[:]
+        names, objective = self._feature_names(rows_of(X)), self._objective_of_fit
+        found, unknown = known(X, groups, names, objective.parameter)
+        return (found if self._last_state.completes else X), unknown
+
+    @property
+    def _objective_of_fit(self):
+        return self._last_state.specification.objective
+
+    def _errors_and_codes(self, X):
+        """Squared errors of the rows' reconstruction, on the rows' own scale, and codes.
+
+        They are NaN where nothing was measured. A class that was never seen is one more
+        column, in which the row has 1 and nothing was expected: its error is shared out
+        among the columns of the group.
+        """
+        X, _ = check_rows(self, X, self.network_, False)
+        X, unknown = self._known(X)
+        codes, model = self._encoded(X), self._fitted(float_dtype(X))
+        rows = X if isinstance(X, np.ndarray) else rows_of(X).dense(slice(None))
+        output = model.reconstructed(rows, codes)
+        squares = np.square(np.subtract(rows, output, dtype=np.float64))
+        if unknown is not None:
+            groups = self._objective_of_fit.likelihood.groups(X.shape[1])
+            for columns, here in zip(groups, unknown.T, strict=True):
+                own = (np.square(output[:, columns]).sum(axis=1) + 1) / len(columns)
+                squares[np.ix_(here, columns)] = own[here, None]
+        return squares.reshape(-1, *self._last_state.specification.row_shape), codes
 
     @lazily
     def transform(self, X: MatrixLike) -> np.ndarray:

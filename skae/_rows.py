@@ -53,6 +53,9 @@ class Rows:
 
     is_stored = False
 
+    #: X as it was given to `fit`, a frame or an array.
+    given = None
+
     def __init__(self, X, target=None, weight=None, index=None, series=False):
         self.X, self.index, self.all_weights, self.series = X, index, weight, series
         self.kept = None, None  # a completion, and what it has made of the rows
@@ -122,6 +125,12 @@ class Rows:
             index = self.index[index]
         target = None if self.target is None else self.target.X
         return Rows(self.X, target, self.all_weights, index, self.series)
+
+    def with_target(self, target):
+        """The same rows, which are to become others."""
+        rows = Rows(self.array, target.array, self.weight, None, self.series)
+        rows.given = self.given
+        return rows
 
     def replaced(self, X):
         """Rows of the same weights with other values, which are as many."""
@@ -275,11 +284,10 @@ class Rows:
 
     @cached_property
     def share_present(self):
-        """The share of the values that are not NaN."""
+        """The share of the values that are not NaN, each as often as its row counts."""
         if not self.has_missing:
             return 1.0
-        counts = (np.isnan(self.dense(batch)).sum() for batch in self.batches())
-        return 1 - sum(counts) / (len(self) * self.n_features)
+        return self.count.sum() / (self.size * self.n_features)
 
     @property
     def has_holes(self):

@@ -165,10 +165,6 @@ class StoredRows(Rows):
     def has_missing(self):
         return self.X.survey.n_missing > 0
 
-    @property
-    def share_present(self):
-        return 1 - self.X.survey.n_missing / self.X.size
-
     @cached_property
     def _moments(self):
         survey = self.X.survey

@@ -1,7 +1,7 @@
 """Tunable: what users tune, an object with parameters: networks, noises, likelihoods."""
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 
 class Tunable(BaseEstimator):
@@ -23,5 +23,24 @@ def plain(value):
 
 
 def made(value, by_name):
-    """The object that a name is short for; any other value as it is."""
-    return by_name[value]() if isinstance(value, str) else value
+    """The object that a name is short for, or a copy of one; any other value as it is.
+
+    A fit keeps its own, which nobody else changes.
+    """
+    if isinstance(value, str):
+        return by_name[value]()
+    return copied(value) if isinstance(value, Tunable) else value
+
+
+def copied(value):
+    """A copy of an object, with Python's numbers for NumPy's among its parameters.
+
+    They are the same to whoever gives them, and not to Keras' operations.
+    """
+    params = clone(value).get_params(deep=False)
+    new = {
+        name: param.item()
+        for name, param in params.items()
+        if isinstance(param, np.generic | np.ndarray) and np.ndim(param) == 0
+    }
+    return type(value)(**params | new)

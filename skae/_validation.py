@@ -1,5 +1,7 @@
 """Validation of what stands beside the parameters: rows, and rows that belong to them."""
 
+import itertools
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
@@ -11,8 +13,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skae._blocks import Blocks, in_memory, is_stored
-from skae._dask import blocks_of, is_lazy
+from skae._blocks import Blocks, in_memory, is_stored, unmasked
+from skae._dask import as_array, blocks_of, is_lazy
 from skae._rows import float_dtype, has_nan
 
 #: Kinds of numbers that X is kept in.
@@ -34,6 +36,11 @@ def check_rows(estimator, X, network, reset):
         Whether X is what the estimator is fitted to.
     """
     X = in_memory(X)
+    if getattr(getattr(X, "dtype", None), "names", None):
+        raise TypeError(
+            "X is a structured array, of records: pass its columns as a frame,"
+            " pandas.DataFrame(X), or numpy.lib.recfunctions.structured_to_unstructured(X)."
+        )
     if is_stored(X) or is_lazy(X):
         return _check_stored(estimator, X, network, reset)
     X = validate_data(
@@ -47,14 +54,36 @@ def check_rows(estimator, X, network, reset):
         ensure_min_samples=2 if reset else 1,
         reset=reset,
     )
-    row_shape = _row_shape(estimator, X, reset)
+    row_shape = _row_shape(estimator, X, network, reset)
     check_size(X, "X")
     _check_missing(estimator, X, network, reset)
     return (X.reshape(X.shape[0], -1) if X.ndim > 2 else X), row_shape
 
 
-def _row_shape(estimator, X, reset):
+def _check_axes(X, network):
+    """Refuse rows whose axes are not those of the network, though they hold as much.
+
+    Images with their channels first, and series with time last, have as many values as
+    what the network takes, in another order.
+    """
+    wanted, given = network._row_shape, tuple(X.shape[1:])
+    if wanted is None or len(wanted) != len(given) or wanted == given:
+        return
+    orders = itertools.permutations(range(len(given)))
+    fits = [order for order in orders if tuple(given[i] for i in order) == wanted]
+    remedy = ""
+    if fits:
+        order = (0, *(i + 1 for i in fits[0]))
+        remedy = f" To put the axes in that order: X.transpose{order}."
+    raise ValueError(
+        f"X has rows of shape {given}, but network takes rows of shape {wanted}.{remedy}"
+    )
+
+
+def _row_shape(estimator, X, network, reset):
     """The shape of the rows of X, which are as those of the fit."""
+    if reset:
+        _check_axes(X, network)
     row_shape = X.shape[1:] if reset else estimator._last_state.specification.row_shape
     if X.shape[1:] != row_shape:
         raise ValueError(
@@ -69,10 +98,15 @@ def _check_stored(estimator, X, network, reset):
     names = getattr(X, "_meta", X) if hasattr(X, "divisions") else X
     _check_feature_names(estimator, names, reset=reset)
     if hasattr(X, "divisions"):
-        X = X.to_dask_array(lengths=True)
+        X = as_array(X)
     _check_n_features(estimator, X, reset=reset)
-    row_shape = tuple(_row_shape(estimator, X, reset))
-    blocks = blocks_of(X)
+    row_shape = tuple(_row_shape(estimator, X, network, reset))
+    blocks, least = blocks_of(X), 2 if reset else 1
+    if len(blocks) < least:
+        raise ValueError(
+            f"Found X with {len(blocks)} sample(s) (shape={blocks.shape}) while a minimum"
+            f" of {least} is required by {type(estimator).__name__}."
+        )
     check_stored_values(estimator, blocks, network, reset)
     return blocks, row_shape
 
@@ -125,8 +159,7 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
         return None
     if paired and isinstance(X, Blocks):
         return _check_stored_pairs(estimator, name, beside, X, row_shape, network)
-    if is_stored(beside):
-        beside = np.asarray(beside[:])
+    beside = unmasked(beside[:]) if is_stored(beside) else in_memory(beside)
     names = _get_feature_names(beside)
     own = getattr(estimator, "feature_names_in_", None)
     if names is not None and own is not None and list(names) != list(own):
@@ -223,13 +256,116 @@ def empty_features(estimator, rows):
     """A warning of features without any value; None where each has one."""
     if not rows.has_holes or not rows.empty.any():
         return None
-    names = getattr(estimator, "feature_names_in_", np.arange(rows.n_features))
-    names = names[rows.empty].tolist()
+    names = estimator._feature_names(rows)[rows.empty].tolist()
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return UserWarning(
         f"X has features without any value: {names[:10]}{more}. They are a constant 0 to"
         f" {type(estimator).__name__}, which imputes them so. Leave them out."
     )
+
+
+#: The part of the rows of a fit that may have none of a group's classes, at most.
+UNKNOWN = 0.05
+
+
+def known_rows(objective, rows, names):
+    """Rows of a fit, NaN in groups of classes where a row has none of them.
+
+    Raises
+    ------
+    ValueError
+        If a group is none; the message names its columns.
+    """
+    groups = objective.likelihood.groups(rows.n_features)
+    if not groups:
+        return rows
+    if rows.target is not None:
+        target = known_rows(objective, rows.target, names)
+        return rows if target is rows.target else rows.with_target(target)
+    if rows.is_stored:
+        rows.X.total(_check_block_of_groups, groups, names, objective.parameter)
+        return rows
+    X = rows.dense(slice(None)) if sparse.issparse(rows.X) else rows.array
+    found, unknown = known(X, groups, names, objective.parameter)
+    for columns, share in zip(groups, unknown.mean(axis=0), strict=True):
+        if share > UNKNOWN:
+            raise ValueError(
+                f"{_group(names, columns, objective.parameter)} must be one-hot, but"
+                f" {share:.0%} of the rows have none of its classes. Encode each class"
+                " (OneHotEncoder with drop=None), and rows without a class as NaN."
+            )
+    return rows if found is X else rows.replaced(found)
+
+
+def _group(names, columns, parameter):
+    """What a group of columns is called in a message."""
+    return f"{parameter}: the categorical group of X's columns {names[columns[:10]].tolist()}"
+
+
+def _check_block_of_groups(rows, weight, groups, names, parameter):
+    found, _ = known(rows, groups, names, parameter)
+    if found is not rows:
+        raise ValueError(
+            f"{_group(names, groups[0], parameter)} must have one class in a row, or NaN in"
+            " all of its columns, in rows that are not in memory."
+        )
+    return 0
+
+
+def known(X, groups, names, parameter):
+    """X with NaN in groups of classes where it has none, and where that was so.
+
+    A row has one class, or shares of several that add up to 1, or NaN in all columns of
+    the group where it is missing. With zeros alone its class is one that the encoder did
+    not know: it is missing as well. With NaN in some columns it is known if the others
+    say what it is.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    groups : list of ndarray of int
+        The columns of each group.
+
+    names : ndarray of shape (n_features,)
+    parameter : str
+        What gives X its groups.
+
+    Returns
+    -------
+    X : ndarray of the shape of X
+        X itself where nothing is changed.
+
+    unknown : ndarray of bool of shape (n_samples, n_groups)
+        Where there are zeros alone.
+    """
+    unknown, found = np.zeros((len(X), len(groups)), bool), X
+    for i, columns in enumerate(groups):
+        part = X[:, columns]
+        missing = np.isnan(part)
+        total = np.where(missing, 0, part).sum(axis=1)
+        some, every = missing.any(axis=1), missing.all(axis=1)
+        sure = np.abs(total - 1) <= ONE_HOT
+        unknown[:, i] = ~some & (np.abs(part).max(axis=1, initial=0) == 0)
+        wrong = np.where(some, total > 1 + ONE_HOT, ~sure & ~unknown[:, i])
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(
+                f"{_group(names, columns, parameter)} must have one 1 in a row, or shares that"
+                f" add up to 1, or NaN: row {row} adds up to {total[row]:.6g}. Give each"
+                " group a pair of its own, with all of its classes."
+            )
+        lost = unknown[:, i] | (some & ~every & ~sure)
+        said = some & ~every & sure
+        if lost.any() or said.any():
+            if found is X:
+                found = np.array(X, np.result_type(X.dtype, np.float32))
+            part = np.where(said[:, None] & missing, 0, part)
+            found[:, columns] = np.where(lost[:, None], np.nan, part)
+    return found, unknown
+
+
+#: How far from 1 shares may add up to, by rounding.
+ONE_HOT = 1e-3
 
 
 def check_reaches(rows, held_out, before):

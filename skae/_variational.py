@@ -28,6 +28,7 @@ from skae._typing import (
     PairsByColumn,
     RandomState,
 )
+from skae._validation import check_rows
 from skae._warnings import warn_user, with_numpy_defaults
 from skae.likelihoods import LIKELIHOODS, Likelihood, bounded
 from skae.networks import Network
@@ -498,7 +499,8 @@ class VAETransformer(BaseAutoencoder):
             score.
         """
         check_is_fitted(self)
-        X, row_shape = self._check_rows(X)
+        X, row_shape = check_rows(self, X, self.network_, False)
+        X, unknown = self._known(X)
         rows, model = rows_of(X), self._fitted(float_dtype(X))
         likelihood, scale = self._likelihood, model.coordinates.scale
         model.specification.objective.check(rows, self.likelihood)
@@ -511,7 +513,19 @@ class VAETransformer(BaseAutoencoder):
             there = ~np.isnan(dense)
             rest = (score - of_features.sum(axis=1)) / np.maximum(there.sum(axis=1), 1)
             found[batch] = there * (of_features + rest[:, None] - logs)
+        if unknown is not None:
+            groups = likelihood.groups(X.shape[1])
+            for columns, here in zip(groups, unknown.T, strict=True):
+                found[np.ix_(here, columns)] = self._log_unknown / len(columns)
         return found.reshape(-1, *row_shape)
+
+    @property
+    def _log_unknown(self):
+        """The logarithm of the probability of a class that no row of the fit had.
+
+        By Laplace's rule of succession, one of two more than the rows.
+        """
+        return -math.log(self.n_samples_ + 2)
 
     def _draws(self, dtype):
         rng = np.random.default_rng(DRAWS_SEED)
@@ -524,7 +538,8 @@ class VAETransformer(BaseAutoencoder):
         Every row is given the same draws, so that no row depends on another.
         """
         check_is_fitted(self)
-        X, _ = self._check_rows(X)
+        X, _ = check_rows(self, X, self.network_, False)
+        X, unknown = self._known(X)
         rows, model = rows_of(X), self._fitted(float_dtype(X))
         objective = model.specification.objective
         objective.check(rows, self.likelihood)
@@ -537,6 +552,8 @@ class VAETransformer(BaseAutoencoder):
             found[:, batch] = -objective.likelihood.in_units(
                 -found[:, batch], self._state.coordinates.scale, ~np.isnan(dense)
             )
+        if unknown is not None:
+            found += self._log_unknown * unknown.sum(axis=1)
         return found
 
     def impute(self, X: MatrixLike) -> np.ndarray:

@@ -123,6 +123,21 @@ class Likelihood(Tunable):
         """
         return [(self, np.arange(n_features))]
 
+    def groups(self, n_features: int) -> list[np.ndarray]:
+        """The columns of each group of which a row has one, of classes.
+
+        Parameters
+        ----------
+        n_features : int
+            The number of columns.
+
+        Returns
+        -------
+        groups : list of ndarray of int
+            By default there are none.
+        """
+        return []
+
     def standardisation(
         self, mean: np.ndarray, variance: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -675,10 +690,16 @@ class Bernoulli(Likelihood):
 
     def curvature(self, design, X, decoder):
         curvature = design.average(design.expected(_logistic, decoder)[1])
-        return curvature, 1 / curvature, np.empty(0)
+        return curvature, _inverse(curvature), np.empty(0)
 
     def sample(self, mean, noise, scale, rng):
         return rng.binomial(1, mean).astype(mean.dtype)
+
+
+def _inverse(curvature):
+    """How fast outputs rise with what is seen, 0 where that says nothing of the code."""
+    real = curvature > np.finfo(float).eps
+    return np.divide(1.0, curvature, out=np.zeros_like(curvature), where=real)
 
 
 def _logistic(logits):
@@ -765,6 +786,9 @@ class Categorical(_StepwiseStarts, Likelihood):
     domain = (0.0, 1.0)
     standardises = False
 
+    def groups(self, n_features):
+        return [np.arange(n_features)]
+
     def per_sample(self, x, output, log_noise=None, present=1.0):
         from keras import ops
 
@@ -790,7 +814,7 @@ class Categorical(_StepwiseStarts, Likelihood):
     def curvature(self, design, X, decoder):
         p = softmax(design.rows @ decoder, axis=1)
         curvature = design.average(p * (1 - p))
-        return curvature, 1 / curvature, np.empty(0)
+        return curvature, _inverse(curvature), np.empty(0)
 
     def sample(self, mean, noise, scale, rng):
         ends = np.cumsum(mean, axis=1, dtype=np.float64)
@@ -1021,6 +1045,13 @@ class ByColumn(_StepwiseStarts, Likelihood):
     def blocks(self, n_features):
         return [(one, np.asarray(columns)) for one, columns in self.pairs]
 
+    def groups(self, n_features):
+        return [
+            columns[group]
+            for one, columns in self.blocks(n_features)
+            for group in one.groups(len(columns))
+        ]
+
     @property
     def _columns(self):
         return np.concatenate([columns for _, columns in self.pairs])
@@ -1134,13 +1165,14 @@ class ByColumn(_StepwiseStarts, Likelihood):
         return drawn
 
 
-def by_name(given, names, n_features, feature_names=None, parameter="likelihood"):
+def by_name(given, names, n_features, feature_names=None, parameter="likelihood", X=None):
     """The likelihood that a user names, or gives for several groups of columns.
 
     Parameters
     ----------
     given : str, Likelihood or list of (str or Likelihood, columns)
-        Columns as `ColumnTransformer` takes them: numbers, names, slices, masks.
+        Columns as `ColumnTransformer` takes them: numbers, names, slices, masks, and
+        functions of X that give such. Pairs without columns are left out.
 
     names : dict
         What names are short for.
@@ -1150,6 +1182,9 @@ def by_name(given, names, n_features, feature_names=None, parameter="likelihood"
     parameter : str
         The estimator's, for messages.
 
+    X : object, default=None
+        X as it was given to `fit`.
+
     Raises
     ------
     ValueError
@@ -1157,6 +1192,10 @@ def by_name(given, names, n_features, feature_names=None, parameter="likelihood"
     """
     if not isinstance(given, list):
         return made(given, names)
+    if not given:
+        raise ValueError(
+            f"{parameter} must be a list of at least one (likelihood, columns) pair. Got []."
+        )
     pairs = []
     for pair in given:
         if not (isinstance(pair, tuple) and len(pair) == 2):
@@ -1172,8 +1211,12 @@ def by_name(given, names, n_features, feature_names=None, parameter="likelihood"
             )
         one = made(one, names)
         one._validate_params()
-        pairs.append((one, _places(columns, n_features, feature_names, parameter)))
-    times = np.bincount(np.concatenate([c for _, c in pairs]), minlength=n_features)
+        places = _places(columns, n_features, feature_names, parameter, X)
+        if len(places):
+            pairs.append((one, places))
+    none = np.empty(0, int)
+    every = np.concatenate([none, *(columns for _, columns in pairs)])
+    times = np.bincount(every, minlength=n_features)
     if (times != 1).any():
         wrong = np.flatnonzero(times != 1)
         shown = (
@@ -1186,7 +1229,7 @@ def by_name(given, names, n_features, feature_names=None, parameter="likelihood"
     return ByColumn(pairs)
 
 
-def _places(columns, n_features, feature_names, parameter):
+def _places(columns, n_features, feature_names, parameter, X):
     """The numbers of some columns, as an array."""
     names = [] if feature_names is None else list(feature_names)
 
@@ -1194,6 +1237,7 @@ def _places(columns, n_features, feature_names, parameter):
         return names.index(name) if isinstance(name, str) else name
 
     try:
+        columns = columns(X) if callable(columns) else columns
         if isinstance(columns, str):
             columns = [place(columns)]
         elif isinstance(columns, slice):
@@ -1202,6 +1246,7 @@ def _places(columns, n_features, feature_names, parameter):
             columns = slice(place(columns.start), end, columns.step)
         elif not isinstance(columns, np.ndarray):
             columns = [place(name) for name in np.atleast_1d(columns).tolist()]
+            columns = np.array(columns, None if columns else int)
         places = np.arange(n_features)[columns]
     except (ValueError, IndexError, TypeError) as error:
         raise ValueError(

@@ -104,6 +104,16 @@ class Network(BaseEstimator):
         """
         raise NotImplementedError
 
+    @property
+    def _row_shape(self):
+        """The shape that rows are folded into; None where any will do."""
+        return None
+
+    @property
+    def _doubt(self):
+        """A warning of parameters that may not be what was meant; else None."""
+        return None
+
     def _key(self):
         """What shapes the layers, hashable: equal keys build equal networks."""
         params = self.get_params(deep=False)
@@ -256,7 +266,8 @@ class ConvNetwork(Network):
     input_shape : tuple of int
         The shape that rows are folded into, channels last: ``(steps, channels)``,
         ``(height, width, channels)`` or ``(depth, height, width, channels)``, for
-        convolutions along one, two or three axes.
+        convolutions along one, two or three axes. So (8, 8) is a signal of 8 steps with 8
+        channels, of which there is a warning; a grey image is (8, 8, 1).
 
     filters : int or array-like of int, default=(16, 8, 8)
         The number of filters of each convolution between the input and the code.
@@ -322,6 +333,20 @@ class ConvNetwork(Network):
         self.kernel_size = kernel_size
         self.activation = activation
         self.downsampling = downsampling
+
+    @property
+    def _row_shape(self):
+        return tuple(_sizes(self.input_shape, "input_shape"))
+
+    @property
+    def _doubt(self):
+        shape = self._row_shape
+        if len(shape) != 2 or shape[0] != shape[1]:
+            return None
+        return UserWarning(
+            f"ConvNetwork takes input_shape={shape} for a signal of {shape[0]} steps with"
+            f" {shape[1]} channels. Of images of one channel it is {(*shape, 1)}."
+        )
 
     def encode(self, x: KerasTensor) -> KerasTensor:
         filters, sizes, channels = self._maps()
@@ -481,6 +506,10 @@ class SequenceNetwork(Network):
         self.bidirectional = bidirectional
         self.head = head
 
+    @property
+    def _row_shape(self):
+        return tuple(_sizes(self.input_shape, "input_shape"))
+
     def encode(self, x: KerasTensor) -> KerasTensor:
         x = _folded(x, self._shape())
         from skae._layers import present
@@ -586,6 +615,14 @@ class CustomNetwork(Network):
         self.decoder = decoder
         self.input_shape = input_shape
         self.jit_compile = jit_compile
+
+    @property
+    def _row_shape(self):
+        if self.input_shape is not None:
+            return tuple(_sizes(self.input_shape, "input_shape"))
+        shape = getattr(self.encoder, "input_shape", None)  # of a Keras model
+        known = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape[1:])
+        return shape[1:] if known else None
 
     def encode(self, x: KerasTensor) -> KerasTensor:
         if self.input_shape is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal, Self
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, OutlierMixin, clone
-from sklearn.utils import check_array, gen_batches, get_tags
+from sklearn.utils import _safe_indexing, check_array, gen_batches, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
@@ -30,13 +31,57 @@ def _reconstructs(model):
 
 def _scores_features(detector):
     """Whether the detector's model says something of single features."""
-    model = detector._model()
+    model = vars(detector).get("estimator_", detector._model())
     return hasattr(model, "score_features") or _reconstructs(model)
 
 
-def _by_errors(detector):
-    """Whether rows count by their errors, each by how large it usually is."""
-    return detector.score_by == "robust" and _reconstructs(detector._model())
+@dataclass(frozen=True)
+class _Footing:
+    """What the features of usual rows add to a score, to compare rows of few values by.
+
+    Parameters
+    ----------
+    mean, variance : ndarray of shape (n_features,)
+        Of what each adds, over the rows in which it is there.
+
+    covariance : float
+        The mean covariance of two of them.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    covariance: float
+
+    @classmethod
+    def of(cls, parts):
+        """That of rows' parts, of shape (n_samples, n_features); NaN is not there."""
+        there = ~np.isnan(parts)
+        count = np.maximum(there.sum(axis=0), 1)
+        mean = np.nansum(parts, axis=0) / count
+        deviations = np.where(there, parts - mean, 0.0)
+        squares, n_there = (deviations**2).sum(axis=1), there.sum(axis=1)
+        pairs = max((n_there * (n_there - 1)).sum(), 1)
+        between = (deviations.sum(axis=1) ** 2 - squares).sum() / pairs
+        return cls(mean, (deviations**2).sum(axis=0) / count, max(between, 0.0))
+
+    def totals(self, parts):
+        """The sum of each row's parts, as if all were there.
+
+        The sum of those that are there is as many standard deviations above what is
+        expected of them as that of all would be.
+        """
+        there = ~np.isnan(parts)
+        total, some = np.nansum(parts, axis=1), ~there.all(axis=1)
+        here = there[some]
+        width = np.sqrt(self._variance(here))
+        off = (total[some] - here @ self.mean) / np.where(width > 0, width, np.inf)
+        every = np.ones((1, len(self.mean)), bool)
+        total[some] = self.mean.sum() + off * np.sqrt(self._variance(every))
+        return total
+
+    def _variance(self, there):
+        n_there = there.sum(axis=1)
+        return there @ self.variance + n_there * (n_there - 1) * self.covariance
 
 
 class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
@@ -101,6 +146,10 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     The autoencoder itself is trained for squared errors: put a
     :class:`~sklearn.preprocessing.StandardScaler` before the detector, in a Pipeline.
+
+    Rows that lack values, of which less can be odd, are put on the footing of those that
+    don't: the sum over what is there is taken to be as many standard deviations above what
+    is expected of it as the sum over all features would be.
 
     The model reconstructs the rows that it was fitted to a little better than others, so
     that of new usual rows a share somewhat above `contamination` lies below the
@@ -179,6 +228,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         if _num_samples(X) < 2:
             raise ValueError("A threshold needs rows to compare, but got n_samples=1.")
         with all_or_nothing(self):
+            # what parameters say later is of the next fit
+            self._by_errors = self.score_by == "robust" and _reconstructs(model)
             self.estimator_ = clone(model).fit(X)
             scores = self._training_scores(X)
             self.offset_ = np.percentile(scores, 100 * self.contamination)
@@ -200,14 +251,28 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         self.code_mean_ = codes.mean(axis=0)
         variance = codes.var(axis=0)
         self.code_variance_ = np.where(variance > 0, variance, 1.0)
+        of_features, _ = self._unusual(squares, codes)
+        self._footing = _Footing.of(
+            _flat(np.where(np.isnan(squares), squares, of_features))
+        )
         return self._score_by_errors(squares, codes)
+
+    def _learn_of_scores(self, X):
+        """Learn what each feature adds to the model's own score, where a row may lack some."""
+        self._footing = None
+        model = self.estimator_
+        if get_tags(model).input_tags.allow_nan and hasattr(model, "score_features"):
+            parts = [_parts(model, rows) for rows in _dense(X)]
+            self._footing = _Footing.of(np.concatenate(parts))
+        return self._scores(X)
 
     def _training_scores(self, X):
         """Scores of the rows that the model was fitted to, which must be finite."""
         singular = None
         try:
-            by_errors = _by_errors(self)
-            scores = self._learn_what_is_usual(X) if by_errors else self._scores(X)
+            robust = self._by_errors
+            learn = self._learn_what_is_usual if robust else self._learn_of_scores
+            scores = learn(X)
         except np.linalg.LinAlgError as error:
             singular = error
         if singular is not None or not np.isfinite(scores).all():
@@ -268,10 +333,16 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return np.concatenate([self._scores_of(rows) for rows in _dense(X)])
 
     def _scores_of(self, X):
-        if _by_errors(self):
+        if self._by_errors:
             return self._score_by_errors(*self._errors(X))
         if hasattr(self.estimator_, "score_samples"):
-            return np.asarray(self.estimator_.score_samples(X), np.float64)
+            scores = np.asarray(self.estimator_.score_samples(X), np.float64)
+            if self._footing is not None and _has_missing(X):
+                some = np.isnan(_flat(_numbers(X))).any(axis=1)
+                rows = _safe_indexing(X, np.flatnonzero(some))
+                parts = _parts(self.estimator_, rows)
+                scores[some] = self._footing.totals(parts)
+            return scores
         errors, _ = self._errors(X)
         return -np.nansum(errors.reshape(len(errors), -1), axis=1)
 
@@ -289,7 +360,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         -------
         scores : ndarray of the shape of X
             The higher the more usual. With "robust", what each feature adds to the score,
-            and what the code adds, shared out evenly: 0 where X is NaN. With "model", the
+            and what the code and values that are missing add, shared out evenly: 0 where X
+            is NaN. With "model", the
             model's own `score_features`, whose sum over a row is its score, or where it
             has none, minus the squared errors of its reconstruction, over the noise
             variance of each feature where the model has learned one for each
@@ -299,25 +371,31 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return np.concatenate([self._feature_scores_of(rows) for rows in _dense(X)])
 
     def _feature_scores_of(self, X):
-        if _by_errors(self):
+        if self._by_errors:
             return -self._unusual_features(X)
         if hasattr(self.estimator_, "score_features"):
-            return self.estimator_.score_features(X)
+            found = self.estimator_.score_features(X)
+            if self._footing is None or not _has_missing(X):
+                return found
+            rest = self._scores_of(X) - _flat(found).sum(axis=1)
+            return found + _shared_out(rest, ~np.isnan(_numbers(X)))
         noise = getattr(self.estimator_, "noise_variance_", None)
         errors, _ = self._errors(X)
         return -errors / (noise if np.ndim(noise) == 1 else 1.0)
 
     def _unusual_features(self, X):
         """How unusual each feature is, with its share of how unusual the code is."""
-        there = ~np.isnan(_numbers(X))
-        of_features, of_code = self._unusual(*self._errors(X))
-        places = tuple(range(1, there.ndim))
-        shares = of_code / np.maximum(there.sum(axis=places), 1)
-        return of_features + there * np.expand_dims(shares, places)
+        squares, codes = self._errors(X)
+        of_features, _ = self._unusual(squares, codes)
+        rest = -self._score_by_errors(squares, codes) - _flat(of_features).sum(axis=1)
+        return of_features + _shared_out(rest, ~np.isnan(_numbers(X)))
 
     def _score_by_errors(self, squares, codes):
         of_features, of_code = self._unusual(squares, codes)
-        return -of_features.reshape(len(of_features), -1).sum(axis=1) - of_code
+        if not np.isnan(squares).any():
+            return -_flat(of_features).sum(axis=1) - of_code
+        parts = _flat(np.where(np.isnan(squares), squares, of_features))
+        return -self._footing.totals(parts) - of_code
 
     def _unusual(self, squares, codes):
         """How unusual each feature is, 0 where X is NaN, and the code of each row."""
@@ -327,6 +405,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _errors(self, X):
         """The squared error of each value of X, reconstructed by the model, and codes."""
+        if hasattr(self.estimator_, "_errors_and_codes"):  # on the scale of each row
+            return self.estimator_._errors_and_codes(X)
         codes = self.estimator_.transform(X)
         X_back = self.estimator_.inverse_transform(codes)
         X, X_back, codes = map(_numbers, (X, X_back, codes))
@@ -348,6 +428,25 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         tags.non_deterministic = inner.non_deterministic
         tags.array_api_support = False
         return tags
+
+
+def _shared_out(rest, there):
+    """A number of each row, in equal shares to all that is there."""
+    places = tuple(range(1, there.ndim))
+    return there * np.expand_dims(rest / np.maximum(there.sum(axis=places), 1), places)
+
+
+def _flat(rows):
+    return rows.reshape(len(rows), -1)
+
+
+def _has_missing(X):
+    return not sparse.issparse(X) and bool(np.isnan(_numbers(X)).any())
+
+
+def _parts(model, X):
+    """What each feature adds to the model's score of a row, NaN where X is."""
+    return np.where(np.isnan(_flat(_numbers(X))), np.nan, _flat(model.score_features(X)))
 
 
 def _numbers(X):

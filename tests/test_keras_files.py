@@ -46,7 +46,7 @@ CASES = {
     ),
     "conv-code": (
         AutoencoderTransformer(
-            None, network=ConvNetwork((8, 8), filters=(2,), downsampling="strides")
+            None, network=ConvNetwork((16, 4), filters=(2,), downsampling="strides")
         ),
         IMAGES,
     ),

@@ -114,7 +114,7 @@ CASES = {
     "strides": (
         AutoencoderTransformer(
             2,
-            network=ConvNetwork((8, 8), filters=(3, 2), downsampling="strides"),
+            network=ConvNetwork((16, 4), filters=(3, 2), downsampling="strides"),
             init="random",
         ),
         DIGITS,
