@@ -47,7 +47,7 @@ DESCRIBED = (
     *("noise_variance_", "kl_per_component_"),
 )
 
-#: Values in a matrix of the code, at most.
+#: Values in a matrix, at most.
 MOST_VALUES = 2**31
 
 

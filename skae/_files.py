@@ -1,10 +1,12 @@
 """Files: a fitted estimator as a zip of JSON and raw arrays, which holds no code."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import math
 import os
+import stat
 import struct
 import uuid
 import zipfile
@@ -17,6 +19,7 @@ from skae._completion import Completion
 from skae._components import Coordinates
 from skae._graph import Specification
 from skae._objectives import Denoising, Evidence, Pairs, Reconstruction
+from skae._shapes import is_seed, weight_shapes
 from skae._state import State
 from skae._stream import Stream
 from skae._version import __version__
@@ -32,11 +35,18 @@ from skae.likelihoods import (
     Poisson,
     SquaredError,
 )
-from skae.networks import ConvNetwork, DenseNetwork, Network, SequenceNetwork
+from skae.networks import (
+    ConvNetwork,
+    DenseNetwork,
+    Network,
+    SequenceNetwork,
+    is_activation,
+)
 from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise
 
-#: The format that is written. Another number is one that this version can't read.
-FORMAT = 1
+#: The format that is written, and those that are read. Another number is one that this
+#: version can't read. In format 1 the kinds of values had no "$" before their names.
+FORMAT, FORMATS = 2, (1, 2)
 
 #: The member that describes the estimator; each other one is an array.
 DESCRIPTION = "estimator.json"
@@ -136,7 +146,7 @@ def read(path, estimators):
     ValueError
         If the file is damaged, or is not one that this version can read.
     """
-    with open(path, "rb") as file:
+    with open(os.fspath(path), "rb") as file:
         try:
             return _read(file, estimators)
         except _NOT_READ as error:
@@ -154,10 +164,10 @@ def _read(file, estimators):
         description = json.loads(
             archive.read(members.pop(DESCRIPTION)), parse_constant=_refuse_constant
         )
-        if description["format"] != FORMAT:
+        if description["format"] not in FORMATS:
             raise ValueError(
                 f"its format is {description['format']!r}, and this version of skae reads"
-                f" {FORMAT}. It was saved by skae {description['skae']}."
+                f" up to {FORMAT}. It was saved by skae {description['skae']}."
             )
         reader = _Reader(archive, members)
         parameters = reader.values(description["parameters"])
@@ -169,6 +179,7 @@ def _read(file, estimators):
     estimator = _kind(description["estimator"], estimators)(**parameters)
     estimator._validate_params()
     _check_state(fitted["_state"])
+    _check_fitted(fitted)
     made_again = {"_built": {}, "network_": fitted["_state"].specification.network}
     vars(estimator).update(fitted | made_again)
     return estimator
@@ -197,24 +208,24 @@ def _plain(value, place, arrays):
     if value is None or kind in (bool, int, str):
         return value
     if kind is float:
-        return value if math.isfinite(value) else {"float": str(value)}
+        return value if math.isfinite(value) else {"$float": str(value)}
     if kind is list:
         return [_plain(item, (*place, str(i)), arrays) for i, item in enumerate(value)]
     if kind is tuple:
-        return {"tuple": _plain([*value], place, arrays)}
+        return {"$tuple": _plain([*value], place, arrays)}
     if kind is slice:
-        return {"slice": _plain([value.start, value.stop, value.step], place, arrays)}
+        return {"$slice": _plain([value.start, value.stop, value.step], place, arrays)}
     if kind is dict and all(type(name) is str for name in value):
-        return {"dict": _described(value, place, arrays)}
+        return {"$dict": _described(value, place, arrays)}
     if isinstance(value, np.generic) and value.dtype.str in DTYPES:
-        return {"number": [value.dtype.str, _plain(value.item(), place, arrays)]}
+        return {"$number": [value.dtype.str, _plain(value.item(), place, arrays)]}
     if kind is np.ndarray and value.dtype == object:
         if value.ndim == 1 and all(isinstance(name, str) for name in value):
-            return {"names": [str(name) for name in value]}
+            return {"$names": [str(name) for name in value]}
     elif kind is np.ndarray and _stored_dtype(value).str in DTYPES:
-        return {"array": _set_apart(value, "/".join(place), arrays)}
+        return {"$array": _set_apart(value, "/".join(place), arrays)}
     if PARTS.get(kind.__name__) is kind:
-        return {kind.__name__: _described(_content(value), place, arrays)}
+        return {f"${kind.__name__}": _described(_content(value), place, arrays)}
     raise _not_saved(f"{'__'.join(place[1:])}={value!r}")
 
 
@@ -280,6 +291,7 @@ class _Reader:
         if not isinstance(stored, dict):
             return stored
         ((kind, content),) = stored.items()
+        kind = kind.removeprefix("$")
         if kind == "float":
             return float(content)
         if kind == "tuple":
@@ -358,7 +370,7 @@ def _check_state(state):
         if not isinstance(part, kind):
             name = getattr(kind, "__name__", kind)
             raise ValueError(f"it holds {part!r} in the place of a {name}.")
-    specification.network._validate_params()
+    _check_specification(specification)
     if not _is_shape(specification.row_shape):
         raise ValueError(f"it has rows of shape {specification.row_shape}.")
     flat = (specification.n_features,)
@@ -367,10 +379,90 @@ def _check_state(state):
         n_components = len(coordinates.offset)
         shapes |= {"rotation": 2 * (n_components,), "offset": (n_components,)}
     for name, shape in shapes.items():
-        if getattr(coordinates, name).shape != shape:
+        if not _is(getattr(coordinates, name), shape):
             raise ValueError(f"{name!r} is not of shape {shape}.")
-    if not all(isinstance(weight, np.ndarray) for weight in state.weights.values()):
-        raise ValueError("it holds weights that are no arrays.")
+    _check_weights(state)
+    _check_arrays(state)
+
+
+def _check_specification(specification):
+    """Refuse a specification that describes no network."""
+    network, objective = specification.network, specification.objective
+    network._validate_params()
+    for part in (objective.likelihood, getattr(objective, "noise", None)):
+        if part is not None:
+            part._validate_params()
+    n_components, linear = specification.n_components, specification.linear
+    counts = n_components is None or (type(n_components) is int and n_components > 0)
+    code_activation = specification.code_activation
+    if (
+        not counts
+        or type(linear) is not bool
+        or type(objective.missing) is not bool
+        or type(specification.seed) is not int
+        or (linear and (n_components is None or code_activation != "linear"))
+    ):
+        raise ValueError("its specification is that of no network.")
+    folded = network._row_shape
+    if folded is not None and math.prod(folded) != specification.n_features:
+        raise ValueError(f"its network takes rows of shape {folded}.")
+    names = [code_activation, getattr(network, "activation", "linear")]
+    for name in names:
+        if not (isinstance(name, str) and is_activation(name)):
+            raise ValueError(f"its activation {name!r} is none that Keras knows.")
+
+
+def _check_fitted(fitted):
+    """Refuse numbers of features and components that are not the network's."""
+    specification = fitted["_state"].specification
+    found = fitted.get("n_features_in_"), fitted.get("n_components_")
+    n_features, n_components = specification.row_shape[0], specification.n_components
+    if type(found[0]) is not int or found[0] != n_features:
+        raise ValueError(f"n_features_in_ is {found[0]!r} of rows of {n_features}.")
+    right = n_components is None or found[1] == n_components
+    if type(found[1]) is not int or found[1] < 1 or not right:
+        raise ValueError(f"n_components_ is {found[1]!r}, of {n_components}.")
+    names = fitted.get("feature_names_in_")
+    if names is not None and np.shape(names) != (n_features,):
+        raise ValueError(f"feature_names_in_ are not {n_features} names.")
+
+
+def _check_weights(state):
+    """Refuse weights that are not those of the network, before anything is built of it."""
+    wanted = weight_shapes(state.specification)
+    for path, weight in state.weights.items():
+        kind = getattr(getattr(weight, "dtype", None), "kind", None)
+        if is_seed(path):
+            if kind not in "ui" or weight.shape != (2,):
+                raise ValueError(f"{path!r} is no state of a generator.")
+        elif path not in wanted:
+            raise ValueError(f"it holds {path!r}, which its network does not have.")
+        elif kind != "f" or weight.shape != wanted.pop(path):
+            raise ValueError(f"{path!r} is not as its network has it.")
+    if wanted:
+        raise ValueError(f"it lacks {min(wanted)!r}, which its network has.")
+
+
+def _check_arrays(state):
+    """Refuse arrays that are not of the shape that they are used in."""
+    n_features = state.specification.n_features
+    for coordinates in (state.coordinates, state.origin):
+        completion = coordinates and coordinates.completion
+        if completion is None:
+            continue
+        flat, wide = (n_features,), (len(completion.loadings), n_features)
+        shapes = {"mean": flat, "noise": flat, "loadings": wide, "information": wide}
+        for name, shape in shapes.items():
+            value = getattr(completion, name)
+            if not (value is None and name == "information") and not _is(value, shape):
+                raise ValueError(f"{name!r} of what is missing is not of shape {shape}.")
+
+
+def _is(value, shape):
+    """Whether a value is an array of floats of this shape."""
+    return (
+        isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.shape == shape
+    )
 
 
 # -- bytes
@@ -395,17 +487,49 @@ def _digest(file, size):
 
 @contextlib.contextmanager
 def _taking_the_place_of(path):
-    """A new file that takes the place of that at `path` once all of it is written."""
-    path = Path(os.path.realpath(path))
+    """A new file that takes the place of that at `path` once all of it is written.
+
+    It has the mode of the file that was there. What a save that was killed has left
+    beside it is cleared.
+    """
+    given, path = path, Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
-        raise ValueError(f"path must be that of a file. Got {str(path)!r}.")
-    new = path.with_name(f".{uuid.uuid4().hex}.tmp")
+        raise ValueError(f"path must be that of a file. Got {os.fspath(given)!r}.")
+    mark = f".{path.name}."
+    new = path.with_name(f"{mark}{os.getpid()}-{uuid.uuid4().hex}{UNFINISHED}")
     try:
-        with open(new, "x+b") as file:
+        for left in path.parent.glob(f"{glob.escape(mark)}*{UNFINISHED}"):
+            if not _is_being_written(left.name.removeprefix(mark)):
+                left.unlink(missing_ok=True)
+        file = open(new, "x+b")  # noqa: SIM115 (its errors name the path as it was given)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, os.fspath(given)) from None
+    try:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            new.chmod(stat.S_IMODE(path.stat().st_mode))
         os.replace(new, path)
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+#: How a file ends that is being written.
+UNFINISHED = ".skae-tmp"
+
+
+def _is_being_written(name):
+    """Whether the process that a file is of may still write it."""
+    process = name.partition("-")[0]
+    if not process.isdigit() or os.name != "posix":
+        return True
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True

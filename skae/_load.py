@@ -36,6 +36,9 @@ def load(
 
     Raises
     ------
+    TypeError
+        If `path` is no path.
+
     ValueError
         If a byte of the file is not as it was written, or the file is not one that this
         version of skae can read.

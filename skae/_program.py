@@ -209,6 +209,14 @@ class Program(BaseProgram):
             return compiled.get_concrete_function(*specs), []
         outer = tf.function(lambda *inputs: compiled(*inputs), autograph=False)
         concrete = outer.get_concrete_function(*specs)
+        known = {id(v) for v in self.handles}
+        for variable in concrete.variables:
+            if id(variable.handle) not in known:
+                raise ValueError(
+                    f"network has a layer with a tf.Variable, {variable.name!r}, that Keras"
+                    " does not know, so that all fits would share it: make it by"
+                    " add_weight, or as a keras.Variable."
+                )
         places = {id(handle): place for place, handle in enumerate(self.handles)}
         captures = [places.get(id(c), c) for c in concrete.captured_inputs]
         return concrete, captures
@@ -436,6 +444,7 @@ class Fitted(BaseFitted):
             args=[
                 *(x if tf.is_tensor(x) else self._tensor(x) for x in inputs),
                 *self.bound,
+                *concrete.captured_inputs,  # tensors and tables that layers hold
             ],
             Tout=[tensor.dtype for tensor in concrete.outputs],
             f=concrete,

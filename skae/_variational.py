@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skae import _components
-from skae._base import BaseAutoencoder
+from skae._base import MOST_VALUES, BaseAutoencoder
 from skae._dask import lazily
 from skae._graph import LEAST_NOISE, NOISE
 from skae._objectives import Evidence
@@ -529,7 +529,8 @@ class VAETransformer(BaseAutoencoder):
 
     def _draws(self, dtype):
         rng = np.random.default_rng(DRAWS_SEED)
-        noise = rng.standard_normal((self.n_importance_samples, self.n_components_))
+        shape = int(self.n_importance_samples), self.n_components_
+        noise = rng.standard_normal(shape)
         return noise.astype(dtype)
 
     def _log_weights(self, X):
@@ -599,7 +600,7 @@ class VAETransformer(BaseAutoencoder):
     def _mirrored_draws(self, dtype):
         """For each pass, draws whose mean is zero: what is linear has no error then."""
         rng = np.random.default_rng(DRAWS_SEED)
-        shape = PASSES, self.n_importance_samples, self.n_components_
+        shape = PASSES, int(self.n_importance_samples), self.n_components_
         noise = rng.standard_normal(shape).astype(dtype)
         return np.concatenate([noise, -noise], axis=1)
 
@@ -632,6 +633,11 @@ class VAETransformer(BaseAutoencoder):
             Rows of the shape that `fit` was given.
         """
         check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or not 1 <= n_samples <= self._most_rows:
+            raise ValueError(
+                f"n_samples must be an int from 1 to {self._most_rows}, of which the rows"
+                f" fit into memory. Got {n_samples!r}."
+            )
         rng = check_random_state(random_state)
         Z = rng.standard_normal((n_samples, self.n_components_))
         Z = Z.astype(self.mean_.dtype)
@@ -641,6 +647,11 @@ class VAETransformer(BaseAutoencoder):
         likelihood, scale = self._likelihood, self._state.coordinates.scale
         flat = X.reshape(n_samples, -1)
         return likelihood.sample(flat, self._noise, scale, rng).reshape(X.shape)
+
+    @property
+    def _most_rows(self):
+        """Rows that a matrix may have."""
+        return MOST_VALUES // max(self._last_state.specification.n_features, 1)
 
     @property
     def _likelihood(self):

@@ -156,7 +156,57 @@ def activated(x, activation, name, parameter="activation"):
     return keras.layers.Activation(activation, name=name)(x)
 
 
-def _sizes(sizes, name):
+#: The names of Keras' own activations.
+ACTIVATIONS = frozenset(
+    [
+        "celu",
+        "elu",
+        "exponential",
+        "gelu",
+        "glu",
+        "hard_shrink",
+        "hard_sigmoid",
+        "hard_silu",
+        "hard_swish",
+        "hard_tanh",
+        "leaky_relu",
+        "linear",
+        "log_sigmoid",
+        "log_softmax",
+        "mish",
+        "relu",
+        "relu6",
+        "selu",
+        "sigmoid",
+        "silu",
+        "soft_shrink",
+        "softmax",
+        "softplus",
+        "softsign",
+        "sparse_plus",
+        "sparse_sigmoid",
+        "sparsemax",
+        "squareplus",
+        "swish",
+        "tanh",
+        "tanh_shrink",
+        "threshold",
+    ]
+)
+
+
+def is_activation(name):
+    """Whether Keras knows an activation by this name, as far as is known without it."""
+    if name in ACTIVATIONS:
+        return True
+    keras = sys.modules.get("keras")
+    try:  # one that the user has registered
+        return keras is not None and callable(keras.activations.get(name))
+    except ValueError:
+        return False
+
+
+def sizes_of(sizes, name):
     sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
     if not all(isinstance(size, Integral) and 0 < size <= LARGEST for size in sizes):
         raise ValueError(
@@ -243,13 +293,13 @@ class DenseNetwork(Network):
         return x
 
     def encode(self, x: KerasTensor) -> KerasTensor:
-        sizes = _sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        sizes = sizes_of(self.hidden_layer_sizes, "hidden_layer_sizes")
         if self.encoder_layer_sizes is not None:
-            sizes = _sizes(self.encoder_layer_sizes, "encoder_layer_sizes")
+            sizes = sizes_of(self.encoder_layer_sizes, "encoder_layer_sizes")
         return self._hidden(x, sizes, "encoder")
 
     def decode(self, z: KerasTensor, shape: tuple[int, ...]) -> KerasTensor:
-        sizes = _sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        sizes = sizes_of(self.hidden_layer_sizes, "hidden_layer_sizes")
         return self._hidden(z, sizes[::-1], "decoder")
 
 
@@ -336,7 +386,7 @@ class ConvNetwork(Network):
 
     @property
     def _row_shape(self):
-        return tuple(_sizes(self.input_shape, "input_shape"))
+        return tuple(sizes_of(self.input_shape, "input_shape"))
 
     @property
     def _doubt(self):
@@ -389,8 +439,8 @@ class ConvNetwork(Network):
 
     def _maps(self):
         """Filters, the maps' size from the input's down to the code's, and channels."""
-        filters = _sizes(self.filters, "filters")
-        *size, channels = _sizes(self.input_shape, "input_shape")
+        filters = sizes_of(self.filters, "filters")
+        *size, channels = sizes_of(self.input_shape, "input_shape")
         if len(size) not in (1, 2, 3):
             raise ValueError(
                 "input_shape must be one, two or three sizes and the number of"
@@ -508,13 +558,13 @@ class SequenceNetwork(Network):
 
     @property
     def _row_shape(self):
-        return tuple(_sizes(self.input_shape, "input_shape"))
+        return tuple(sizes_of(self.input_shape, "input_shape"))
 
     def encode(self, x: KerasTensor) -> KerasTensor:
         x = _folded(x, self._shape())
         from skae._layers import present
 
-        layer = self._recurrent(_sizes(self.units, "units")[0], "encoder_recurrent")
+        layer = self._recurrent(sizes_of(self.units, "units")[0], "encoder_recurrent")
         if self.bidirectional:
             wrapper = import_keras().layers.Bidirectional
             layer = wrapper(layer, name="encoder_bidirectional")
@@ -532,7 +582,7 @@ class SequenceNetwork(Network):
         return layers.Reshape(shape, name="unfold")(y)
 
     def _shape(self):
-        shape = tuple(_sizes(self.input_shape, "input_shape"))
+        shape = tuple(sizes_of(self.input_shape, "input_shape"))
         if len(shape) != 2:
             raise ValueError(
                 "input_shape must be the numbers of time steps and of features, such as"
@@ -619,14 +669,14 @@ class CustomNetwork(Network):
     @property
     def _row_shape(self):
         if self.input_shape is not None:
-            return tuple(_sizes(self.input_shape, "input_shape"))
+            return tuple(sizes_of(self.input_shape, "input_shape"))
         shape = getattr(self.encoder, "input_shape", None)  # of a Keras model
         known = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape[1:])
         return shape[1:] if known else None
 
     def encode(self, x: KerasTensor) -> KerasTensor:
         if self.input_shape is not None:
-            x = _folded(x, tuple(_sizes(self.input_shape, "input_shape")))
+            x = _folded(x, tuple(sizes_of(self.input_shape, "input_shape")))
         return _applied(self.encoder, "encoder", x)
 
     def decode(self, z: KerasTensor, shape: tuple[int, ...]) -> KerasTensor:

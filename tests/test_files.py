@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from skae import (
     networks,
     noise,
 )
+from skae._shapes import is_seed, weight_shapes
 from skae.likelihoods import Gaussian
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 from skae.noise import GaussianNoise, SaltAndPepperNoise
@@ -338,11 +340,11 @@ def forged(path, change=lambda description: None, more=(), **options):
 
 
 def state_of(description):
-    return description["fitted"]["_state"]["State"]
+    return description["fitted"]["_state"]["$State"]
 
 
 def array_of(description):
-    return description["fitted"]["mean_"]["array"]
+    return description["fitted"]["mean_"]["$array"]
 
 
 FORGERIES = {
@@ -355,7 +357,7 @@ FORGERIES = {
         "holds a 'os.system'",
     ),
     "an estimator": (lambda d: d.update(estimator="Pipeline"), "holds a 'Pipeline'"),
-    "a version": (lambda d: d.update(format=2), "its format is 2, and this version"),
+    "a version": (lambda d: d.update(format=3), "its format is 3, and this version"),
     "a parameter": (lambda d: d["parameters"].update(power=9), "power"),
     "a value": (lambda d: d["parameters"].update(alpha=-1), "'alpha' parameter"),
     "a type": (lambda d: d["parameters"].update(loss=7), "'loss' parameter"),
@@ -373,7 +375,7 @@ FORGERIES = {
     "another member": (lambda d: array_of(d).update(member="/etc/passwd"), "is missing"),
     "a member twice": (
         lambda d: d["fitted"].update(
-            components_={"array": {**array_of(d), "member": "fitted/mean_"}}
+            components_={"$array": {**array_of(d), "member": "fitted/mean_"}}
         ),
         "referred to twice",
     ),
@@ -385,12 +387,110 @@ FORGERIES = {
     "no state": (lambda d: d["fitted"].pop("_state"), ""),
     "another state": (lambda d: d["fitted"].update(_state=1), ""),
     "rows": (
-        lambda d: state_of(d)["specification"]["Specification"].update(
+        lambda d: state_of(d)["specification"]["$Specification"].update(
             row_shape=[10**12, "x"]
         ),
         "rows of shape",
     ),
 }
+
+
+def specification_of(description):
+    return state_of(description)["specification"]["$Specification"]
+
+
+def network_of(description):
+    return specification_of(description)["network"]["$DenseNetwork"]
+
+
+OF_THE_NETWORK = {
+    "larger layers": lambda d: network_of(d).update(hidden_layer_sizes=[3000]),
+    "more layers": lambda d: network_of(d).update(hidden_layer_sizes=[6, 6]),
+    "no normalization": lambda d: network_of(d).update(batch_normalization=False),
+    "another activation": lambda d: network_of(d).update(activation="nonsense"),
+    "more components": lambda d: specification_of(d).update(n_components=3),
+    "no linear path": lambda d: specification_of(d).update(linear=False),
+    "another code": lambda d: specification_of(d).update(code_activation="relu"),
+    "a list for a flag": lambda d: specification_of(d).update(linear=[]),
+    "other features": lambda d: d["fitted"].update(n_features_in_=3000),
+    "other columns": lambda d: d["fitted"].update(n_components_="two"),
+}
+
+
+@pytest.mark.parametrize("change", OF_THE_NETWORK.values(), ids=OF_THE_NETWORK)
+def test_weights_are_held_against_the_network_before_it_is_built(path, tmp_path, change):
+    """By `load` alone, and not by whatever TensorFlow says of them later."""
+    with pytest.raises(ValueError, match=r"changed\.skae' can't be loaded"):
+        loads(forged(path, lambda d: kept(change(d))), tmp_path)
+
+
+ARCHITECTURES = [
+    DenseNetwork((5, 4)),
+    DenseNetwork(()),
+    DenseNetwork((5,), batch_normalization=True, dropout=0.1),
+    DenseNetwork((4,), encoder_layer_sizes=()),
+    ConvNetwork((6, 4, 1), filters=(3, 2)),
+    ConvNetwork((6, 4, 1), filters=()),
+    ConvNetwork((12, 2), filters=(3, 2), downsampling="strides", kernel_size=2),
+    ConvNetwork((2, 3, 2, 2), filters=(3,), kernel_size=(2, 1, 3)),
+    SequenceNetwork((12, 2), units=3),
+    SequenceNetwork((12, 2), units=3, cell="gru", bidirectional=True, head="recurrent"),
+]
+
+
+@pytest.mark.parametrize("network", ARCHITECTURES, ids=str)
+@pytest.mark.parametrize("n_components", [2, None])
+@pytest.mark.parametrize("init", ["auto", "random"])
+def test_the_shapes_of_weights_are_known_without_keras(network, n_components, init):
+    X = DIGITS[:40, :24]
+    for kind in (AutoencoderTransformer, VAETransformer):
+        model = kind(n_components, network=network, init=init, max_iter=0).fit(X)
+        state = model._state
+        found = {p: w.shape for p, w in state.weights.items() if not is_seed(p)}
+        assert weight_shapes(state.specification) == found
+
+
+def test_saving_over_a_file_keeps_its_mode(tmp_path):
+    model, path = AutoencoderTransformer(2, max_iter=0).fit(DIGITS), tmp_path / "a.skae"
+    model.save(path)
+    path.chmod(0o600)
+    model.save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are told by their number")
+def test_what_a_killed_save_leaves_is_cleared_by_the_next(tmp_path):
+    script = f"""if True:
+        import os, signal
+        import numpy as np
+        from skae import AutoencoderTransformer, _files
+        model = AutoencoderTransformer(2, max_iter=0).fit(np.eye(6))
+        _files.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+        model.save({str(tmp_path / "a.skae")!r})
+        """
+    subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    (left,) = tmp_path.iterdir()
+    ours = tmp_path / f".a.skae.{os.getpid()}-0{_files.UNFINISHED}"
+    ours.touch()  # of a thread of ours, which is still writing
+    model = AutoencoderTransformer(2, max_iter=0).fit(DIGITS)
+    model.save(tmp_path / "a.skae")
+    assert not left.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.skae", ours.name}
+
+
+def test_errors_name_the_path_that_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = AutoencoderTransformer(2, max_iter=0).fit(DIGITS)
+    with pytest.raises(FileNotFoundError, match=r"'nowhere/a\.skae'"):
+        model.save("nowhere/a.skae")
+    Path("folder").mkdir()
+    with pytest.raises(ValueError, match="Got 'folder'"):
+        model.save("folder")
+    with pytest.raises(FileNotFoundError, match=r"'b\.skae'"):
+        skae.load("b.skae")
+    for wrong in (5, None, 1.5):
+        with pytest.raises(TypeError, match=r"os\.PathLike"):
+            skae.load(wrong)
 
 
 @pytest.mark.parametrize(("change", "message"), FORGERIES.values(), ids=FORGERIES)
