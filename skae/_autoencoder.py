@@ -360,8 +360,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             the features of a row they are its score.
         """
         check_is_fitted(self)
-        X, row_shape = self._check_rows(X)
-        return self._minus_squared_error_of_features(X, X, row_shape)
+        return self._minus_own_error_of_features(X)
 
     # -- the density, while it is PCA
 

@@ -35,6 +35,7 @@ from skae._validation import (
     drift,
     empty_features,
     known_rows,
+    maybe_cut,
 )
 from skae._views import FittedViews
 from skae._warnings import numpy_defaults, warn_user
@@ -228,7 +229,7 @@ class BaseAutoencoder(
             drifted = drift(rows, place.mean, place.scale)
         empty = empty_features(self, rows) if before is None else None
         doubt = network._doubt if before is None else None
-        for warning in (course.trouble, drifted, empty, doubt):
+        for warning in (course.trouble, drifted, empty, doubt, maybe_cut(X, **beside)):
             if warning is not None:
                 warn_user(warning)
         return self

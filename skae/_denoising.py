@@ -495,10 +495,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             The higher the better, in squared units of X; zero is perfect.
         """
         check_is_fitted(self)
+        if X_clean is None:
+            return self._minus_own_error(X)
         X, row_shape = self._check_rows(X)
         like = (X, row_shape, self.network_)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
-        return self._minus_squared_error(X, X if target is None else target)
+        return self._minus_squared_error(X, target)
 
     @lazily
     def score_features(
@@ -522,10 +524,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             the features of a row they are its score.
         """
         check_is_fitted(self)
+        if X_clean is None:
+            return self._minus_own_error_of_features(X)
         X, row_shape = self._check_rows(X)
         like = (X, row_shape, self.network_)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
-        target = X if target is None else target
         return self._minus_squared_error_of_features(X, target, row_shape)
 
     def score(

@@ -43,6 +43,12 @@ class FittedMethods(TransformerMixin):
         return (found if self._last_state.completes else X), unknown
 
     @property
+    def _has_groups(self):
+        """Whether some columns are classes, of which a row may have an unknown one."""
+        n_features = self._last_state.specification.n_features
+        return bool(self._objective_of_fit.likelihood.groups(n_features))
+
+    @property
     def _objective_of_fit(self):
         return self._last_state.specification.objective
 
@@ -182,8 +188,7 @@ class FittedMethods(TransformerMixin):
             The higher the better, in squared units of X; zero is perfect.
         """
         check_is_fitted(self)
-        X, _ = self._check_rows(X)
-        return self._minus_squared_error(X, X)
+        return self._minus_own_error(X)
 
     def score(
         self,
@@ -227,6 +232,20 @@ class FittedMethods(TransformerMixin):
             output = model.reconstructed(given, codes)
             difference = np.subtract(given, output, dtype=np.float64)
             yield batch, np.square(difference)
+
+    def _minus_own_error(self, X):
+        """Minus the squared error of rows against themselves."""
+        if self._has_groups:
+            squares, _ = self._errors_and_codes(X)
+            return -np.nansum(squares.reshape(len(squares), -1), axis=1)
+        X, _ = self._check_rows(X)
+        return self._minus_squared_error(X, X)
+
+    def _minus_own_error_of_features(self, X):
+        if self._has_groups:
+            return -np.nan_to_num(self._errors_and_codes(X)[0])
+        X, row_shape = self._check_rows(X)
+        return self._minus_squared_error_of_features(X, X, row_shape)
 
     def _minus_squared_error(self, X, target):
         scores = np.empty(X.shape[0])

@@ -10,6 +10,7 @@ from sklearn.utils.validation import (
     _check_n_features,
     _check_sample_weight,
     _get_feature_names,
+    _num_samples,
     validate_data,
 )
 
@@ -366,6 +367,16 @@ def known(X, groups, names, parameter):
 
 #: How far from 1 shares may add up to, by rounding.
 ONE_HOT = 1e-3
+
+
+def maybe_cut(X, X_val=None, **beside):
+    """A warning of validation rows that a search may have taken for the rows' own."""
+    if X_val is None or _num_samples(X) != _num_samples(X_val):
+        return None
+    return UserWarning(
+        "X_val has as many rows as X. Where fit is called by a search or a"
+        " cross-validation, such arguments are cut as X is: pass another number of rows."
+    )
 
 
 def check_reaches(rows, held_out, before):

@@ -789,6 +789,13 @@ class Categorical(_StepwiseStarts, Likelihood):
     def groups(self, n_features):
         return [np.arange(n_features)]
 
+    def mean(self, output):
+        from keras import ops
+
+        if output.shape[-1] == 1:  # of which Keras warns
+            return ops.ones_like(output)
+        return super().mean(output)
+
     def per_sample(self, x, output, log_noise=None, present=1.0):
         from keras import ops
 
