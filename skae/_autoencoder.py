@@ -136,20 +136,20 @@ class AutoencoderTransformer(BaseAutoencoder):
         The share of the rows to set aside for early stopping.
 
     n_splits : int or "auto", default="auto"
-        The number of splits into training and validation rows that early stopping looks
-        at. With several, each is trained from its own start; the mean of their validation
-        losses says how many epochs are best, and the model is trained for these on all
-        rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1 with callbacks, which
-        watch one training.
+        The number of splits into training and validation rows, at most 100, that early
+        stopping looks at. With several, each is trained from its own start; the mean of
+        their validation losses says how many epochs are best, and the model is trained
+        for these on all rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1
+        with callbacks, which watch one training.
 
     smoothing : float or "auto", default="auto"
         How far around the rows training draws what the network is shown, at first, as a
-        share of their standard deviation; it falls as the learning rate does. Each row
-        is mixed at random with a few others, such that their mean and covariance
-        stay as they are on average. So the network bends less to single rows; 0 shows
-        the rows themselves. Mixtures of rows must be rows as well: nothing missing, and
-        a `loss` of any real numbers. "auto" is 0.5 where that is so, rows are fewer than
-        1,000 and several splits choose the epochs, else 0.
+        share of their standard deviation; it falls as the learning rate does. At most
+        2. Each row is mixed at random with a few others, such that their mean and
+        covariance stay as they are on average. So the network bends less to single
+        rows; 0 shows the rows themselves. Mixtures of rows must be rows as well:
+        nothing missing, and a `loss` of any real numbers. "auto" is 0.5 where that is
+        so, rows are fewer than 1,000 and several splits choose the epochs, else 0.
 
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit.
@@ -192,15 +192,16 @@ class AutoencoderTransformer(BaseAutoencoder):
         explains.
 
     explained_variance_ratio_ : ndarray of shape (`n_components_`,)
-        `explained_variance_` as shares of the variance of X.
+        `explained_variance_` as shares of the variance of X, of completed rows where
+        values are missing.
 
     singular_values_ : ndarray of shape (`n_components_`,)
         The square roots of ``(n_samples_ - 1) * explained_variance_``.
 
     noise_variance_ : float
         The mean of the variances that are discarded: what the reconstruction leaves of
-        the variance of X, divided by ``min(n_samples, n_features) - n_components``; 0
-        if nothing is.
+        the variance of X, divided by ``min(n_samples, n_features) - n_components``, or
+        where values are missing by ``n_features - n_components``; 0 if nothing is.
 
     n_samples_ : int
         The number of rows of X.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from dataclasses import replace
 from numbers import Integral
@@ -47,6 +48,9 @@ DESCRIBED = (
     *("_state", "components_", "explained_variance_", "explained_variance_ratio_"),
     *("noise_variance_", "kl_per_component_"),
 )
+
+#: Held while fitted attributes take the place of others.
+SETTLING = threading.Lock()
 
 #: Values in a matrix, at most.
 MOST_VALUES = 2**31
@@ -97,7 +101,8 @@ class BaseAutoencoder(
         X_val : {array-like, sparse matrix} of shape (n_val, n_features) or (n_val, ...), \
                 default=None
             Rows to validate on, of the columns and the shape of X. `validation_fraction`
-            and `n_splits` then play no part.
+            and `n_splits` then play no part. A search cuts what has as many rows as X,
+            of which there is a warning.
 
         Returns
         -------
@@ -122,15 +127,18 @@ class BaseAutoencoder(
     ) -> Self:
         """Train for one epoch on X, from where the last call left off.
 
-        The first call starts as `fit` does, on the rows it is given, by whose mean and
-        variance those of all calls are standardised. They may be as few as two: what they
-        do not span starts small and at random. Early stopping plays no part. The mean and
-        the components, with their scale, order and signs, are those of the rows of all
-        calls, of which some 2,000 are kept for it.
+        Training begins with the call by which there have been more than five rows for
+        each component, on all rows so far, by whose mean and variance those of all calls
+        are standardised. Until then the model is the closed form of all rows, which a
+        first call may begin with as few as two. Early stopping plays no part. The mean is
+        that of the values of all calls; the components, with their scale, order and
+        signs, are those of some 2,000 rows, drawn from all, and are computed when they
+        are asked for.
 
         With ``max_iter=0`` no call trains: the model stays linear, and is the closed form
-        of the rows of all calls, as if `fit` had been given them at once. That takes a
-        loss or likelihood whose start depends on their mean and covariance alone.
+        of the rows of all calls, as if `fit` had been given them at once. Beyond some
+        2,000 rows, which are kept, that takes complete rows, and a loss or likelihood
+        whose start depends on their mean and covariance alone.
 
         Parameters
         ----------
@@ -217,9 +225,10 @@ class BaseAutoencoder(
                 )
                 found, course = {"_state": fit.state, **fit.attributes}, fit.course
         history = course.after({} if before is None else self.history_)
-        for name in ("_undescribed", *DESCRIBED):
-            vars(self).pop(name, None)
-        vars(self).update(found, _built={}, network_=network, history_=history)
+        with SETTLING:
+            for name in ("_undescribed", *DESCRIBED):
+                vars(self).pop(name, None)
+            vars(self).update(found, _built={}, network_=network, history_=history)
         if one_epoch and before is None:
             self._describe(rows)
         trains_on = one_epoch and before is not None and before.has_trained
@@ -250,13 +259,13 @@ class BaseAutoencoder(
 
     def _describe(self, rows=None):
         """Turn the code to the components of the rows of all calls of `partial_fit`."""
-        undescribed = vars(self).get("_undescribed")
-        if undescribed is None:
-            return
-        with numpy_defaults():
-            state, attributes = undescribed.described(self._components, rows)
-        vars(self).update(attributes, _state=state)
-        vars(self).pop("_undescribed", None)
+        while (undescribed := vars(self).get("_undescribed")) is not None:
+            with numpy_defaults():
+                state, attributes = undescribed.described(self._components, rows)
+            with SETTLING:  # in case that another thread fits now
+                if vars(self).get("_undescribed") is undescribed:
+                    vars(self).update(attributes, _state=state)
+                    del vars(self)["_undescribed"]
 
     if not TYPE_CHECKING:  # to which attributes would all be known
 

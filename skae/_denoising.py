@@ -147,19 +147,20 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         The share of the rows to set aside for early stopping.
 
     n_splits : int or "auto", default="auto"
-        The number of splits into training and validation rows that early stopping looks
-        at. With several, each is trained from its own start; the mean of their validation
-        losses says how many epochs are best, and the model is trained for these on all
-        rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1 with callbacks, which
-        watch one training.
+        The number of splits into training and validation rows, at most 100, that early
+        stopping looks at. With several, each is trained from its own start; the mean of
+        their validation losses says how many epochs are best, and the model is trained
+        for these on all rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1
+        with callbacks, which watch one training.
 
     smoothing : float or "auto", default="auto"
         How far around the rows training draws what the network is shown, at first, as a
-        share of their standard deviation; it falls as the learning rate does. Each row
-        is mixed at random with a few others, such that their mean and covariance
-        stay as they are on average. So the network bends less to single rows; 0 shows
-        the rows themselves. Mixtures of rows must be rows as well: nothing missing, and
-        a `loss` of any real numbers. "auto" is 0: the noise does as much.
+        share of their standard deviation; it falls as the learning rate does. At most
+        2. Each row is mixed at random with a few others, such that their mean and
+        covariance stay as they are on average. So the network bends less to single
+        rows; 0 shows the rows themselves. Mixtures of rows must be rows as well:
+        nothing missing, and a `loss` of any real numbers. "auto" is 0: the noise does
+        as much.
 
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit.
@@ -202,15 +203,16 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         explains.
 
     explained_variance_ratio_ : ndarray of shape (`n_components_`,)
-        `explained_variance_` as shares of the variance of X.
+        `explained_variance_` as shares of the variance of X, of completed rows where
+        values are missing.
 
     singular_values_ : ndarray of shape (`n_components_`,)
         The square roots of ``(n_samples_ - 1) * explained_variance_``.
 
     noise_variance_ : float
         The mean of the variances that are discarded: what the reconstruction leaves of
-        the variance of X, divided by ``min(n_samples, n_features) - n_components``; 0
-        if nothing is.
+        the variance of X, divided by ``min(n_samples, n_features) - n_components``, or
+        where values are missing by ``n_features - n_components``; 0 if nothing is.
 
     n_samples_ : int
         The number of rows of X.
@@ -379,7 +381,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X_val : {array-like, sparse matrix} of shape (n_val, n_features) or (n_val, ...), \
                 default=None
             Rows to validate on, of the columns and the shape of X. `validation_fraction`
-            and `n_splits` then play no part.
+            and `n_splits` then play no part. A search cuts what has as many rows as X,
+            of which there is a warning.
 
         X_val_clean : {array-like, sparse matrix} of the shape of X_val, default=None
             What they were before they became noisy, where `X_clean` is given.
@@ -420,14 +423,17 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     ) -> Self:
         """Train for one epoch on X, from where the last call left off.
 
-        The first call starts as `fit` does, on the rows it is given, by whose mean and
-        variance those of all calls are standardised. They may be as few as two: what they
-        do not span starts small and at random. Early stopping plays no part. The mean and
-        the components, with their scale, order and signs, are those of the rows of all
-        calls, of which some 2,000 are kept for it.
+        Training begins with the call by which there have been more than five rows for
+        each component, on all rows so far, by whose mean and variance those of all calls
+        are standardised. Until then the model is the closed form of all rows, which a
+        first call may begin with as few as two. Early stopping plays no part. The mean is
+        that of the values of all calls; the components, with their scale, order and
+        signs, are those of some 2,000 rows, drawn from all, and are computed when they
+        are asked for.
 
         With ``max_iter=0`` no call trains, and the linear denoiser is that of the rows of
-        all calls: for a noise that knows its `moments`, and without `X_clean`.
+        all calls. Beyond some 2,000 rows, which are kept, that takes complete rows, a
+        noise that knows its `moments`, and no `X_clean`.
 
         Parameters
         ----------

@@ -6,6 +6,32 @@ from onnx import TensorProto
 from skae._onnx_nodes import Nodes, Value
 
 
+def unknown_as_missing(nodes, groups, x, n_features):
+    """Flat rows with NaN in each group of classes of which a row has none.
+
+    Parameters
+    ----------
+    nodes : Nodes
+    groups : list of ndarray of int
+        The columns of each group.
+
+    x : Value
+    n_features : int
+
+    Returns
+    -------
+    x : Value
+    """
+    for columns in groups:
+        part = nodes("Gather", x, np.asarray(columns, np.int64), axis=1)
+        total = nodes("ReduceSum", nodes("Abs", part), [1], keepdims=1)
+        unknown = nodes("Equal", total, 0.0, is_float=False)
+        here = np.isin(np.arange(n_features), columns)[None]
+        unknown = nodes("And", unknown, here, is_float=False)
+        x = nodes("Where", unknown, np.nan, x)
+    return x
+
+
 def filled(nodes, completion, x):
     """Flat rows with expectations in place of NaN, as `Completion.filled` has them.
 

@@ -2,7 +2,7 @@
 
 from skae._graph import build, raw
 from skae._keras import import_keras
-from skae._onnx_completion import filled
+from skae._onnx_completion import filled, unknown_as_missing
 from skae._onnx_layers import walked
 
 
@@ -43,6 +43,9 @@ def _encoded(nodes, state, encoder, x):
         return code
     x = nodes("Reshape", x, [-1, state.specification.n_features])
     if state.coordinates.completion is not None:
+        n_features = state.specification.n_features
+        groups = state.specification.objective.likelihood.groups(n_features)
+        x = unknown_as_missing(nodes, groups, x, n_features)
         x = filled(nodes, state.coordinates.completion, x)
     (code,) = walked(nodes, encoder, x)
     if state.coordinates.completion is None:

@@ -152,19 +152,20 @@ class VAETransformer(BaseAutoencoder):
         The share of the rows to set aside for early stopping.
 
     n_splits : int or "auto", default="auto"
-        The number of splits into training and validation rows that early stopping looks
-        at. With several, each is trained from its own start; the mean of their validation
-        losses says how many epochs are best, and the model is trained for these on all
-        rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1 with callbacks, which
-        watch one training.
+        The number of splits into training and validation rows, at most 100, that early
+        stopping looks at. With several, each is trained from its own start; the mean of
+        their validation losses says how many epochs are best, and the model is trained
+        for these on all rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1
+        with callbacks, which watch one training.
 
     smoothing : float or "auto", default="auto"
         How far around the rows training draws what the network is shown, at first, as a
-        share of their standard deviation; it falls as the learning rate does. Each row
-        is mixed at random with a few others, such that their mean and covariance
-        stay as they are on average. So the network bends less to single rows; 0 shows
-        the rows themselves. Mixtures of rows must be rows as well: nothing missing, and
-        a `likelihood` of any real numbers. "auto" is 0: that a code is drawn does as much.
+        share of their standard deviation; it falls as the learning rate does. At most
+        2. Each row is mixed at random with a few others, such that their mean and
+        covariance stay as they are on average. So the network bends less to single
+        rows; 0 shows the rows themselves. Mixtures of rows must be rows as well:
+        nothing missing, and a `likelihood` of any real numbers. "auto" is 0: that a
+        code is drawn does as much.
 
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit.
@@ -217,7 +218,8 @@ class VAETransformer(BaseAutoencoder):
         explains, in squared units of X.
 
     explained_variance_ratio_ : ndarray of shape (`n_components_`,)
-        `explained_variance_` as shares of the variance of X.
+        `explained_variance_` as shares of the variance of X, of completed rows where
+        values are missing.
 
     singular_values_ : ndarray of shape (`n_components_`,)
         The square roots of ``(n_samples_ - 1) * explained_variance_``.
@@ -469,6 +471,8 @@ class VAETransformer(BaseAutoencoder):
         -------
         scores : ndarray of shape (n_samples,)
             In nats, and in the units of :meth:`sklearn.decomposition.PCA.score_samples`.
+            Of what is there, where values are missing; a class that the fit has not seen
+            (zeros in all columns of a categorical group) costs ``log(n_samples_ + 2)``.
 
         References
         ----------

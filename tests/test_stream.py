@@ -4,6 +4,8 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -327,3 +329,28 @@ def test_no_call_leaves_anything_behind(max_iter):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert float(found.stdout) < 2
+
+
+def test_a_stream_may_be_used_in_one_thread_while_it_goes_on_in_another():
+    rows = np.split(WINE[:170], 17)
+    alone = AutoencoderTransformer(2, network=SMALL, random_state=0)
+    stream = clone(alone).partial_fit(WINE[:20])
+    alone.partial_fit(WINE[:20])
+    over = threading.Event()
+
+    def look():
+        while not over.is_set():
+            assert np.isfinite(stream.transform(WINE)).all()
+            assert stream.components_.shape == (2, 13)
+
+    with ThreadPoolExecutor(2) as pool:
+        looking = [pool.submit(look) for _ in range(2)]
+        for some in rows:
+            stream.partial_fit(some)
+        over.set()
+    for done in looking:
+        done.result()
+    for some in rows:
+        alone.partial_fit(some)
+    assert_array_equal(stream.transform(WINE), alone.transform(WINE))
+    assert stream.n_samples_ == alone.n_samples_ == 190
