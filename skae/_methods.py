@@ -231,7 +231,7 @@ class FittedMethods(TransformerMixin):
             codes, given = self._encoded(rows.dense(batch)), wanted.dense(batch)
             output = model.reconstructed(given, codes)
             difference = np.subtract(given, output, dtype=np.float64)
-            yield batch, np.square(difference)
+            yield batch, np.square(difference, out=difference)
 
     def _minus_own_error(self, X):
         """Minus the squared error of rows against themselves."""

@@ -386,12 +386,14 @@ class ConvNetwork(Network):
 
     @property
     def _row_shape(self):
+        if self.input_shape is None:  # of a subclass that finds it out later
+            return None
         return tuple(sizes_of(self.input_shape, "input_shape"))
 
     @property
     def _doubt(self):
         shape = self._row_shape
-        if len(shape) != 2 or shape[0] != shape[1]:
+        if shape is None or len(shape) != 2 or shape[0] != shape[1]:
             return None
         return UserWarning(
             f"ConvNetwork takes input_shape={shape} for a signal of {shape[0]} steps with"
@@ -558,6 +560,8 @@ class SequenceNetwork(Network):
 
     @property
     def _row_shape(self):
+        if self.input_shape is None:  # of a subclass that finds it out later
+            return None
         return tuple(sizes_of(self.input_shape, "input_shape"))
 
     def encode(self, x: KerasTensor) -> KerasTensor:

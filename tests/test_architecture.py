@@ -33,7 +33,7 @@ FLOORS = [
     {"_rooms"},
     {"_program", "_program_jax"},
     {"_base_program", "_base_inference", "_optimizer", "_objectives", "_graph"},
-    {"likelihoods", "noise"},
+    {"likelihoods", "noise", "_shapes"},
     {"_glm"},
     {"_incomplete"},
     {"_stream"},

@@ -95,16 +95,18 @@ def test_programs_kept_are_bounded(digits, monkeypatch):
 
     monkeypatch.setattr(programs, "most", 3)
     for size in range(1, 6):
-        small(network=DenseNetwork((size,)), max_iter=0).fit(digits[:20])
+        small(network=DenseNetwork((size,)), max_iter=1, early_stopping=False).fit(
+            digits[:20]
+        )
     assert len(programs.things) == 3
     assert all(program.buffers is None for program in programs.things.values())
     last = [*programs.things.values()][-1]
     monkeypatch.setattr(programs, "most_values", 2 * last.size + 10)
-    small(network=DenseNetwork((5,)), max_iter=0).fit(digits[:20])
+    small(network=DenseNetwork((5,)), max_iter=1, early_stopping=False).fit(digits[:20])
     assert [*programs.things.values()][-1] is last
     assert len(programs.things) == 2
     monkeypatch.setattr(programs, "most_values", 1)
-    small(network=DenseNetwork((5,)), max_iter=0).fit(digits[:20])
+    small(network=DenseNetwork((5,)), max_iter=1, early_stopping=False).fit(digits[:20])
     assert [*programs.things.values()] == [last]
 
 
