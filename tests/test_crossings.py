@@ -34,17 +34,17 @@ PAGE = HERE.parents[1] / "docs" / "user_guide" / "crossings.rst"
 FEATURES = {
     "missing": "Missing values",
     "weights": "Sample weights",
-    "kinds": "Columns of several kinds",
-    "wide": "More features than samples",
+    "kinds": "Kinds of columns",
+    "wide": "Wide tables",
     "sparse": "Sparse matrices",
-    "stored": "Rows in files, and Dask's",
+    "stored": "Stored and Dask's rows",
     "stream": "``partial_fit``",
     "threads": "Threads",
     "files": "``save`` and ``load``",
     "onnx": "ONNX",
     "jax": "JAX",
     "detector": "Outlier detector",
-    "own": "Constraints, own optimizers",
+    "own": "Constraints",
     "float32": "float32",
 }
 
@@ -537,7 +537,8 @@ What works with what
 
 Two features that are each tested alone can still fail where they meet. For each two of those below a test
 computes the right value in another way, or expects an error that names what can't be had. "yes" works, "no"
-is refused, and "\\-" says that the two don't touch.
+is refused, and "\\-" says that the two don't touch. Wide tables have more features than samples; constraints are
+those of layers of one's own, with optimizers of one's own.
 """
 
 
@@ -545,13 +546,10 @@ def page():
     """The guide's page of the table."""
     names = list(FEATURES)
     lines = [HEAD, ".. list-table::", "   :header-rows: 1", "   :stub-columns: 1", ""]
-    rows = [["", *(str(i + 1) for i in range(len(names)))]]
+    rows = [["", *(str(i + 1) for i in range(len(names) - 1))]]
     for i, one in enumerate(names):
-        row = [f"{i + 1}. {FEATURES[one]}"]
-        for other in names:
-            key = " ".join(sorted((one, other), key=names.index))
-            row.append("" if one == other else SIGNS[CELLS[key][0]])
-        rows.append(row)
+        cells = [SIGNS[CELLS[f"{other} {one}"][0]] for other in names[:i]]
+        rows.append([f"{i + 1}. {FEATURES[one]}", *cells, *[""] * (len(names) - 1 - i)])
     for row in rows:
         lines += [
             f"   {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(row)
