@@ -503,7 +503,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         check_is_fitted(self)
         if X_clean is None:
             return self._minus_own_error(X)
-        X, row_shape = self._check_rows(X)
+        X, row_shape = self._known_rows(X)
         like = (X, row_shape, self.network_)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
         return self._minus_squared_error(X, target)
@@ -532,7 +532,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         check_is_fitted(self)
         if X_clean is None:
             return self._minus_own_error_of_features(X)
-        X, row_shape = self._check_rows(X)
+        X, row_shape = self._known_rows(X)
         like = (X, row_shape, self.network_)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
         return self._minus_squared_error_of_features(X, target, row_shape)

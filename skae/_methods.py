@@ -26,8 +26,12 @@ class FittedMethods(TransformerMixin):
 
     def _check_rows(self, X, network=None, *, reset=False):
         network = self.network_ if network is None else network
-        X, row_shape = check_rows(self, X, network, reset)
-        return (X if reset else self._known(X)[0]), row_shape
+        return check_rows(self, X, network, reset)
+
+    def _known_rows(self, X):
+        """Checked rows, NaN in groups of classes where a row has none, and their shape."""
+        X, row_shape = self._check_rows(X)
+        return self._known(X)[0], row_shape
 
     def _known(self, X):
         """Checked rows, NaN in groups of classes where a row has none, and where."""
@@ -59,7 +63,7 @@ class FittedMethods(TransformerMixin):
         column, in which the row has 1 and nothing was expected: its error is shared out
         among the columns of the group.
         """
-        X, _ = check_rows(self, X, self.network_, False)
+        X, _ = self._check_rows(X)
         X, unknown = self._known(X)
         codes, model = self._encoded(X), self._fitted(float_dtype(X))
         rows = X if isinstance(X, np.ndarray) else rows_of(X).dense(slice(None))
@@ -88,7 +92,7 @@ class FittedMethods(TransformerMixin):
             The code of each row, in float32 for float32 rows and else in float64.
         """
         check_is_fitted(self)
-        X, _ = self._check_rows(X)
+        X, _ = self._known_rows(X)
         return self._encoded(X)
 
     @lazily
@@ -140,7 +144,7 @@ class FittedMethods(TransformerMixin):
             asks for frames.
         """
         check_is_fitted(self)
-        X, _ = self._check_rows(X)
+        X, _ = self._known_rows(X)
         return self._fitted(float_dtype(X)).decode(self._encoded(X))
 
     @lazily
@@ -160,7 +164,7 @@ class FittedMethods(TransformerMixin):
             `set_output` asks for frames.
         """
         check_is_fitted(self)
-        X, row_shape = self._check_rows(X)
+        X, row_shape = self._known_rows(X)
         if sparse.issparse(X):
             raise ValueError(
                 "impute needs dense rows: in sparse ones nothing is missing."
@@ -238,13 +242,13 @@ class FittedMethods(TransformerMixin):
         if self._has_groups:
             squares, _ = self._errors_and_codes(X)
             return -np.nansum(squares.reshape(len(squares), -1), axis=1)
-        X, _ = self._check_rows(X)
+        X, _ = self._known_rows(X)
         return self._minus_squared_error(X, X)
 
     def _minus_own_error_of_features(self, X):
         if self._has_groups:
             return -np.nan_to_num(self._errors_and_codes(X)[0])
-        X, row_shape = self._check_rows(X)
+        X, row_shape = self._known_rows(X)
         return self._minus_squared_error_of_features(X, X, row_shape)
 
     def _minus_squared_error(self, X, target):

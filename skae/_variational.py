@@ -28,7 +28,6 @@ from skae._typing import (
     PairsByColumn,
     RandomState,
 )
-from skae._validation import check_rows
 from skae._warnings import warn_user, with_numpy_defaults
 from skae.likelihoods import LIKELIHOODS, Likelihood, bounded
 from skae.networks import Network
@@ -423,7 +422,7 @@ class VAETransformer(BaseAutoencoder):
             The mean, which is what `transform` gives, and the standard deviation.
         """
         check_is_fitted(self)
-        X, _ = self._check_rows(X)
+        X, _ = self._known_rows(X)
         model = self._fitted(float_dtype(X))
         mean, log_variance = model.posterior(X)
         matrix = model.coordinates.rotation.astype(float_dtype(X))
@@ -503,7 +502,7 @@ class VAETransformer(BaseAutoencoder):
             score.
         """
         check_is_fitted(self)
-        X, row_shape = check_rows(self, X, self.network_, False)
+        X, row_shape = self._check_rows(X)
         X, unknown = self._known(X)
         rows, model = rows_of(X), self._fitted(float_dtype(X))
         likelihood, scale = self._likelihood, model.coordinates.scale
@@ -543,7 +542,7 @@ class VAETransformer(BaseAutoencoder):
         Every row is given the same draws, so that no row depends on another.
         """
         check_is_fitted(self)
-        X, _ = check_rows(self, X, self.network_, False)
+        X, _ = self._check_rows(X)
         X, unknown = self._known(X)
         rows, model = rows_of(X), self._fitted(float_dtype(X))
         objective = model.specification.objective
