@@ -48,7 +48,7 @@ CASES = {
         AutoencoderTransformer(
             None, network=ConvNetwork((16, 4), filters=(2,), downsampling="strides")
         ),
-        IMAGES,
+        DIGITS,
     ),
     "conv-3d": (
         VAETransformer(2, network=ConvNetwork((4, 4, 4, 1), filters=(2,))),

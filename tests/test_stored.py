@@ -173,7 +173,8 @@ def test_pairs_and_weights(tmp_path, little_memory):
     model.fit(rows, X_clean=clean, sample_weight=weight)
     assert_allclose(model.transform(X), wanted, atol=1e-5)
     model = DenoisingAutoencoder(3, network=SMALL, max_iter=2, random_state=0)
-    model.fit(rows, X_clean=clean, sample_weight=weight, X_val=noisy, X_val_clean=X)
+    held_out = {"X_val": noisy[1:], "X_val_clean": X[1:]}
+    model.fit(rows, X_clean=clean, sample_weight=weight, **held_out)
     assert model.history_["val_loss"][-1] < model.history_["val_loss"][0] * 1.01
     with pytest.raises(ValueError, match="X_clean must have the shape of X"):
         model.fit(rows, X_clean=X[:-1])

@@ -44,7 +44,7 @@ X = np.random.default_rng(0).normal(size=(60, 4))
 
 autoencoder = AutoencoderTransformer(2, max_iter=1, n_splits=1)
 assert_type(autoencoder.fit(X), AutoencoderTransformer)
-assert_type(autoencoder.fit(X, sample_weight=np.ones(60), X_val=X), AutoencoderTransformer)
+assert_type(autoencoder.fit(X, sample_weight=np.ones(60), X_val=X[:40]), AutoencoderTransformer)
 assert_type(autoencoder.partial_fit(X), AutoencoderTransformer)
 assert_type(autoencoder.set_params(max_iter=2), AutoencoderTransformer)
 assert_type(autoencoder.set_output(transform="default"), AutoencoderTransformer)
