@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import linalg
 
-#: Rows for each component up to which they are too few to say how much noise there is.
+#: Rows for each component up to which they are too few to say how much noise there is, and
+#: to train on.
 FEW = 5
 
 #: The least noise variance then, as a share of a feature's; and the size of a direction

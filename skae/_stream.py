@@ -4,14 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from skae._opened import FEW
 from skae._rows import Rows, degrees_of_freedom, points_of
 from skae._starts import GRAM_SIDE, scatter_of
 
 #: Rows that are kept as they are, drawn from all.
 KEPT = 2048
-
-#: Rows for each component up to which they are too few to train on.
-FEW = 5
 
 #: The stream of the seed that draws them; epochs have 0, 1, 2, ...
 _DRAW = 2**33
