@@ -90,7 +90,7 @@ IN_BATCHES = dict.fromkeys(
 
 def trained_in_batches(estimator):
     """What differs where training leaves the start, which is kept by the others here."""
-    leaves = estimator.init == "random" or isinstance(estimator, Squashing)
+    leaves = estimator.init == "random" or isinstance(estimator, Squashed)
     if estimator.n_splits == "auto":
         leaves = not isinstance(estimator, VAETransformer)
     return IN_BATCHES if leaves else {}
