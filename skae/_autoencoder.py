@@ -15,8 +15,8 @@ from skae import _components
 from skae._base import BaseAutoencoder
 from skae._dask import lazily
 from skae._objectives import Reconstruction
-from skae._sklearn import available_if
-from skae._typing import Init, LossName, MatrixLike, PairsByColumn, RandomState
+from skae._utils.sklearn import available_if
+from skae._utils.typing import Init, LossName, MatrixLike, PairsByColumn, RandomState
 from skae.likelihoods import LOSSES, Likelihood
 from skae.networks import Network
 

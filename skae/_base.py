@@ -18,17 +18,18 @@ from skae import _components, _files
 from skae._constraints import CONSTRAINTS
 from skae._graph import Specification
 from skae._incomplete import pca_of
-from skae._keras import import_keras
 from skae._methods import FittedMethods
-from skae._sklearn import (
+from skae._stored import rows_of
+from skae._utils.keras import import_keras
+from skae._utils.params import copied
+from skae._utils.sklearn import (
     CallbackSupportMixin,
     all_or_nothing,
     fit_context,
     with_callbacks,
 )
-from skae._stored import rows_of
-from skae._tunable import copied
-from skae._typing import MatrixLike
+from skae._utils.typing import MatrixLike
+from skae._utils.warnings import numpy_defaults, warn_user
 from skae._validation import (
     check_beside,
     check_reaches,
@@ -39,7 +40,6 @@ from skae._validation import (
     maybe_cut,
 )
 from skae._views import FittedViews
-from skae._warnings import numpy_defaults, warn_user
 from skae.likelihoods import by_name
 from skae.networks import DenseNetwork
 

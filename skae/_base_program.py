@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from skae._graph import LINEAR_CODE, LINEAR_OUTPUT, build
-from skae._keras import building
 from skae._smoothing import smooth
+from skae._utils.keras import building
 
 #: Values in one chunk of rows, at least, and batches in it, at least and at most.
 CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**21, 4, 256

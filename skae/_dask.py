@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skae._blocks import BLOCK_VALUES, ArraySource, Blocks, chosen, unmasked
-from skae._typing import Method
-from skae._warnings import numpy_defaults
+from skae._utils.typing import Method
+from skae._utils.warnings import numpy_defaults
 
 
 def is_lazy(X):

@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from skae._autoencoder import AutoencoderTransformer
 from skae._dask import lazily
 from skae._objectives import Denoising, Pairs
-from skae._sklearn import all_or_nothing, fit_context, with_callbacks
-from skae._tunable import made
-from skae._typing import (
+from skae._utils.params import made
+from skae._utils.sklearn import all_or_nothing, fit_context, with_callbacks
+from skae._utils.typing import (
     Init,
     LossName,
     MatrixLike,

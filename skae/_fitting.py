@@ -15,7 +15,6 @@ from skae._graph import (
     without_linear_path,
 )
 from skae._incomplete import OPEN_COMPONENTS, pca_of
-from skae._keras import reason
 from skae._opened import opened
 from skae._rooms import Fitted, borrowed, graph_of
 from skae._schedule import replayed
@@ -33,6 +32,7 @@ from skae._training import (
     train,
     train_for,
 )
+from skae._utils.keras import reason
 from skae.likelihoods import MAX_LOG_VARIANCE, SquaredError
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skae._keras import building
+from skae._utils.keras import building
 from skae.likelihoods import MAX_LOG_VARIANCE, bounded
 from skae.networks import activated
 

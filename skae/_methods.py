@@ -10,11 +10,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skae._dask import lazily
-from skae._keras import import_keras
 from skae._rows import float_dtype
-from skae._sklearn import in_container
 from skae._stored import rows_of
-from skae._typing import MatrixLike
+from skae._utils.keras import import_keras
+from skae._utils.sklearn import in_container
+from skae._utils.typing import MatrixLike
 from skae._validation import check_rows, known
 
 

@@ -11,9 +11,9 @@ from sklearn.utils import gen_batches
 from skae._base_inference import BaseFitted, BaseInference
 from skae._base_program import BaseProgram, aligned
 from skae._kept import Once
-from skae._keras import reason
-from skae._random import Seed
 from skae._rows import VALUES_AT_ONCE
+from skae._utils.keras import reason
+from skae._utils.seed import Seed
 
 #: Rows of a batch for which a device is worth while, and fewer are not: a guess.
 ROWS_OF_A_DEVICE = 128

@@ -10,7 +10,7 @@ import numpy as np
 
 from skae._base_inference import BaseFitted, BaseInference
 from skae._base_program import BaseProgram
-from skae._random import Seed
+from skae._utils.seed import Seed
 
 #: Rows that a call is compiled for, at least: others are rounded up to a power of two.
 MIN_ROWS = 16

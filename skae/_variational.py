@@ -21,14 +21,14 @@ from skae._graph import LEAST_NOISE, NOISE
 from skae._objectives import Evidence
 from skae._rows import float_dtype
 from skae._stored import rows_of
-from skae._typing import (
+from skae._utils.typing import (
     Init,
     LikelihoodName,
     MatrixLike,
     PairsByColumn,
     RandomState,
 )
-from skae._warnings import warn_user, with_numpy_defaults
+from skae._utils.warnings import warn_user, with_numpy_defaults
 from skae.likelihoods import LIKELIHOODS, Likelihood, bounded
 from skae.networks import Network
 

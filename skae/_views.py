@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from skae._graph import build, raw
-from skae._keras import import_keras
+from skae._utils.keras import import_keras
 from skae._version import DOCUMENTATION
 
 if TYPE_CHECKING:
     import keras
 
-    from skae._typing import MatrixLike
+    from skae._utils.typing import MatrixLike
     from skae.networks import Network
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from skae._keras import import_keras
+from skae._utils.keras import import_keras
 from skae.plotting import LatentSpaceDisplay, ReconstructionDisplay
 from skae.plotting._drawing import View, mosaic, new_figure
 

@@ -26,14 +26,14 @@ from skae._glm import (
     solved,
 )
 from skae._incomplete import factors_of, pca_of
-from skae._keras import import_keras
 from skae._starts import (
     LEAST_NOISE,
     fit_pca,
     pca_start,
     ppca_start,
 )
-from skae._tunable import Tunable, made
+from skae._utils.keras import import_keras
+from skae._utils.params import Tunable, made
 
 __all__ = [
     "AbsoluteError",

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skae._keras import import_keras, reason, symbolic
+from skae._utils.keras import import_keras, reason, symbolic
 
 if TYPE_CHECKING:
     import keras

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr
 from sklearn.utils._param_validation import Interval
 
-from skae._keras import reason, symbolic
-from skae._tunable import Tunable
+from skae._utils.keras import reason, symbolic
+from skae._utils.params import Tunable
 
 __all__ = ["GaussianNoise", "MaskingNoise", "Noise", "SaltAndPepperNoise"]
 
@@ -124,7 +124,7 @@ class Noise(Tunable):
         noisy : ndarray of shape (n_samples, n_features)
             The rows with noise.
         """
-        from skae._random import Seed
+        from skae._utils.seed import Seed
 
         tensors = {name: np.asarray(v, np.float32) for name, v in values.items()}
         noisy = self.corrupt(np.asarray(x, np.float32), tensors, Seed(DRAW_SEED, step))
@@ -336,7 +336,7 @@ class FunctionNoise(Noise):
     def _noisy(self, x, seed):
         from keras import ops
 
-        from skae._random import Seed
+        from skae._utils.seed import Seed
 
         seed = Seed(DRAW_SEED) if seed is None else seed
         try:

@@ -14,10 +14,10 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skae._rows import VALUES_AT_ONCE
-from skae._sklearn import all_or_nothing, available_if, fit_context
-from skae._typing import MatrixLike
+from skae._utils.sklearn import all_or_nothing, available_if, fit_context
+from skae._utils.typing import MatrixLike
+from skae._utils.warnings import with_numpy_defaults
 from skae._variational import VAETransformer
-from skae._warnings import with_numpy_defaults
 
 __all__ = ["ReconstructionOutlierDetector"]
 

@@ -11,7 +11,7 @@ os.environ["SCIPY_ARRAY_API"] = "1"
 import numpy as np
 import pytest
 
-from skae._keras import import_keras
+from skae._utils.keras import import_keras
 
 keras = import_keras()
 

@@ -1,6 +1,7 @@
 """The design's promises: what is added takes one class, and names are names."""
 
 import ast
+import graphlib
 import sys
 import warnings
 from pathlib import Path
@@ -22,71 +23,50 @@ from skae.noise import Noise
 X = StandardScaler().fit_transform(load_diabetes().data)
 SMALL = DenseNetwork((8,))
 
-#: The floors of the house, from the top: imports only go down or stay on a floor.
-FLOORS = [
-    {"_load", "onnx", "outliers"},
-    {"_autoencoder", "_denoising", "_variational"},
-    {"_base", "_methods", "_views", "_validation"},
-    {"_fitting"},
-    {"_training", "_components", "_state", "_files", "_monitor"},
-    {"_onnx_model"},
-    {"_rooms"},
-    {"_program", "_program_jax"},
-    {"_base_program", "_base_inference", "_optimizer", "_objectives", "_graph"},
-    {"likelihoods", "noise", "_shapes"},
-    {"_glm"},
-    {"_incomplete"},
-    {"_stream"},
-    {"_starts", "_opened"},
-    {"_dask", "_stored"},
-    {
-        "_blocks",
-        "_completion",
-        "_display",
-        "_onnx_activations",
-        "_onnx_completion",
-        "_onnx_layers",
-        "_onnx_nodes",
-        "_rows",
-        "_layers",
-        "_keras",
-        "_kept",
-        "_random",
-        "_tunable",
-        "_typing",
-        "_warnings",
-        "_version",
-    }
-    | {"_constraints", "networks", "_schedule", "_sklearn", "_smoothing", "_team"},
-]
+#: The folders of the house, from the top: what stands in one imports what is below it.
+FOLDERS = ["_utils"]
+ROOT = Path(skae.__file__).parent
+MODULES = {
+    path.relative_to(ROOT).with_suffix("").as_posix().removesuffix("/__init__"): path
+    for path in ROOT.rglob("*.py")
+}
 
 
 def imports(path):
+    """The modules of skae that a file imports from."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("skae"):
-            parts = node.module.split(".")
-            yield from parts[1:2] or (alias.name for alias in node.names)
+            module = node.module.replace(".", "/").removeprefix("skae").strip("/")
+            for alias in node.names:
+                inner = f"{module}/{alias.name}".strip("/")
+                yield inner if inner in MODULES else module
 
 
 def test_imports_only_go_down():
-    floor = {name: i for i, names in enumerate(FLOORS) for name in names}
-    root = Path(skae.__file__).parent
-    for name in floor:
-        for other in imports(root / f"{name}.py"):
-            assert floor[other] >= floor[name], f"{name} imports {other}"
+    for name, path in MODULES.items():
+        room = name.split("/")[0]
+        if room in FOLDERS:
+            below = FOLDERS[FOLDERS.index(room) :]
+            others = {other.split("/")[0] for other in imports(path)}
+            assert others <= {*below, "noise", "_version"}, name
+
+
+def test_no_imports_go_in_circles():
+    imported = {
+        name: {other for other in imports(path) if other != name}
+        for name, path in MODULES.items()
+    }
+    graphlib.TopologicalSorter(imported).prepare()
 
 
 @pytest.mark.parametrize(
-    ("backend", "room"), [("tensorflow", "_program.py"), ("jax", "_program_jax.py")]
+    ("backend", "room"), [("tensorflow", "_program"), ("jax", "_program_jax")]
 )
-def test_a_backend_is_in_one_room(backend, room):
-    root = Path(skae.__file__).parent
-    rooms = [
-        path.name
-        for path in root.glob("*.py")
-        if f"import {backend}" in path.read_text() and path.name != "callbacks.py"
+def test_a_backend_is_in_one_file(backend, room):
+    files = [
+        name for name, path in MODULES.items() if f"import {backend}" in path.read_text()
     ]
-    assert rooms == [room]
+    assert [name for name in files if name != "callbacks"] == [room]
 
 
 class Laplace(Likelihood):

@@ -19,8 +19,8 @@ from sklearn.model_selection import GridSearchCV
 from skae import AutoencoderTransformer, VAETransformer
 from skae._components import Coordinates
 from skae._graph import Specification, build, raw
-from skae._keras import import_keras
 from skae._objectives import Reconstruction
+from skae._utils.keras import import_keras
 from skae.likelihoods import SquaredError
 from skae.networks import (
     ConvNetwork,

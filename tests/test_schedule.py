@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
-from skae._keras import import_keras
 from skae._schedule import Adaptive, Constant, Planned, Recipe, replayed, suited_rate
+from skae._utils.keras import import_keras
 from skae.networks import DenseNetwork
 
 keras = import_keras()

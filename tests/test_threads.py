@@ -99,7 +99,7 @@ def test_alone_it_holds_back_the_banner_and_nothing_else():
                 if name == "tensorflow":
                     os.write(2, b"W0000 00:00:17.5 1 gpu.cc:1] a warning\\nand a line\\n")
         sys.meta_path.insert(0, Says())
-        from skae._keras import import_keras
+        from skae._utils.keras import import_keras
         import_keras()
         os.write(2, b"at the end")
         """
@@ -115,7 +115,7 @@ def test_other_threads_keep_their_dtype_policy_and_their_draws():
 
     import keras
 
-    from skae._keras import building
+    from skae._utils.keras import building
 
     inside, seen = threading.Event(), []
 

@@ -250,7 +250,7 @@ def test_importing_keras_draws_nothing_from_the_callers_generator():
     script = (
         "import random, sys\n"
         "import numpy as np\n"
-        "from skae._keras import import_keras\n"
+        "from skae._utils.keras import import_keras\n"
         "for name in [name for name in sys.modules if name.startswith('rich')]:\n"
         "    del sys.modules[name]\n"  # scikit-learn may have imported it, which draws
         "random.seed(0)\n"
@@ -326,7 +326,7 @@ def test_a_failed_import_shows_what_was_held_back():
         "            os.write(2, b'why it failed')\n"
         "            raise ImportError('no tensorflow')\n"
         "sys.meta_path.insert(0, Broken())\n"
-        "from skae._keras import import_keras\n"
+        "from skae._utils.keras import import_keras\n"
         "try:\n"
         "    import_keras()\n"
         "except ImportError as error:\n"

@@ -327,7 +327,7 @@ def test_bernoulli_needs_the_unit_interval():
 
 
 def test_draws_have_the_posteriors_mean_and_variance():
-    from skae._random import Seed
+    from skae._utils.seed import Seed
 
     z = 2 + 0.5 * np.asarray(Seed(0).normal((20_000,)))
     assert stats.kstest(z, "norm", (2, 0.5)).pvalue > 0.01

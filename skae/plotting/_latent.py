@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-    from skae._typing import MatrixLike
+    from skae._utils.typing import MatrixLike
 
 #: The number of different numbers in y from which they are values, not classes.
 MAX_CLASSES = 20

@@ -11,8 +11,8 @@ from sklearn.base import _fit_context
 from sklearn.utils import metaestimators
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 
-from skae._typing import Method
-from skae._warnings import numpy_defaults
+from skae._utils.typing import Method
+from skae._utils.warnings import numpy_defaults
 
 if TYPE_CHECKING:  # a base class that may be unknown makes all attributes unknown
 

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from skae._typing import Method
+from skae._utils.typing import Method
 
 #: What stands between the user's line and the one that knows: none of it is meant.
 _BETWEEN = ("skae", "sklearn", "joblib", "contextlib")
