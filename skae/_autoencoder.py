@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae import _components
 from skae._base import BaseAutoencoder
-from skae._dask import lazily
+from skae._data.dask import lazily
 from skae._objectives import Reconstruction
 from skae._utils.sklearn import available_if
 from skae._utils.typing import Init, LossName, MatrixLike, PairsByColumn, RandomState

@@ -16,10 +16,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae import _components, _files
 from skae._constraints import CONSTRAINTS
+from skae._data.categories import known_rows
+from skae._data.stored import rows_of
+from skae._data.validation import (
+    check_beside,
+    check_reaches,
+    check_weight,
+    drift,
+    empty_features,
+    maybe_cut,
+)
 from skae._graph import Specification
 from skae._incomplete import pca_of
 from skae._methods import FittedMethods
-from skae._stored import rows_of
 from skae._utils.keras import import_keras
 from skae._utils.params import copied
 from skae._utils.sklearn import (
@@ -30,15 +39,6 @@ from skae._utils.sklearn import (
 )
 from skae._utils.typing import MatrixLike
 from skae._utils.warnings import numpy_defaults, warn_user
-from skae._validation import (
-    check_beside,
-    check_reaches,
-    check_weight,
-    drift,
-    empty_features,
-    known_rows,
-    maybe_cut,
-)
 from skae._views import FittedViews
 from skae.likelihoods import by_name
 from skae.networks import DenseNetwork

@@ -10,9 +10,9 @@ from keras import ops
 from scipy import sparse
 from sklearn.utils import gen_batches
 
+from skae._data.rows import has_nan
 from skae._graph import LINEAR_CODE, build
 from skae._kept import Kept, Once
-from skae._rows import has_nan
 
 #: Values in the widest layer's output that one call may hold.
 CALL_VALUES = 2**20

@@ -7,8 +7,8 @@ import numpy as np
 from scipy import linalg
 
 from skae._completion import Completion
+from skae._data.rows import degrees_of_freedom
 from skae._graph import linear_slopes
-from skae._rows import degrees_of_freedom
 from skae._starts import rounding
 
 

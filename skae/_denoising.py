@@ -11,7 +11,8 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skae._autoencoder import AutoencoderTransformer
-from skae._dask import lazily
+from skae._data.dask import lazily
+from skae._data.validation import check_beside
 from skae._objectives import Denoising, Pairs
 from skae._utils.params import made
 from skae._utils.sklearn import all_or_nothing, fit_context, with_callbacks
@@ -23,7 +24,6 @@ from skae._utils.typing import (
     PairsByColumn,
     RandomState,
 )
-from skae._validation import check_beside
 from skae.likelihoods import LOSSES, Likelihood
 from skae.networks import Network
 from skae.noise import NOISES, FunctionNoise, Noise

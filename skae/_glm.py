@@ -12,8 +12,8 @@ import numpy as np
 from scipy import linalg
 
 from skae._completion import covariance_of
+from skae._data.rows import Rows
 from skae._incomplete import pca_of
-from skae._rows import Rows
 from skae._starts import (
     LOGISTIC_ROWS,
     ProbabilisticStart,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import linalg
 
-from skae._rows import degrees_of_freedom
+from skae._data.rows import degrees_of_freedom
 from skae._starts import (
     FACTOR_GAIN,
     FACTOR_ROUNDS,

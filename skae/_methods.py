@@ -9,13 +9,14 @@ from sklearn.base import TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skae._dask import lazily
-from skae._rows import float_dtype
-from skae._stored import rows_of
+from skae._data.categories import known
+from skae._data.dask import lazily
+from skae._data.rows import float_dtype
+from skae._data.stored import rows_of
+from skae._data.validation import check_rows
 from skae._utils.keras import import_keras
 from skae._utils.sklearn import in_container
 from skae._utils.typing import MatrixLike
-from skae._validation import check_rows, known
 
 
 class FittedMethods(TransformerMixin):

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skae._data.rows import points_of
 from skae._glm import Examples
 from skae._graph import LEAST_NOISE, LOG_VARIANCE, NOISE, linear_path
 from skae._incomplete import filled_rows, pca_of
-from skae._rows import points_of
 from skae._starts import (
     COVARIANCE_FEATURES,
     denoiser_start,

@@ -16,9 +16,9 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
-from skae._blocks import Blocks
 from skae._completion import Completion
-from skae._rows import degrees_of_freedom, float_dtype
+from skae._data.blocks import Blocks
+from skae._data.rows import degrees_of_freedom, float_dtype
 
 
 @dataclass(frozen=True)

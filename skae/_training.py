@@ -7,9 +7,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from skae._components import Coordinates
+from skae._data.rows import Rows, degrees_of_freedom
 from skae._graph import stream
 from skae._optimizer import Optimizer
-from skae._rows import Rows, degrees_of_freedom
 from skae._schedule import (
     RATE_AT_RANDOM,
     Adaptive,

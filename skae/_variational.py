@@ -16,11 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae import _components
 from skae._base import MOST_VALUES, BaseAutoencoder
-from skae._dask import lazily
+from skae._data.dask import lazily
+from skae._data.rows import float_dtype
+from skae._data.stored import rows_of
 from skae._graph import LEAST_NOISE, NOISE
 from skae._objectives import Evidence
-from skae._rows import float_dtype
-from skae._stored import rows_of
 from skae._utils.typing import (
     Init,
     LikelihoodName,

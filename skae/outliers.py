@@ -13,7 +13,7 @@ from sklearn.utils import _safe_indexing, check_array, gen_batches, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skae._rows import VALUES_AT_ONCE
+from skae._data.rows import VALUES_AT_ONCE
 from skae._utils.sklearn import all_or_nothing, available_if, fit_context
 from skae._utils.typing import MatrixLike
 from skae._utils.warnings import with_numpy_defaults

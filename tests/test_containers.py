@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.decomposition import PCA
 
-from skae import AutoencoderTransformer, VAETransformer, _blocks
+from skae import AutoencoderTransformer, VAETransformer
+from skae._data import sources
 from skae.networks import ConvNetwork, CustomNetwork, SequenceNetwork
 
 RNG = np.random.default_rng(0)
@@ -119,8 +120,8 @@ class Variable:
 @pytest.mark.parametrize("values", [X, X.astype("f4"), WHOLE])
 def test_masked_slices_of_a_file_are_missing(values, in_memory, monkeypatch):
     if not in_memory:
-        monkeypatch.setattr(_blocks, "IN_MEMORY", 0)
-        monkeypatch.setattr(_blocks, "BLOCK_VALUES", 5 * 25)
+        monkeypatch.setattr(sources, "IN_MEMORY", 0)
+        monkeypatch.setattr(sources, "BLOCK_VALUES", 5 * 25)
     fill = -999 if values.dtype.kind == "i" else 9.97e36
     rows = Variable(np.where(GONE, fill, values).astype(values.dtype), GONE)
     holes = np.where(GONE, np.nan, values)
@@ -159,8 +160,8 @@ class Store(Variable):
 
 @pytest.fixture
 def nothing_in_memory(monkeypatch):
-    monkeypatch.setattr(_blocks, "IN_MEMORY", 0)
-    monkeypatch.setattr(_blocks, "BLOCK_VALUES", 5 * 25)
+    monkeypatch.setattr(sources, "IN_MEMORY", 0)
+    monkeypatch.setattr(sources, "BLOCK_VALUES", 5 * 25)
 
 
 @pytest.mark.usefixtures("nothing_in_memory")

@@ -24,7 +24,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 import skae
-from skae import AutoencoderTransformer, VAETransformer, _blocks
+from skae import AutoencoderTransformer, VAETransformer
+from skae._data import sources
 from skae.networks import CustomNetwork, DenseNetwork
 from skae.outliers import ReconstructionOutlierDetector
 
@@ -241,7 +242,7 @@ def test_jax(tmp_path):
             found[feature] = float(here.outputs(feature, here.fitted(feature))[1].mean())
         found["stream"] = float(here.call_by_call("missing").score(here.HOLES))
         rows = np.load(sys.argv[1] + "/rows.npy", mmap_mode="r")
-        here._blocks.IN_MEMORY = 0
+        here.sources.IN_MEMORY = 0
         found["stored"] = float(here.linear().fit(rows).score(here.WINE))
         detector = ReconstructionOutlierDetector(here.linear()).fit(here.WINE)
         found["detector"] = float(detector.score_samples(here.WINE).mean())
@@ -284,8 +285,8 @@ def test_jax(tmp_path):
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
     """Rows as a memory map that is read block by block."""
-    monkeypatch.setattr(_blocks, "IN_MEMORY", 0)
-    monkeypatch.setattr(_blocks, "BLOCK_VALUES", 13 * 50)
+    monkeypatch.setattr(sources, "IN_MEMORY", 0)
+    monkeypatch.setattr(sources, "BLOCK_VALUES", 13 * 50)
 
     def write(X):
         np.save(tmp_path / "rows.npy", X)

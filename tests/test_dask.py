@@ -15,7 +15,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 
-from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer, _blocks
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae._data import sources
 from skae.networks import DenseNetwork
 
 RNG = np.random.default_rng(0)
@@ -43,7 +44,7 @@ def client():
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    monkeypatch.setattr(_blocks, "IN_MEMORY", 1000)
+    monkeypatch.setattr(sources, "IN_MEMORY", 1000)
 
 
 def array():

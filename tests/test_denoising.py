@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
-from skae._rows import Rows
+from skae._data.rows import Rows
 from skae._starts import denoiser_start, fit_pca, shrunken_start
 from skae._utils.seed import Seed
 from skae.networks import CustomNetwork, DenseNetwork

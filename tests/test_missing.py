@@ -15,16 +15,11 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import (
-    AutoencoderTransformer,
-    DenoisingAutoencoder,
-    VAETransformer,
-    _blocks,
-    _incomplete,
-)
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer, _incomplete
 from skae._completion import Completion
+from skae._data import sources
+from skae._data.rows import Rows
 from skae._incomplete import factors_of, pca_of
-from skae._rows import Rows
 from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
 from skae.noise import MaskingNoise
 
@@ -277,8 +272,8 @@ def test_columns_and_rows_without_any_value(kind, container, tmp_path, monkeypat
             "alcalinity_of_ash",
         )
     elif container == "memmap":
-        monkeypatch.setattr(_blocks, "IN_MEMORY", 0)
-        monkeypatch.setattr(_blocks, "BLOCK_VALUES", 13 * 50)
+        monkeypatch.setattr(sources, "IN_MEMORY", 0)
+        monkeypatch.setattr(sources, "BLOCK_VALUES", 13 * 50)
         rows = np.memmap(tmp_path / "X", X.dtype, "w+", shape=X.shape)
         rows[:] = X
     model = kind(2, network=SMALL, max_iter=2, random_state=0)

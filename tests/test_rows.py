@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
-from skae._rows import Rows
+from skae._data.rows import Rows
 from skae.networks import DenseNetwork
 
 RNG = np.random.default_rng(0)

@@ -14,8 +14,8 @@ from sklearn.datasets import load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA, FactorAnalysis
 
 from skae import _starts
+from skae._data.rows import Rows
 from skae._glm import Examples, latent_start
-from skae._rows import Rows
 from skae._starts import (
     denoiser_start,
     factor_start,

@@ -10,18 +10,14 @@ import pytest
 import zarr
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skae import (
-    AutoencoderTransformer,
-    DenoisingAutoencoder,
-    VAETransformer,
-    _blocks,
-    _stored,
-)
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._base_program import aligned
-from skae._dask import blocks_of
-from skae._rows import Rows
+from skae._data import sources
+from skae._data import stored as of_stored
+from skae._data.dask import blocks_of
+from skae._data.rows import Rows
+from skae._data.stored import StoredRows, rows_of
 from skae._starts import fit_pca
-from skae._stored import StoredRows, rows_of
 from skae.networks import DenseNetwork, SequenceNetwork
 
 RNG = np.random.default_rng(0)
@@ -75,9 +71,9 @@ STORES = pytest.mark.parametrize("store", STORES, ids=["map", "hdf5", "zarr", "o
 @pytest.fixture
 def little_memory(monkeypatch):
     """Blocks and windows so small that the rows of a test are many."""
-    monkeypatch.setattr(_blocks, "IN_MEMORY", 1000)
-    monkeypatch.setattr(_blocks, "BLOCK_VALUES", 50 * N_FEATURES)
-    monkeypatch.setattr(_stored, "WINDOW_VALUES", 500 * N_FEATURES)
+    monkeypatch.setattr(sources, "IN_MEMORY", 1000)
+    monkeypatch.setattr(sources, "BLOCK_VALUES", 50 * N_FEATURES)
+    monkeypatch.setattr(of_stored, "WINDOW_VALUES", 500 * N_FEATURES)
 
 
 def stored(values):
@@ -260,7 +256,7 @@ def epoch_of(rows, rng):
 
 
 def test_windows_mix_rows_from_everywhere(monkeypatch):
-    monkeypatch.setattr(_stored, "WINDOW_VALUES", 500)
+    monkeypatch.setattr(of_stored, "WINDOW_VALUES", 500)
     rows = rows_of(stored(np.arange(5000.0)[:, None]))
     window = epoch_of(rows, np.random.default_rng(0))[:500]
     assert np.ptp(window) > 2500

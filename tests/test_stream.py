@@ -17,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 import skae
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae._data.rows import Rows
 from skae._objectives import Reconstruction
-from skae._rows import Rows
 from skae._stream import KEPT, Stream
 from skae._training import Plan
 from skae.likelihoods import SquaredError

@@ -7,7 +7,8 @@ from operator import add
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skae._blocks import BLOCK_VALUES, ArraySource, Blocks, chosen, unmasked
+from skae._data.blocks import Blocks, chosen
+from skae._data.sources import BLOCK_VALUES, ArraySource, unmasked
 from skae._utils.typing import Method
 from skae._utils.warnings import numpy_defaults
 

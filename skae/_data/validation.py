@@ -14,9 +14,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skae._blocks import Blocks, in_memory, is_stored, unmasked
-from skae._dask import as_array, blocks_of, is_lazy
-from skae._rows import float_dtype, has_nan
+from skae._data.blocks import Blocks
+from skae._data.dask import as_array, blocks_of, is_lazy
+from skae._data.rows import float_dtype, has_nan
+from skae._data.sources import in_memory, is_stored, unmasked
 
 #: Kinds of numbers that X is kept in.
 FLOATS = [np.float64, np.float32]
@@ -263,110 +264,6 @@ def empty_features(estimator, rows):
         f"X has features without any value: {names[:10]}{more}. They are a constant 0 to"
         f" {type(estimator).__name__}, which imputes them so. Leave them out."
     )
-
-
-#: The part of the rows of a fit that may have none of a group's classes, at most.
-UNKNOWN = 0.05
-
-
-def known_rows(objective, rows, names):
-    """Rows of a fit, NaN in groups of classes where a row has none of them.
-
-    Raises
-    ------
-    ValueError
-        If a group is none; the message names its columns.
-    """
-    groups = objective.likelihood.groups(rows.n_features)
-    if not groups:
-        return rows
-    if rows.target is not None:
-        target = known_rows(objective, rows.target, names)
-        return rows if target is rows.target else rows.with_target(target)
-    if rows.is_stored:
-        rows.X.total(_check_block_of_groups, groups, names, objective.parameter)
-        return rows
-    X = rows.dense(slice(None)) if sparse.issparse(rows.X) else rows.array
-    found, unknown = known(X, groups, names, objective.parameter)
-    for columns, share in zip(groups, unknown.mean(axis=0), strict=True):
-        if share > UNKNOWN:
-            raise ValueError(
-                f"{_group(names, columns, objective.parameter)} must be one-hot, but"
-                f" {share:.0%} of the rows have none of its classes. Encode each class"
-                " (OneHotEncoder with drop=None), and rows without a class as NaN."
-            )
-    return rows if found is X else rows.replaced(found)
-
-
-def _group(names, columns, parameter):
-    """What a group of columns is called in a message."""
-    return f"{parameter}: the categorical group of X's columns {names[columns[:10]].tolist()}"
-
-
-def _check_block_of_groups(rows, weight, groups, names, parameter):
-    found, _ = known(rows, groups, names, parameter)
-    if found is not rows:
-        raise ValueError(
-            f"{_group(names, groups[0], parameter)} must have one class in a row, or NaN in"
-            " all of its columns, in rows that are not in memory."
-        )
-    return 0
-
-
-def known(X, groups, names, parameter):
-    """X with NaN in groups of classes where it has none, and where that was so.
-
-    A row has one class, or shares of several that add up to 1, or NaN in all columns of
-    the group where it is missing. With zeros alone its class is one that the encoder did
-    not know: it is missing as well. With NaN in some columns it is known if the others
-    say what it is.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    groups : list of ndarray of int
-        The columns of each group.
-
-    names : ndarray of shape (n_features,)
-    parameter : str
-        What gives X its groups.
-
-    Returns
-    -------
-    X : ndarray of the shape of X
-        X itself where nothing is changed.
-
-    unknown : ndarray of bool of shape (n_samples, n_groups)
-        Where there are zeros alone.
-    """
-    unknown, found = np.zeros((len(X), len(groups)), bool), X
-    for i, columns in enumerate(groups):
-        part = X[:, columns]
-        missing = np.isnan(part)
-        total = np.where(missing, 0, part).sum(axis=1)
-        some, every = missing.any(axis=1), missing.all(axis=1)
-        sure = np.abs(total - 1) <= ONE_HOT
-        unknown[:, i] = ~some & (np.abs(part).max(axis=1, initial=0) == 0)
-        wrong = np.where(some, total > 1 + ONE_HOT, ~sure & ~unknown[:, i])
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise ValueError(
-                f"{_group(names, columns, parameter)} must have one 1 in a row, or shares that"
-                f" add up to 1, or NaN: row {row} adds up to {total[row]:.6g}. Give each"
-                " group a pair of its own, with all of its classes."
-            )
-        lost = unknown[:, i] | (some & ~every & ~sure)
-        said = some & ~every & sure
-        if lost.any() or said.any():
-            if found is X:
-                found = np.array(X, np.result_type(X.dtype, np.float32))
-            part = np.where(said[:, None] & missing, 0, part)
-            found[:, columns] = np.where(lost[:, None], np.nan, part)
-    return found, unknown
-
-
-#: How far from 1 shares may add up to, by rounding.
-ONE_HOT = 1e-3
 
 
 def maybe_cut(X, X_val=None, **beside):

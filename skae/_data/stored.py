@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from skae._blocks import Blocks
-from skae._rows import Rows
+from skae._data.blocks import Blocks
+from skae._data.rows import Rows
 
 #: Values of the rows that are shuffled together, and how many blocks these are at least.
 WINDOW_VALUES, WINDOW_BLOCKS = 2**23, 4
