@@ -27,8 +27,8 @@ from skae._data.validation import (
     maybe_cut,
 )
 from skae._graph import Specification
-from skae._incomplete import pca_of
 from skae._methods import FittedMethods
+from skae._starts.em import pca_of
 from skae._utils.keras import import_keras
 from skae._utils.params import copied
 from skae._utils.sklearn import (

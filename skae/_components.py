@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
-from skae._completion import Completion
 from skae._data.rows import degrees_of_freedom
 from skae._graph import linear_slopes
-from skae._starts import rounding
+from skae._starts.imputation import Completion
+from skae._starts.scatter import rounding
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from skae._graph import (
     replaced,
     without_linear_path,
 )
-from skae._incomplete import OPEN_COMPONENTS, pca_of
-from skae._opened import opened
 from skae._rooms import Fitted, borrowed, graph_of
 from skae._schedule import replayed
-from skae._starts import ppca_start
+from skae._starts.em import OPEN_COMPONENTS, pca_of
+from skae._starts.linear import ppca_start
+from skae._starts.moments import Stream
+from skae._starts.streamed import opened
 from skae._state import State
-from skae._stream import Stream
 from skae._team import Team
 from skae._training import (
     Candidate,

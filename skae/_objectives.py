@@ -7,15 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from skae._data.rows import points_of
-from skae._glm import Examples
 from skae._graph import LEAST_NOISE, LOG_VARIANCE, NOISE, linear_path
-from skae._incomplete import filled_rows, pca_of
-from skae._starts import (
-    COVARIANCE_FEATURES,
-    denoiser_start,
-    ppca_start,
-    shrunken_start,
-)
+from skae._starts.em import filled_rows, pca_of
+from skae._starts.glm import Examples
+from skae._starts.linear import ppca_start
+from skae._starts.wiener import COVARIANCE_FEATURES, denoiser_start, shrunken_start
 from skae.likelihoods import MAX_LOG_VARIANCE, Likelihood, bounded, unbounded
 from skae.noise import Noise
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from skae._components import Coordinates
 from skae._graph import Specification
-from skae._stream import Stream
+from skae._starts.moments import Stream
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skae._glm import (
+from skae._starts.em import factors_of, pca_of
+from skae._starts.glm import (
     bounded_step,
     latent_start,
     linear_step,
@@ -25,13 +26,8 @@ from skae._glm import (
     scoring_step,
     solved,
 )
-from skae._incomplete import factors_of, pca_of
-from skae._starts import (
-    LEAST_NOISE,
-    fit_pca,
-    pca_start,
-    ppca_start,
-)
+from skae._starts.linear import LEAST_NOISE, pca_start, ppca_start
+from skae._starts.pca import fit_pca
 from skae._utils.keras import import_keras
 from skae._utils.params import Tunable, made
 
@@ -403,7 +399,7 @@ class Likelihood(Tunable):
         """
         return ppca_start(pca_of(rows, n_components), n_components, beta)
 
-    # -- the steps of `_glm`, in standardised units
+    # -- the steps of `skae._starts.glm`, in standardised units
 
     def intercept(self, X: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """The output that suits all rows best.
@@ -762,7 +758,7 @@ class Huber(Likelihood):
 
 
 class _StepwiseStarts:
-    """The starts of likelihoods whose decoder is fitted step by step, by `_glm`."""
+    """The starts of likelihoods whose decoder is fitted step by step, by `skae._starts.glm`."""
 
     def generative_start(self, rows, n_components, beta):
         return latent_start(self, rows, n_components, beta)

@@ -17,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
 from skae._data.rows import Rows
-from skae._starts import denoiser_start, fit_pca, shrunken_start
+from skae._starts.pca import fit_pca
+from skae._starts.wiener import denoiser_start, shrunken_start
 from skae._utils.seed import Seed
 from skae.networks import CustomNetwork, DenseNetwork
 from skae.noise import NOISES, GaussianNoise, MaskingNoise, SaltAndPepperNoise

@@ -15,11 +15,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer, _incomplete
-from skae._completion import Completion
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._data import sources
 from skae._data.rows import Rows
-from skae._incomplete import factors_of, pca_of
+from skae._starts import em
+from skae._starts.em import factors_of, pca_of
+from skae._starts.imputation import Completion
 from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
 from skae.noise import MaskingNoise
 
@@ -370,7 +371,7 @@ def test_features_beyond_the_gram_matrix_are_completed_as_by_plain_em(monkeypatc
     missing = rng.random(X.shape) < 0.3
     holes = np.where(missing, np.nan, X)
     filled, noise = plain_em(holes, 2)
-    monkeypatch.setattr(_incomplete, "GRAM_SIDE", 80)
+    monkeypatch.setattr(em, "GRAM_SIDE", 80)
     vae = VAETransformer(2, max_iter=0).fit(holes)
     wanted = error_of(filled, X, missing)
     assert error_of(vae.impute(holes), X, missing) == pytest.approx(wanted, rel=0.02)

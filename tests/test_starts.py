@@ -13,17 +13,12 @@ from sklearn import config_context
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA, FactorAnalysis
 
-from skae import _starts
 from skae._data.rows import Rows
-from skae._glm import Examples, latent_start
-from skae._starts import (
-    denoiser_start,
-    factor_start,
-    fit_pca,
-    pca_start,
-    ppca_start,
-    shrunken_start,
-)
+from skae._starts import scatter
+from skae._starts.glm import Examples, latent_start
+from skae._starts.linear import factor_start, pca_start, ppca_start
+from skae._starts.pca import fit_pca
+from skae._starts.wiener import denoiser_start, shrunken_start
 from skae.likelihoods import Bernoulli
 
 DIGITS, WINE = load_digits().data, load_wine().data
@@ -253,7 +248,7 @@ def test_lanczos_finds_the_same(shape, dtype, sparsely, limits, monkeypatch):
     rows = sparse.csr_array(X) if sparsely else X
     expected = PCA(4, svd_solver="full").fit(X.astype(np.float64))
     for name, value in limits.items():
-        monkeypatch.setattr(_starts, name, value)
+        monkeypatch.setattr(scatter, name, value)
     exact = dtype == np.float64 or "EIGH_SIDE" in limits
     pca = fit_pca(rows, 4)
     atol = 1e-9 if exact else 1e-5
@@ -268,7 +263,7 @@ def test_lanczos_finds_the_same(shape, dtype, sparsely, limits, monkeypatch):
 @pytest.mark.parametrize("sparsely", [False, True])
 def test_lanczos_leaves_at_rest_what_is_not_there(limits, spans, sparsely, monkeypatch):
     for name, value in limits.items():
-        monkeypatch.setattr(_starts, name, value)
+        monkeypatch.setattr(scatter, name, value)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, spans)) @ rng.normal(size=(spans, 60))
     pca = fit_pca(sparse.csr_array(X + 1) if sparsely else X, 5)
@@ -277,7 +272,7 @@ def test_lanczos_leaves_at_rest_what_is_not_there(limits, spans, sparsely, monke
 
 
 def test_axes_that_tie_are_the_same_in_each_fit(monkeypatch):
-    monkeypatch.setattr(_starts, "EIGH_SIDE", 20)
+    monkeypatch.setattr(scatter, "EIGH_SIDE", 20)
     X = sparse.csr_array(np.eye(60))
     first, second = fit_pca(X, 3), fit_pca(X, 3)
     assert_array_equal(first.components_, second.components_)
@@ -383,7 +378,7 @@ def test_little_noise_is_next_to_none(level):
 
 
 def test_scikit_learns_array_api_does_not_matter(monkeypatch):
-    monkeypatch.setattr(_starts, "GRAM_SIDE", 20)
+    monkeypatch.setattr(scatter, "GRAM_SIDE", 20)
     with config_context(array_api_dispatch=True):
         fit_pca(DIGITS[:100, 5:], 2)
         fit_pca(WINE, "mle")

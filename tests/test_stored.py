@@ -17,7 +17,7 @@ from skae._data import stored as of_stored
 from skae._data.dask import blocks_of
 from skae._data.rows import Rows
 from skae._data.stored import StoredRows, rows_of
-from skae._starts import fit_pca
+from skae._starts.pca import fit_pca
 from skae.networks import DenseNetwork, SequenceNetwork
 
 RNG = np.random.default_rng(0)

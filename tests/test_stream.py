@@ -19,7 +19,7 @@ import skae
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._data.rows import Rows
 from skae._objectives import Reconstruction
-from skae._stream import KEPT, Stream
+from skae._starts.moments import KEPT, Stream
 from skae._training import Plan
 from skae.likelihoods import SquaredError
 from skae.networks import DenseNetwork

@@ -12,8 +12,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skae import VAETransformer
 from skae._data.rows import Rows
-from skae._glm import latent_start
-from skae._starts import ppca_start
+from skae._starts.glm import latent_start
+from skae._starts.linear import ppca_start
 from skae.likelihoods import Bernoulli, bounded, unbounded
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 

@@ -11,16 +11,14 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
-from skae._completion import covariance_of
 from skae._data.rows import Rows
-from skae._incomplete import pca_of
-from skae._starts import (
-    LOGISTIC_ROWS,
-    ProbabilisticStart,
-    pca_start,
-    ppca_start,
-    principal_axes,
-)
+from skae._starts.em import pca_of
+from skae._starts.imputation import covariance_of
+from skae._starts.linear import ProbabilisticStart, pca_start, ppca_start
+from skae._starts.scatter import principal_axes
+
+#: Rows that decoders of other distributions are fitted to at most.
+LOGISTIC_ROWS = 10_000
 
 #: Rounds of posterior and decoder, steps of the decoder in each, and of the decoder alone.
 ROUNDS, STEPS, STEPS_ALONE = 6, 6, 50

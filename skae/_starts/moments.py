@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skae._data.rows import Rows, degrees_of_freedom, points_of
-from skae._opened import FEW
-from skae._starts import GRAM_SIDE, scatter_of
+from skae._starts.scatter import GRAM_SIDE, scatter_of
+from skae._starts.streamed import FEW
 
 #: Rows that are kept as they are, drawn from all.
 KEPT = 2048

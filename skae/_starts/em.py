@@ -6,21 +6,16 @@ import numpy as np
 from scipy import linalg
 
 from skae._data.rows import degrees_of_freedom
-from skae._starts import (
+from skae._starts.linear import (
     FACTOR_GAIN,
     FACTOR_ROUNDS,
-    GRAM_SIDE,
     LEAST_UNIQUENESS,
-    as_pca,
-    check_mle,
     factor_start,
     factor_start_of,
-    fit_pca,
-    n_components_of,
     ppca_start,
-    principal_axes,
-    scatter_of,
 )
+from skae._starts.pca import as_pca, check_mle, fit_pca, n_components_of
+from skae._starts.scatter import GRAM_SIDE, principal_axes, scatter_of
 
 #: Rounds of EM at most, the change of the scatter matrix at which they end, as a share of
 #: it, and the rows that all but the last are computed from, at most.
@@ -209,7 +204,7 @@ def _stored_factors(rows, n_components, beta):
 def _factors(covariance, noise, n_components, n_samples):
     """The variances on the axes, these, and the noise, of factor analysis: its rounds.
 
-    As `skae._starts._factors`, from the covariance of features that have been scaled.
+    As `skae._starts.linear._factors`, from the covariance of features that have been scaled.
     """
     spread, gain = np.diag(covariance), -np.inf
     least = LEAST_UNIQUENESS * np.where(spread > 0, spread, 1.0)
