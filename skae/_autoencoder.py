@@ -17,7 +17,8 @@ from skae._data.dask import lazily
 from skae._objectives import Reconstruction
 from skae._utils.sklearn import available_if
 from skae._utils.typing import Init, LossName, MatrixLike, PairsByColumn, RandomState
-from skae.likelihoods import LOSSES, Likelihood
+from skae.likelihoods import Likelihood
+from skae.likelihoods._names import LOSSES
 from skae.networks import Network
 
 if TYPE_CHECKING:

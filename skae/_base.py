@@ -40,7 +40,7 @@ from skae._utils.sklearn import (
 from skae._utils.typing import MatrixLike
 from skae._utils.warnings import numpy_defaults, warn_user
 from skae._views import FittedViews
-from skae.likelihoods import by_name
+from skae.likelihoods._names import by_name
 from skae.networks import DenseNetwork
 
 #: Fitted attributes that say what the components of the rows are.

@@ -24,7 +24,8 @@ from skae._utils.typing import (
     PairsByColumn,
     RandomState,
 )
-from skae.likelihoods import LOSSES, Likelihood
+from skae.likelihoods import Likelihood
+from skae.likelihoods._names import LOSSES
 from skae.networks import Network
 from skae.noise import NOISES, FunctionNoise, Noise
 

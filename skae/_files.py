@@ -35,13 +35,8 @@ from skae.likelihoods import (
     Poisson,
     SquaredError,
 )
-from skae.networks import (
-    ConvNetwork,
-    DenseNetwork,
-    Network,
-    SequenceNetwork,
-    is_activation,
-)
+from skae.networks import ConvNetwork, DenseNetwork, Network, SequenceNetwork
+from skae.networks._base import is_activation
 from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise
 
 #: The format that is written, and those that are read. Another number is one that this

@@ -33,7 +33,8 @@ from skae._training import (
     train_for,
 )
 from skae._utils.keras import reason
-from skae.likelihoods import MAX_LOG_VARIANCE, SquaredError
+from skae.likelihoods import SquaredError
+from skae.likelihoods._base import MAX_LOG_VARIANCE
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from skae._utils.keras import building
-from skae.likelihoods import MAX_LOG_VARIANCE, bounded
-from skae.networks import activated
+from skae.likelihoods._base import MAX_LOG_VARIANCE, bounded
+from skae.networks._base import activated
 
 #: Paths of the weights that a linear start sets.
 LINEAR_CODE, LINEAR_OUTPUT = "encoder/linear_code", "decoder/linear_output"
@@ -363,7 +363,7 @@ def _output(code, specification):
     """The output before its activation."""
     from keras import layers
 
-    from skae._layers import gate
+    from skae.networks._layers import gate
 
     linear, n_features = specification.linear, specification.n_features
     network, shape = specification.network, (n_features,)
@@ -417,7 +417,7 @@ def raw(graph, coordinates):
     dtype, rotates = graph.encoder.input.dtype, specification.rotates
     mean, scale = coordinates.mean, coordinates.scale
     with building(dtype, 0) as keras:
-        from skae._layers import rotated, standardized, unstandardized
+        from skae.networks._layers import rotated, standardized, unstandardized
 
         layers, folded = keras.layers, specification.row_shape != flat
         rows = keras.Input(specification.row_shape, dtype=dtype, name="rows")

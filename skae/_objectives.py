@@ -12,7 +12,8 @@ from skae._starts.em import filled_rows, pca_of
 from skae._starts.glm import Examples
 from skae._starts.linear import ppca_start
 from skae._starts.wiener import COVARIANCE_FEATURES, denoiser_start, shrunken_start
-from skae.likelihoods import MAX_LOG_VARIANCE, Likelihood, bounded, unbounded
+from skae.likelihoods import Likelihood
+from skae.likelihoods._base import MAX_LOG_VARIANCE, bounded, unbounded
 from skae.noise import Noise
 
 #: Rows whose moments are computed at a time.

@@ -6,7 +6,8 @@ anything of the size that the file names is built.
 
 import math
 
-from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork, sizes_of
+from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
+from skae.networks._base import sizes_of
 
 #: Columns of a recurrent kernel for each unit, and rows of its bias.
 GATES = {"lstm": 4, "gru": 3}

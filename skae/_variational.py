@@ -29,7 +29,9 @@ from skae._utils.typing import (
     RandomState,
 )
 from skae._utils.warnings import warn_user, with_numpy_defaults
-from skae.likelihoods import LIKELIHOODS, Likelihood, bounded
+from skae.likelihoods import Likelihood
+from skae.likelihoods._base import bounded
+from skae.likelihoods._names import LIKELIHOODS
 from skae.networks import Network
 
 if TYPE_CHECKING:

@@ -190,7 +190,7 @@ def test_layers_have_names_of_their_own(without_xla):
 def test_a_convolution_with_one_filter_is_saved_as_a_convolution():
     from keras import layers, saving
 
-    from skae import _layers
+    from skae.networks import _layers
 
     for n in (1, 2, 3):
         ours = getattr(_layers, f"OneFilterConv{n}D")(1, kernel_size=3, padding="same")

@@ -21,8 +21,8 @@ from skae.likelihoods import (
     NegativeBinomial,
     Poisson,
     from_transformer,
-    log_gamma,
 )
+from skae.likelihoods._counts import log_gamma
 from skae.networks import DenseNetwork
 
 SMALL = DenseNetwork((8,))

@@ -239,7 +239,7 @@ def test_images_come_back_in_the_shape_they_came_in():
 @pytest.mark.parametrize("n_axes", [1, 2, 3])
 @pytest.mark.parametrize("kernel_size", [2, 3])
 def test_convolution_with_one_filter_is_keras_own(n_axes, kernel_size, keras_in_float64):
-    from skae import _layers
+    from skae.networks import _layers
 
     shape = (2, *(5, 6, 4)[:n_axes], 3)
     x = np.random.default_rng(0).normal(size=shape)

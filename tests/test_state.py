@@ -15,7 +15,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
 from skae import AutoencoderTransformer
-from skae.networks import CustomNetwork, DenseNetwork, _StoredModel
+from skae.networks import CustomNetwork, DenseNetwork
+from skae.networks._custom import _StoredModel
 
 X = load_digits(return_X_y=True)[0]
 

@@ -14,7 +14,8 @@ from skae import VAETransformer
 from skae._data.rows import Rows
 from skae._starts.glm import latent_start
 from skae._starts.linear import ppca_start
-from skae.likelihoods import Bernoulli, bounded, unbounded
+from skae.likelihoods import Bernoulli
+from skae.likelihoods._base import bounded, unbounded
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 
 SMALL = DenseNetwork(hidden_layer_sizes=(8,))

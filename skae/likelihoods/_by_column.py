@@ -1,0 +1,241 @@
+"""One likelihood for each group of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils.validation import check_is_fitted
+
+from skae.likelihoods._base import (
+    Likelihood,
+    StepwiseStarts,
+    vary_alike,
+)
+from skae.likelihoods._real import Gaussian
+
+
+class ByColumn(StepwiseStarts, Likelihood):
+    """A likelihood for each of several groups of columns.
+
+    A list of pairs in an estimator's `loss` or `likelihood` becomes one of these.
+
+    Parameters
+    ----------
+    pairs : list of (Likelihood, array-like of int)
+        The columns of all together are those of X, each once.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[Likelihood, ArrayLike]]) -> None:
+        self.pairs = pairs
+
+    def _key(self):
+        return type(self), *((one._key(), tuple(c)) for one, c in self.pairs)
+
+    @property
+    def is_linear(self):
+        return False
+
+    @property
+    def sees_rows(self):
+        return False
+
+    def blocks(self, n_features):
+        return [(one, np.asarray(columns)) for one, columns in self.pairs]
+
+    def groups(self, n_features):
+        return [
+            columns[group]
+            for one, columns in self.blocks(n_features)
+            for group in one.groups(len(columns))
+        ]
+
+    @property
+    def _columns(self):
+        return np.concatenate([columns for _, columns in self.pairs])
+
+    def _joined(self, parts):
+        """Parts of the columns of each pair, in the columns' own order."""
+        from keras import ops
+
+        order = np.argsort(self._columns).astype(np.int32)
+        return ops.take(ops.concatenate(parts, axis=-1), order, axis=-1)
+
+    def _split(self, x):
+        from keras import ops
+
+        return [ops.take(x, np.asarray(c, np.int32), axis=-1) for _, c in self.pairs]
+
+    def _noises(self, noise):
+        """The part of each pair in what all have learned of the noise, on the last axis."""
+        start = 0
+        for one, columns in self.pairs:
+            n_noise = one.n_noise(len(columns))
+            yield noise[..., start : start + n_noise] if n_noise else None
+            start += n_noise
+
+    def standardisation(self, mean, variance):
+        found = np.empty((2, len(mean)))
+        for one, columns in self.pairs:
+            found[:, columns] = one.standardisation(mean[columns], variance[columns])
+        return found[0], found[1]
+
+    def seen(self, x):
+        parts = zip(self.pairs, self._split(x), strict=True)
+        return self._joined([one.seen(part) for (one, _), part in parts])
+
+    def mean(self, output):
+        parts = zip(self.pairs, self._split(output), strict=True)
+        return self._joined([one.mean(part) for (one, _), part in parts])
+
+    def output_layer(self):
+        return self.mean
+
+    def expectation(self, x, output, present):
+        parts = self._split(x), self._split(output), self._split(present)
+        return self._joined(
+            [
+                one.expectation(*some)
+                for (one, _), *some in zip(self.pairs, *parts, strict=True)
+            ]
+        )
+
+    def like(self, X, mean):
+        found = mean.copy()
+        for one, columns in self.pairs:
+            found[:, columns] = one.like(X[:, columns], mean[:, columns])
+        return found
+
+    def per_sample(self, x, output, log_noise=None, present=1.0):
+        outputs, rows = self._split(output), self._split(x)
+        there = [present] * len(rows) if isinstance(present, float) else None
+        there = self._split(present) if there is None else there
+        noises = self._noises(log_noise)
+        return sum(
+            one.per_sample(*parts)
+            for (one, _), *parts in zip(
+                self.pairs, rows, outputs, noises, there, strict=True
+            )
+        )
+
+    def n_noise(self, n_features):
+        return sum(one.n_noise(len(columns)) for one, columns in self.pairs)
+
+    def noise_of(self, start, scale):
+        unit = np.ones(len(scale))
+        if not self.n_noise(len(scale)):
+            return None, unit
+        for (one, columns), noise in zip(
+            self.pairs, self._noises(start.noise_variance), strict=True
+        ):
+            if isinstance(one, Gaussian):
+                unit[columns] = np.sqrt(noise)
+        return start.noise_variance, unit
+
+    def noise_variance(self, noise, scale):
+        if noise is None:
+            return None
+        found = np.full(len(scale), np.nan)
+        for (one, columns), part in zip(self.pairs, self._noises(noise), strict=True):
+            variance = one.noise_variance(part, scale[columns])
+            if variance is not None:
+                found[columns] = variance
+        return found
+
+    def in_units(self, loss, scale, present=1.0):
+        return super().in_units(loss, self._density_scale(scale), present)
+
+    def _density_scale(self, scale):
+        """The scale of columns that have a density; errors stay as they are."""
+        scale = scale.copy()
+        for one, columns in self.pairs:
+            if type(one).in_units is not Likelihood.in_units:
+                scale[columns] = 1.0
+        return scale
+
+    def knows_enough(self, some, rows):
+        return vary_alike(some, rows)
+
+    def sample(self, mean, noise, scale, rng):
+        drawn = np.empty_like(mean)
+        for (one, columns), part in zip(self.pairs, self._noises(noise), strict=True):
+            drawn[:, columns] = one.sample(mean[:, columns], part, scale[columns], rng)
+        return drawn
+
+
+def from_transformer(transformer: Any) -> list[tuple[str, list[int]]]:
+    """The likelihoods by column of what a fitted ColumnTransformer gives.
+
+    Each column that a :class:`~sklearn.preprocessing.OneHotEncoder` encodes becomes a
+    "categorical" group, or "bernoulli" where it is one column of 0 and 1, as for two
+    classes with ``drop="if_binary"``; all others are "gaussian_diag".
+
+    Parameters
+    ----------
+    transformer : ColumnTransformer
+        Fitted; its encoders, at the end of a Pipeline or alone.
+
+    Returns
+    -------
+    pairs : list of (str, list of int)
+        For the parameter `likelihood` of :class:`~skae.VAETransformer`.
+
+    Raises
+    ------
+    ValueError
+        If an encoder drops one of several classes, the others of which are not one-hot.
+
+    Examples
+    --------
+    >>> from sklearn.compose import make_column_transformer
+    >>> from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    >>> from skae.likelihoods import from_transformer
+    >>> X = [[1.0, 0], [2.0, 1], [4.0, 2]]
+    >>> encoder = OneHotEncoder(sparse_output=False)
+    >>> columns = make_column_transformer((StandardScaler(), [0]), (encoder, [1]))
+    >>> from_transformer(columns.fit(X))
+    [('gaussian_diag', [0]), ('categorical', [1, 2, 3])]
+    """
+    check_is_fitted(transformer)
+    n_features = max(place.stop for place in transformer.output_indices_.values())
+    pairs, rest = [], set(range(n_features))
+    for name, fitted, _ in transformer.transformers_:
+        last = fitted[-1] if isinstance(fitted, Pipeline) else fitted
+        if not isinstance(last, OneHotEncoder):
+            continue
+        start = transformer.output_indices_[name].start
+        for classes, infrequent, dropped in zip(
+            last.categories_, _infrequent(last), _dropped(last), strict=True
+        ):
+            n_columns = len(classes) - max(infrequent - 1, 0) - dropped
+            group = list(range(start, start + n_columns))
+            if dropped and n_columns > 1:
+                raise ValueError(
+                    f"The OneHotEncoder {name!r} drops one of {n_columns + 1} classes, so"
+                    " that the others are not one-hot. Use drop=None or 'if_binary'."
+                )
+            if group:
+                pairs.append(("bernoulli" if n_columns == 1 else "categorical", group))
+            rest -= set(group)
+            start += n_columns
+    if rest:
+        pairs.insert(0, ("gaussian_diag", sorted(rest)))
+    return pairs
+
+
+def _infrequent(encoder):
+    """The number of classes of each column that share one column for infrequent ones."""
+    if not getattr(encoder, "_infrequent_enabled", False):
+        return [0] * len(encoder.categories_)
+    return [0 if c is None else len(c) for c in encoder.infrequent_categories_]
+
+
+def _dropped(encoder):
+    """Whether each column has a class without a column of its own."""
+    if encoder.drop_idx_ is None:
+        return [0] * len(encoder.categories_)
+    return [int(place is not None) for place in encoder.drop_idx_]

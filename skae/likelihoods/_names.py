@@ -1,0 +1,120 @@
+"""The losses and likelihoods that users give: by name, as objects, or by column."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skae._utils.params import made
+from skae.likelihoods._by_column import ByColumn
+from skae.likelihoods._classes import Bernoulli, Categorical
+from skae.likelihoods._counts import NegativeBinomial, Poisson
+from skae.likelihoods._real import AbsoluteError, Gaussian, Huber, SquaredError
+
+#: The losses and likelihoods that have a name of their own.
+LOSSES = {
+    "squared_error": SquaredError,
+    "binary_crossentropy": Bernoulli,
+    "absolute_error": AbsoluteError,
+    "huber": Huber,
+    "categorical_crossentropy": Categorical,
+    "poisson": Poisson,
+}
+
+LIKELIHOODS = {
+    "gaussian": Gaussian,
+    "gaussian_diag": lambda: Gaussian(per_feature=True),
+    "bernoulli": Bernoulli,
+    "categorical": Categorical,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+}
+
+
+def by_name(given, names, n_features, feature_names=None, parameter="likelihood", X=None):
+    """The likelihood that a user names, or gives for several groups of columns.
+
+    Parameters
+    ----------
+    given : str, Likelihood or list of (str or Likelihood, columns)
+        Columns as `ColumnTransformer` takes them: numbers, names, slices, masks, and
+        functions of X that give such. Pairs without columns are left out.
+
+    names : dict
+        What names are short for.
+
+    n_features : int
+    feature_names : ndarray of str or None, default=None
+    parameter : str
+        The estimator's, for messages.
+
+    X : object, default=None
+        X as it was given to `fit`.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or the columns are not all columns of X, each once.
+    """
+    if not isinstance(given, list):
+        return made(given, names)
+    if not given:
+        raise ValueError(
+            f"{parameter} must be a list of at least one (likelihood, columns) pair. Got []."
+        )
+    pairs = []
+    for pair in given:
+        if not (isinstance(pair, tuple) and len(pair) == 2):
+            raise ValueError(
+                f"{parameter} must be a list of (likelihood, columns) pairs. Got {pair!r}"
+                " in it."
+            )
+        one, columns = pair
+        if isinstance(one, str) and one not in names:
+            raise ValueError(
+                f"{parameter} knows {sorted(names)}, and objects of skae.likelihoods."
+                f" Got {one!r}."
+            )
+        one = made(one, names)
+        one._validate_params()
+        places = _places(columns, n_features, feature_names, parameter, X)
+        if len(places):
+            pairs.append((one, places))
+    none = np.empty(0, int)
+    every = np.concatenate([none, *(columns for _, columns in pairs)])
+    times = np.bincount(every, minlength=n_features)
+    if (times != 1).any():
+        wrong = np.flatnonzero(times != 1)
+        shown = (
+            wrong[:10].tolist() if feature_names is None else feature_names[wrong[:10]]
+        )
+        raise ValueError(
+            f"{parameter} must have each column of X in one pair. These are in none, or in"
+            f" several: {list(shown)}."
+        )
+    return ByColumn(pairs)
+
+
+def _places(columns, n_features, feature_names, parameter, X):
+    """The numbers of some columns, as an array."""
+    names = [] if feature_names is None else list(feature_names)
+
+    def place(name):
+        return names.index(name) if isinstance(name, str) else name
+
+    try:
+        columns = columns(X) if callable(columns) else columns
+        if isinstance(columns, str):
+            columns = [place(columns)]
+        elif isinstance(columns, slice):
+            end = place(columns.stop)  # a name is among them, as in a ColumnTransformer
+            end = end + 1 if isinstance(columns.stop, str) else end
+            columns = slice(place(columns.start), end, columns.step)
+        elif not isinstance(columns, np.ndarray):
+            columns = [place(name) for name in np.atleast_1d(columns).tolist()]
+            columns = np.array(columns, None if columns else int)
+        places = np.arange(n_features)[columns]
+    except (ValueError, IndexError, TypeError) as error:
+        raise ValueError(
+            f"{parameter}: {columns!r} are no columns of X: {error}"
+        ) from error
+    return np.atleast_1d(places)

@@ -1,0 +1,196 @@
+"""Network: the bodies on each side of the code, with parameters to tune."""
+
+from __future__ import annotations
+
+import math
+import sys
+from numbers import Integral
+from typing import TYPE_CHECKING
+
+from skae._utils.keras import import_keras, reason, symbolic
+from skae._utils.params import Tunable
+
+if TYPE_CHECKING:
+    from keras import KerasTensor
+
+
+class Network(Tunable):
+    """Base class of the networks.
+
+    A network owns the layers between the input and the code, and between the code and
+    the output. The estimator owns the code itself (its dense layer, its activation)
+    and the linear path, so that every network works under every estimator.
+
+    A subclass takes its parameters in `__init__` as any scikit-learn estimator does,
+    and builds with Keras' functional API in `encode` and `decode`. It may set these
+    attributes of the class.
+
+    Attributes
+    ----------
+    makes_output : bool, default=True
+        Whether what `decode` returns is the output wherever it has the output's shape.
+        With False it is always features, of which the estimator makes the output by a
+        dense layer.
+
+    jit_compile : bool, default=True
+        Whether XLA pays: it speeds up dense and recurrent layers, and slows
+        convolutions down on a CPU.
+
+    jit_steps : int, default=2000
+        The batches from which on a fit repays the second or more, and the 10 MB, that XLA
+        takes: fewer where it makes the layers several times faster.
+
+    allows_missing : bool, default=False
+        Whether rows may end in steps of NaN, which `encode` then must not read.
+    """
+
+    _parameter_constraints: dict = {}
+
+    makes_output: bool = True
+    jit_compile: bool = True
+    jit_steps: int = 2000
+    allows_missing: bool = False
+
+    def encode(self, x: KerasTensor) -> KerasTensor:
+        """Build the layers from the input to the features that the code is made of.
+
+        Parameters
+        ----------
+        x : KerasTensor of shape (None, n_features)
+            The rows, standardised by the estimator.
+
+        Returns
+        -------
+        features : KerasTensor of shape (None, ...)
+            The estimator flattens them and makes the code of them by a dense layer;
+            with ``n_components=None`` the flattened features are the code.
+        """
+        raise NotImplementedError
+
+    def decode(self, z: KerasTensor, shape: tuple[int, ...]) -> KerasTensor:
+        """Build the layers from the code to the output.
+
+        Parameters
+        ----------
+        z : KerasTensor of shape (None, n_components)
+            The code.
+
+        shape : tuple of int
+            The shape of one row of the output, ``(n_features,)``.
+
+        Returns
+        -------
+        output : KerasTensor of shape (None, n_features) or (None, ...)
+            The output before its activation or, in any other shape, features that the
+            estimator makes the output of by a dense layer.
+        """
+        raise NotImplementedError
+
+    @property
+    def _row_shape(self):
+        """The shape that rows are folded into; None where any will do."""
+        return None
+
+    @property
+    def _doubt(self):
+        """A warning of parameters that may not be what was meant; else None."""
+        return None
+
+    def _seed_key(self, seed):
+        """The seed, where the layers are built from it and can't be started afresh."""
+
+
+#: The size of a layer, at most: of more no machine has the memory for the weights.
+LARGEST = 2**24
+
+
+def activated(x, activation, name, parameter="activation"):
+    """A KerasTensor after a layer of this activation.
+
+    Raises
+    ------
+    ValueError
+        If it is neither a name that Keras knows, nor a function from a tensor to one of
+        its shape; names the parameter.
+    """
+    keras = import_keras()
+    message = (
+        f"{parameter} must be the name of a Keras activation, such as 'relu', or a function"
+        f" from a tensor to one of its shape. Got {activation!r}"
+    )
+    try:
+        found = symbolic(keras.activations.get(activation), x)
+    except Exception as error:
+        raise ValueError(f"{message}: {reason(error)}") from error
+    if getattr(found, "shape", None) != x.shape:
+        raise ValueError(f"{message}, which returns {found!r}.")
+    return keras.layers.Activation(activation, name=name)(x)
+
+
+#: The names of Keras' own activations.
+ACTIVATIONS = frozenset(
+    [
+        "celu",
+        "elu",
+        "exponential",
+        "gelu",
+        "glu",
+        "hard_shrink",
+        "hard_sigmoid",
+        "hard_silu",
+        "hard_swish",
+        "hard_tanh",
+        "leaky_relu",
+        "linear",
+        "log_sigmoid",
+        "log_softmax",
+        "mish",
+        "relu",
+        "relu6",
+        "selu",
+        "sigmoid",
+        "silu",
+        "soft_shrink",
+        "softmax",
+        "softplus",
+        "softsign",
+        "sparse_plus",
+        "sparse_sigmoid",
+        "sparsemax",
+        "squareplus",
+        "swish",
+        "tanh",
+        "tanh_shrink",
+        "threshold",
+    ]
+)
+
+
+def is_activation(name):
+    """Whether Keras knows an activation by this name, as far as is known without it."""
+    if name in ACTIVATIONS:
+        return True
+    keras = sys.modules.get("keras")
+    try:  # one that the user has registered
+        return keras is not None and callable(keras.activations.get(name))
+    except ValueError:
+        return False
+
+
+def sizes_of(sizes, name):
+    sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
+    if not all(isinstance(size, Integral) and 0 < size <= LARGEST for size in sizes):
+        raise ValueError(
+            f"{name} must be integers of at least 1, and at most {LARGEST}. Got {sizes!r}."
+        )
+    return [int(size) for size in sizes]
+
+
+def folded(x, shape):
+    """The rows in the shape that the layers take."""
+    if math.prod(shape) != x.shape[-1]:
+        raise ValueError(
+            f"input_shape={shape} holds {math.prod(shape)} values, but a row of X has"
+            f" {x.shape[-1]} features."
+        )
+    return import_keras().layers.Reshape(shape, name="fold")(x)

@@ -1,0 +1,135 @@
+"""Recurrent layers of time series."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import TYPE_CHECKING, Literal
+
+from numpy.typing import ArrayLike
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skae._utils.keras import import_keras
+
+if TYPE_CHECKING:
+    from keras import KerasTensor
+
+from skae.networks._base import Network, folded, sizes_of
+
+
+class SequenceNetwork(Network):
+    """A recurrent layer that reads a series, and one that writes it from the code.
+
+    The encoder's last state is what the code is made of. The decoder is given the code
+    at each time step (the sequence-to-sequence autoencoder of [1]_).
+
+    Series of different lengths are rows of equal length that end in NaN: time steps
+    all of whose features are NaN are neither read by the network nor counted by the
+    loss. The decoder writes all of them.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        The shape that rows are folded into, ``(timesteps, features)``.
+
+    units : int, default=64
+        The number of units of each recurrent layer.
+
+    cell : {"lstm", "gru"}, default="lstm"
+        The kind of recurrent layer.
+
+    bidirectional : bool, default=False
+        Whether a second encoder reads the series backwards.
+
+    head : {"linear", "recurrent"}, default="linear"
+        What writes the output: a dense layer on the decoder's units at each time step,
+        or the decoder itself, a recurrent layer with one unit per feature, as in [1]_.
+        The latter's own output stays within (-1, 1), in standard deviations of X.
+
+    See Also
+    --------
+    ConvNetwork : Convolutions, along time for an `input_shape` of two.
+
+    References
+    ----------
+    .. [1] F. Chollet, "Building autoencoders in Keras", The Keras Blog, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.networks import SequenceNetwork
+    >>> start = np.linspace(0, 6, 60)[:, None]
+    >>> X = np.sin(start + np.arange(10))
+    >>> network = SequenceNetwork(input_shape=(10, 1), units=8)
+    >>> autoencoder = AutoencoderTransformer(2, network=network, max_iter=2)
+    >>> autoencoder.fit_transform(X).shape
+    (60, 2)
+    """
+
+    _parameter_constraints: dict = {
+        "input_shape": ["array-like"],
+        "units": [Interval(Integral, 1, None, closed="left")],
+        "cell": [StrOptions({"lstm", "gru"})],
+        "bidirectional": ["boolean"],
+        "head": [StrOptions({"linear", "recurrent"})],
+    }
+
+    allows_missing = True
+
+    jit_steps = 300  # recurrent layers are up to three times as fast
+
+    def __init__(
+        self,
+        input_shape: ArrayLike,
+        *,
+        units: int = 64,
+        cell: Literal["lstm", "gru"] = "lstm",
+        bidirectional: bool = False,
+        head: Literal["linear", "recurrent"] = "linear",
+    ) -> None:
+        self.input_shape = input_shape
+        self.units = units
+        self.cell = cell
+        self.bidirectional = bidirectional
+        self.head = head
+
+    @property
+    def _row_shape(self):
+        if self.input_shape is None:  # of a subclass that finds it out later
+            return None
+        return tuple(sizes_of(self.input_shape, "input_shape"))
+
+    def encode(self, x: KerasTensor) -> KerasTensor:
+        x = folded(x, self._shape())
+        from skae.networks._layers import present
+
+        layer = self._recurrent(sizes_of(self.units, "units")[0], "encoder_recurrent")
+        if self.bidirectional:
+            wrapper = import_keras().layers.Bidirectional
+            layer = wrapper(layer, name="encoder_bidirectional")
+        x, mask = present(x)
+        return layer(x, mask=mask)
+
+    def decode(self, z: KerasTensor, shape: tuple[int, ...]) -> KerasTensor:
+        timesteps, n_features = self._shape()
+        layers = import_keras().layers
+        y = layers.RepeatVector(timesteps, name="decoder_repeat")(z)
+        units = self.units if self.head == "linear" else n_features
+        y = self._recurrent(units, "decoder_recurrent", return_sequences=True)(y)
+        if self.head == "linear":
+            y = layers.Dense(n_features, name="output_dense")(y)
+        return layers.Reshape(shape, name="unfold")(y)
+
+    def _shape(self):
+        shape = tuple(sizes_of(self.input_shape, "input_shape"))
+        if len(shape) != 2:
+            raise ValueError(
+                "input_shape must be the numbers of time steps and of features, such as"
+                f" (20, 1). Got {self.input_shape!r}."
+            )
+        return shape
+
+    def _recurrent(self, units, name, **kwargs):
+        layers = import_keras().layers
+        layer = {"lstm": layers.LSTM, "gru": layers.GRU}[self.cell]
+        return layer(units, name=name, **kwargs)
