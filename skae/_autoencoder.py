@@ -11,10 +11,10 @@ from sklearn.decomposition import PCA
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skae import _components
 from skae._base import BaseAutoencoder
 from skae._data.dask import lazily
-from skae._objectives import Reconstruction
+from skae._model import components
+from skae._model.objectives import Reconstruction
 from skae._utils.sklearn import available_if
 from skae._utils.typing import Init, LossName, MatrixLike, PairsByColumn, RandomState
 from skae.likelihoods import Likelihood
@@ -342,7 +342,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         return super()._fit(*args, **kwargs)
 
     def _components(self, model, rows, variance=None):
-        found = _components.of_code(model, rows, variance)
+        found = components.of_code(model, rows, variance)
         return found.whitened if self.whiten else found
 
     @lazily

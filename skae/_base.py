@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skae import _components, _files
+from skae import _files
 from skae._constraints import CONSTRAINTS
 from skae._data.categories import known_rows
 from skae._data.stored import rows_of
@@ -26,8 +26,9 @@ from skae._data.validation import (
     empty_features,
     maybe_cut,
 )
-from skae._graph import Specification
 from skae._methods import FittedMethods
+from skae._model import components
+from skae._model.graph import Specification
 from skae._starts.em import pca_of
 from skae._utils.keras import import_keras
 from skae._utils.params import copied
@@ -344,7 +345,7 @@ class BaseAutoencoder(
         return by_name(given, names, rows.n_features, columns, parameter, frame)
 
     #: From a fitted model, rows and known variances to components.
-    _components = staticmethod(_components.of_code)
+    _components = staticmethod(components.of_code)
 
     def _check_same(self, specification, before):
         """Refuse to go on from a fit of another model; holes may come and go."""

@@ -11,8 +11,9 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from skae._data.rows import has_nan
-from skae._graph import LINEAR_CODE, build
 from skae._kept import Kept, Once
+from skae._model.graph import build
+from skae._model.linear_path import LINEAR_CODE
 
 #: Values in the widest layer's output that one call may hold.
 CALL_VALUES = 2**20

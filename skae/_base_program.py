@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from skae._graph import LINEAR_CODE, LINEAR_OUTPUT, build
+from skae._model.graph import build
+from skae._model.linear_path import LINEAR_CODE, LINEAR_OUTPUT
 from skae._smoothing import smooth
 from skae._utils.keras import building
 

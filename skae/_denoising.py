@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae._autoencoder import AutoencoderTransformer
 from skae._data.dask import lazily
 from skae._data.validation import check_beside
-from skae._objectives import Denoising, Pairs
+from skae._model.objectives import Denoising, Pairs
 from skae._utils.params import made
 from skae._utils.sklearn import all_or_nothing, fit_context, with_callbacks
 from skae._utils.typing import (

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from skae._components import Coordinates
-from skae._graph import Specification
-from skae._objectives import Denoising, Evidence, Pairs, Reconstruction
-from skae._shapes import is_seed, weight_shapes
+from skae._model.components import Coordinates
+from skae._model.graph import Specification
+from skae._model.objectives import Denoising, Evidence, Pairs, Reconstruction
+from skae._model.shapes import is_seed, weight_shapes
+from skae._model.state import State
 from skae._starts.imputation import Completion
 from skae._starts.moments import Stream
-from skae._state import State
 from skae._version import __version__
 from skae.likelihoods import (
     AbsoluteError,

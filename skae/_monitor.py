@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from skae._display import Display
-from skae._graph import build, raw
+from skae._model.graph import build
+from skae._model.raw import raw
 
 _BATCH_HOOKS = (
     "on_batch_begin",

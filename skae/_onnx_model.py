@@ -1,6 +1,7 @@
 """A fitted model as ONNX nodes: what its encoder and its decoder make of a value."""
 
-from skae._graph import build, raw
+from skae._model.graph import build
+from skae._model.raw import raw
 from skae._onnx_completion import filled, unknown_as_missing
 from skae._onnx_layers import walked
 from skae._utils.keras import import_keras

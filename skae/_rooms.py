@@ -5,8 +5,8 @@ import weakref
 
 import keras
 
-from skae._graph import build
 from skae._kept import Kept, Once
+from skae._model.graph import build
 
 if keras.backend.backend() == "jax":
     from skae._program_jax import (

@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from skae._components import Coordinates
 from skae._data.rows import Rows, degrees_of_freedom
-from skae._graph import stream
+from skae._model.components import Coordinates
+from skae._model.graph import named_seed
 from skae._optimizer import Optimizer
 from skae._schedule import (
     RATE_AT_RANDOM,
@@ -271,7 +271,7 @@ class Plan:
 
     def noise_seed(self, epoch):
         """The seed of all noise of an epoch."""
-        return stream(self.seed, f"epoch {self.first_epoch + epoch}")
+        return named_seed(self.seed, f"epoch {self.first_epoch + epoch}")
 
 
 @dataclass
@@ -327,7 +327,7 @@ def train(program, begin, rows, held_out, plan, monitor):
     program.load(begin.weights, begin.coordinates)
     schedule, tolerance = plan.schedule(), _tolerance(program, begin, plan)
     lowest, n_batches = np.inf, program.n_batches(rows)
-    validation_seed = stream(plan.seed, "validation")
+    validation_seed = named_seed(plan.seed, "validation")
     if held_out is not None and plan.max_iter > 0:
         begin = measured(program, begin, held_out, plan.seed)
         lowest = begin.losses.mean
@@ -379,7 +379,7 @@ def _epoch(program, rows, plan, epoch, rates):
 def measured(program, candidate, held_out, seed):
     """The candidate with its losses on the validation rows."""
     program.load(candidate.weights, candidate.coordinates)
-    losses = _losses(program, held_out, stream(seed, "validation"))
+    losses = _losses(program, held_out, named_seed(seed, "validation"))
     return replace(candidate, losses=losses)
 
 
@@ -443,7 +443,7 @@ def rates_by_splits(team, splits, plan, monitor):
         Of the mean losses of all splits.
     """
     course, path, good, program = Course(), [], 0, team.programs[0]
-    validation_seed = stream(plan.seed, "validation")
+    validation_seed = named_seed(plan.seed, "validation")
     runs = []
     for rows, held_out, begin in splits:
         program.load_optimizer()

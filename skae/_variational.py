@@ -14,13 +14,13 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skae import _components
 from skae._base import MOST_VALUES, BaseAutoencoder
 from skae._data.dask import lazily
 from skae._data.rows import float_dtype
 from skae._data.stored import rows_of
-from skae._graph import LEAST_NOISE, NOISE
-from skae._objectives import Evidence
+from skae._model import components
+from skae._model.graph import LEAST_NOISE, NOISE
+from skae._model.objectives import Evidence
 from skae._utils.typing import (
     Init,
     LikelihoodName,
@@ -392,7 +392,7 @@ class VAETransformer(BaseAutoencoder):
         likelihood = self._by_name(LIKELIHOODS, "likelihood", rows)
         return Evidence(likelihood, missing, beta=self.beta)
 
-    _components = staticmethod(_components.of_posterior)
+    _components = staticmethod(components.of_posterior)
 
     def _fit(self, *args, one_epoch=False, **kwargs):
         super()._fit(*args, one_epoch=one_epoch, **kwargs)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from skae._graph import build, raw
+from skae._model.graph import build
+from skae._model.raw import raw
 from skae._utils.keras import import_keras
 from skae._version import DOCUMENTATION
 

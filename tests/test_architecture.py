@@ -24,7 +24,7 @@ X = StandardScaler().fit_transform(load_diabetes().data)
 SMALL = DenseNetwork((8,))
 
 #: The folders of the house, from the top: what stands in one imports what is below it.
-FOLDERS = ["likelihoods", "networks", "_starts", "_data", "_utils"]
+FOLDERS = ["_model", "likelihoods", "networks", "_starts", "_data", "_utils"]
 ROOT = Path(skae.__file__).parent
 MODULES = {
     path.relative_to(ROOT).with_suffix("").as_posix().removesuffix("/__init__"): path
@@ -117,7 +117,8 @@ def test_a_noise_takes_one_class():
 
 
 def test_weights_have_names_and_no_others():
-    from skae._graph import build, replaced
+    from skae._model.graph import build
+    from skae._model.linear_path import replaced
 
     fitted = AutoencoderTransformer(network=SMALL, max_iter=1).fit(X)
     graph, weights = build(fitted._state.specification, "float32"), fitted._state.weights

@@ -25,12 +25,12 @@ from skae import (
     VAETransformer,
     _files,
     _load,
-    _objectives,
     likelihoods,
     networks,
     noise,
 )
-from skae._shapes import is_seed, weight_shapes
+from skae._model import objectives
+from skae._model.shapes import is_seed, weight_shapes
 from skae.likelihoods import Gaussian
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 from skae.noise import GaussianNoise, SaltAndPepperNoise
@@ -217,9 +217,9 @@ FIRST_CODES = [
 def test_every_public_class_is_known_or_refused():
     refused = {CustomNetwork, noise.FunctionNoise}
     bases = {networks.Network, noise.Noise, likelihoods.Likelihood}
-    for module in (networks, noise, likelihoods, _objectives):
+    for module in (networks, noise, likelihoods, objectives):
         for kind in vars(module).values():
-            base = (*bases, _objectives.Reconstruction)
+            base = (*bases, objectives.Reconstruction)
             if isinstance(kind, type) and issubclass(kind, base):
                 known = _files.PARTS.get(kind.__name__) is kind
                 assert known != (kind in refused | bases), kind

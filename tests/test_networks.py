@@ -17,9 +17,10 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 
 from skae import AutoencoderTransformer, VAETransformer
-from skae._components import Coordinates
-from skae._graph import Specification, build, raw
-from skae._objectives import Reconstruction
+from skae._model.components import Coordinates
+from skae._model.graph import Specification, build
+from skae._model.objectives import Reconstruction
+from skae._model.raw import raw
 from skae._utils.keras import import_keras
 from skae.likelihoods import SquaredError
 from skae.networks import (

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 import skae
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._data.rows import Rows
-from skae._objectives import Reconstruction
+from skae._model.objectives import Reconstruction
 from skae._starts.moments import KEPT, Stream
 from skae._training import Plan
 from skae.likelihoods import SquaredError

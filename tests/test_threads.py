@@ -275,7 +275,7 @@ def test_a_threaded_search_and_dask_s_threads_have_the_scores_of_one_thread(
 
 
 def test_a_program_that_has_trained_knows_what_it_was_made_with():
-    from skae._graph import build
+    from skae._model.graph import build
 
     estimator = AutoencoderTransformer(2, network=DenseNetwork((8,)), max_iter=0).fit(X)
     specification = estimator._state.specification

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skae._components import Coordinates
-from skae._graph import Specification
+from skae._model.components import Coordinates
+from skae._model.graph import Specification
 from skae._starts.moments import Stream
 
 

@@ -12,15 +12,6 @@ from skae._utils.keras import building
 from skae.likelihoods._base import MAX_LOG_VARIANCE, bounded
 from skae.networks._base import activated
 
-#: Paths of the weights that a linear start sets.
-LINEAR_CODE, LINEAR_OUTPUT = "encoder/linear_code", "decoder/linear_output"
-
-#: What the network's own contributions to code and output are multiplied by.
-OUTPUT_GATE = "decoder/output_gate/kernel"
-HEADS = {
-    LINEAR_CODE: ("encoder/code/kernel",),
-    LINEAR_OUTPUT: ("decoder/output/kernel", OUTPUT_GATE),
-}
 LOG_VARIANCE = "encoder/log_variance_head/bias"
 NOISE, LEAST_NOISE = "noise", "least_noise"
 
@@ -153,13 +144,13 @@ class Graph:
     def initial(self, seed):
         """New starting weights, each drawn from the seed and its path."""
         random = [path for path, v in self.variables.items() if id(v) in self._random]
-        draws = self.draw([stream(seed, path) for path in random])
+        draws = self.draw([named_seed(seed, path) for path in random])
         drawn, weights = dict(zip(random, draws, strict=True)), {}
         for path, variable in self.variables.items():
             if path in drawn:
                 weights[path] = np.array(drawn[path])
             elif variable.name == "seed_generator_state":
-                draw = [stream(seed, path), 0]
+                draw = [named_seed(seed, path), 0]
                 weights[path] = np.array(draw, dtype=self._built[path].dtype)
             else:
                 weights[path] = self._built[path].copy()
@@ -208,7 +199,7 @@ def value_of(variable):
     return np.array(value.numpy() if hasattr(value, "numpy") else value)
 
 
-def stream(seed, name):
+def named_seed(seed, name):
     """A seed of its own for what has this name."""
     rng = np.random.default_rng((seed, zlib.crc32(name.encode())))
     return int(rng.integers(2**31 - 1))
@@ -218,85 +209,6 @@ def _new_name(path, taken):
     """The path or, where layers of one name hide in two models, the path and a number."""
     names = itertools.chain([path], (f"{path}#{n}" for n in itertools.count(2)))
     return next(name for name in names if name not in taken)
-
-
-def replaced(weights, new):
-    """A copy of the weights, in float64 where they are new.
-
-    Raises
-    ------
-    KeyError
-        If one of the new has a path that the weights don't have.
-    """
-    new = {
-        path: np.full(weights[path].shape, value, np.float64)
-        for path, value in new.items()
-    }
-    return weights | new
-
-
-def linear_path(start, coordinates, code_unit, output_unit=1.0):
-    """The weights of the linear path that make it a linear start, by path.
-
-    Parameters
-    ----------
-    start : LinearStart
-    coordinates : Coordinates
-    code_unit, output_unit : float, float or ndarray of shape (n_features,)
-        What a code and an output of the graph are multiplied by to be the start's, and
-        standardised.
-    """
-    mean, scale = coordinates.mean, coordinates.scale
-    return {
-        f"{LINEAR_CODE}/kernel": scale[:, None] * start.encoder / code_unit,
-        f"{LINEAR_CODE}/bias": (mean - start.mean) @ start.encoder / code_unit,
-        f"{LINEAR_OUTPUT}/kernel": code_unit * start.decoder / scale / output_unit,
-        f"{LINEAR_OUTPUT}/bias": (start.intercept - mean) / scale / output_unit,
-    }
-
-
-def is_linear(weights):
-    """Whether there is nothing but the linear path."""
-    return not any(head in weights for heads in HEADS.values() for head in heads)
-
-
-def without_linear_path(weights, seed):
-    """Weights that begin at random, not at the linear path, which begins at zero.
-
-    The network's own contributions are drawn as Keras draws them ("glorot_uniform"), or
-    their gate is open; where one side has none, the linear path of that side is drawn.
-
-    Parameters
-    ----------
-    weights : dict of str to ndarray
-        As they begin at a linear path.
-
-    seed : int
-
-    Returns
-    -------
-    weights : dict of str to ndarray
-    """
-    new = {}
-    for path, heads in HEADS.items():
-        path = f"{path}/kernel"
-        new[path] = 0.0
-        head = next((head for head in heads if head in weights), path)
-        new[head] = 1.0
-        if head != OUTPUT_GATE:
-            limit = math.sqrt(6 / sum(weights[head].shape))
-            rng = np.random.default_rng(stream(seed, head))
-            new[head] = rng.uniform(-limit, limit, weights[head].shape)
-    return replaced(weights, new)
-
-
-def linear_slopes(weights, coordinates):
-    """What one of each component adds to a row by the linear path, in the units of X.
-
-    The way back from `linear_path`, of shape (n_components, n_features).
-    """
-    kernel = coordinates.inverse @ weights[f"{LINEAR_OUTPUT}/kernel"]
-    return kernel * (coordinates.scale * coordinates.unit)
 
 
 def build(specification, dtype):
@@ -389,54 +301,3 @@ def _output(code, specification):
 def _first_kernel(linear):
     """Next to a linear path, the network's own contribution starts at zero."""
     return "zeros" if linear else "glorot_uniform"
-
-
-@dataclass(frozen=True)
-class RawModels:
-    """Keras models on raw rows: scaling, and the code's rotation, inside."""
-
-    encoder: object
-    decoder: object
-    autoencoder: object
-
-
-def raw(graph, coordinates):
-    """The Keras models of a graph on raw rows, which share its variables.
-
-    Parameters
-    ----------
-    graph : Graph
-    coordinates : Coordinates
-
-    Returns
-    -------
-    models : RawModels
-    """
-    specification = graph.specification
-    objective, flat = specification.objective, (specification.n_features,)
-    dtype, rotates = graph.encoder.input.dtype, specification.rotates
-    mean, scale = coordinates.mean, coordinates.scale
-    with building(dtype, 0) as keras:
-        from skae.networks._layers import rotated, standardized, unstandardized
-
-        layers, folded = keras.layers, specification.row_shape != flat
-        rows = keras.Input(specification.row_shape, dtype=dtype, name="rows")
-        x = layers.Reshape(flat, name="flatten")(rows) if folded else rows
-        z = objective.point(graph.encoder(standardized(x, mean, scale)))
-        if rotates:
-            shift = -coordinates.offset @ coordinates.rotation
-            z = rotated(z, coordinates.rotation, shift, name="rotate")
-        encoder = keras.Model(rows, z, name="encoder")
-
-        code = keras.Input(z.shape[1:], dtype=dtype, name="code")
-        y = code
-        if rotates:
-            y = rotated(y, coordinates.inverse, coordinates.offset, name="rotate_back")
-        activation = objective.likelihood.output_layer()
-        y = unstandardized(activation(graph.decoder(y)), mean, scale * coordinates.unit)
-        if folded:
-            y = layers.Reshape(specification.row_shape, name="unflatten")(y)
-        decoder = keras.Model(code, y, name="decoder")
-        rows = keras.Input(specification.row_shape, dtype=dtype, name="rows")
-        autoencoder = keras.Model(rows, decoder(encoder(rows)), name="autoencoder")
-    return RawModels(encoder, decoder, autoencoder)

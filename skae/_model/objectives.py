@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from skae._data.rows import points_of
-from skae._graph import LEAST_NOISE, LOG_VARIANCE, NOISE, linear_path
+from skae._model.graph import LEAST_NOISE, LOG_VARIANCE, NOISE
+from skae._model.linear_path import linear_path
 from skae._starts.em import filled_rows, pca_of
 from skae._starts.glm import Examples
 from skae._starts.linear import ppca_start

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import linalg
 
 from skae._data.rows import degrees_of_freedom
-from skae._graph import linear_slopes
+from skae._model.linear_path import linear_slopes
 from skae._starts.imputation import Completion
 from skae._starts.scatter import rounding
 

@@ -1,0 +1,1 @@
+"""Model: Keras graphs, what they minimise, and what a fit ends at."""
