@@ -6,11 +6,11 @@ from functools import partial
 
 import numpy as np
 
+from skae._backend.pool import Fitted, borrowed, graph_of
 from skae._model.components import Coordinates
 from skae._model.graph import LEAST_NOISE, NOISE
 from skae._model.linear_path import is_linear, replaced, without_linear_path
 from skae._model.state import State
-from skae._rooms import Fitted, borrowed, graph_of
 from skae._schedule import replayed
 from skae._starts.em import OPEN_COMPONENTS, pca_of
 from skae._starts.linear import ppca_start

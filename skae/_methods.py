@@ -280,7 +280,7 @@ class FittedMethods(TransformerMixin):
         built = self._built  # before the state, in case that another thread fits now
         if dtype not in built:
             import_keras()
-            from skae._rooms import Fitted
+            from skae._backend.pool import Fitted
 
             state = self._state
             built[dtype] = Fitted(

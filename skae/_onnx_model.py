@@ -24,7 +24,7 @@ def computed(nodes, state, given, wanted, x):
         What is wanted.
     """
     import_keras()
-    from skae._rooms import precision
+    from skae._backend.pool import precision
 
     # in float64: no constant is rounded before it is used
     with precision("float64"):

@@ -6,10 +6,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from skae._backend.optimizer import Optimizer
 from skae._data.rows import Rows, degrees_of_freedom
 from skae._model.components import Coordinates
 from skae._model.graph import named_seed
-from skae._optimizer import Optimizer
 from skae._schedule import (
     RATE_AT_RANDOM,
     Adaptive,

@@ -67,7 +67,7 @@ class FittedViews:
     def _keras_models(self):
         built = _fitted_only(self, "_built")
         import_keras()
-        from skae._rooms import shown_dtype
+        from skae._backend.pool import shown_dtype
 
         dtype = shown_dtype(self.mean_.dtype)
         if ("models", dtype) not in built:

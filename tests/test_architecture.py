@@ -24,7 +24,7 @@ X = StandardScaler().fit_transform(load_diabetes().data)
 SMALL = DenseNetwork((8,))
 
 #: The folders of the house, from the top: what stands in one imports what is below it.
-FOLDERS = ["_model", "likelihoods", "networks", "_starts", "_data", "_utils"]
+FOLDERS = ["_backend", "_model", "likelihoods", "networks", "_starts", "_data", "_utils"]
 ROOT = Path(skae.__file__).parent
 MODULES = {
     path.relative_to(ROOT).with_suffix("").as_posix().removesuffix("/__init__"): path
@@ -60,7 +60,7 @@ def test_no_imports_go_in_circles():
 
 
 @pytest.mark.parametrize(
-    ("backend", "room"), [("tensorflow", "_program"), ("jax", "_program_jax")]
+    ("backend", "room"), [("tensorflow", "_backend/tensorflow"), ("jax", "_backend/jax")]
 )
 def test_a_backend_is_in_one_file(backend, room):
     files = [

@@ -230,19 +230,19 @@ def test_rows_with_nothing_to_find_are_finite(fresh, start, rows):
 
 
 def test_other_rows_compile_nothing_anew(fresh):
-    from skae._base_inference import kept_inference
-    from skae._rooms import programs
+    from skae._backend.inference import kept_inference
+    from skae._backend.pool import programs
 
     def traces():
-        return {key: program.n_traces for key, program in programs.things.items()}
+        return {key: program.n_traces for key, program in programs.items.items()}
 
     def fitted(rows, **parameters):
         model = fresh(early_stopping=True, **parameters).fit(rows)
         return model.transform(rows), model.score(rows), model.reconstruct(rows)
 
     fitted(X)
-    before, n_kept = traces(), len(kept_inference.things)
+    before, n_kept = traces(), len(kept_inference.items)
     for n_samples in (20, 33, 57):
         fitted(X[:n_samples] + n_samples, alpha=1.0, learning_rate_init=1e-4)
     assert traces() == before
-    assert len(kept_inference.things) == n_kept
+    assert len(kept_inference.items) == n_kept

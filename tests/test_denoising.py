@@ -218,7 +218,7 @@ def test_normal_noise_is_normal(by_xla):
     elif by_xla:
         import tensorflow as tf
 
-        from skae._program import FastSeed as seed_kind  # noqa: N813
+        from skae._backend.tensorflow import FastSeed as seed_kind  # noqa: N813
 
         draw = tf.function(draw, jit_compile=True)
 
@@ -302,13 +302,13 @@ def test_transform_sees_no_noise():
 
 
 def test_another_level_compiles_nothing():
-    from skae._rooms import programs
+    from skae._backend.pool import programs
 
     X = correlated()
     model = DenoisingAutoencoder(max_iter=2, network=SMALL, random_state=0)
 
     def traces():
-        return sum(program.n_traces for program in programs.things.values())
+        return sum(program.n_traces for program in programs.items.values())
 
     losses = [model.set_params(noise=GaussianNoise(0.1, clip=(-5, 5))).fit(X).loss_]
     before = traces()

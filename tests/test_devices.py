@@ -25,7 +25,7 @@ import keras, numpy as np
 from keras import layers
 from sklearn.datasets import load_digits
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
-from skae import _program, _rooms
+from skae._backend import pool, tensorflow
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 warnings.simplefilter("ignore")
 X = load_digits().data[:300] / 16
@@ -52,7 +52,7 @@ models = {
         clipnorm=0.1), **flat), X, {}),
     "by XLA": (AutoencoderTransformer(4, batch_size=6, **flat), X, {}),
 }
-_program.ROWS_OF_A_DEVICE = 1
+tensorflow.ROWS_OF_A_DEVICE = 1
 DenseNetwork.jit_steps = 160  # batches, which the last alone makes
 def fit(name):
     model, rows, beside = models[name]
@@ -63,8 +63,8 @@ def fit(name):
 
 ALL = """
 found = {name: fit(name) for name in models}
-found["parts"] = [p.n_parts for p in _rooms.programs.things.values()]
-found["XLA"] = [p.jit_compile for p in _rooms.programs.things.values()]
+found["parts"] = [p.n_parts for p in pool.programs.items.values()]
+found["XLA"] = [p.jit_compile for p in pool.programs.items.values()]
 """
 
 TELL = """
@@ -127,7 +127,7 @@ SCOPES = """
 def parts(strategy, name="autoencoder"):
     with strategy.scope():
         found = fit(name)
-    return found, [*_rooms.programs.things.values()][-1].n_parts
+    return found, [*pool.programs.items.values()][-1].n_parts
 alone = parts(tf.distribute.OneDeviceStrategy("CPU:0"))
 assert alone[1] == 1, alone
 assert parts(tf.distribute.MirroredStrategy(["CPU:1"])) == alone

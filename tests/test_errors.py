@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
-from skae._rooms import Program
+from skae._backend.pool import Program
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 
 X = np.random.default_rng(0).normal(size=(40, 6))

@@ -152,8 +152,8 @@ def test_rows_do_not_depend_on_their_number(tmp_path):
             whole = method(X)
             for n in (1, 2, 15, 16, 17, 100, 399):
                 worst = max(worst, float(abs(method(X[:n]) / whole[:n] - 1).max()))
-        from skae._base_inference import kept_inference
-        (inference,) = kept_inference.things.values()
+        from skae._backend.inference import kept_inference
+        (inference,) = kept_inference.items.values()
         sizes = inference.concrete("encode")._cache_size()
         rng = np.random.default_rng(0)  # in float32, of which XLA has got sums wrong
         X = np.tanh(rng.normal(size=(1024, 3)) @ rng.normal(size=(3, 12)))

@@ -9,8 +9,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
-from skae import AutoencoderTransformer, _optimizer
-from skae._optimizer import Optimizer
+from skae import AutoencoderTransformer
+from skae._backend import optimizer
+from skae._backend.optimizer import Optimizer
 from skae.networks import CustomNetwork, DenseNetwork
 
 pytestmark = pytest.mark.usefixtures("without_xla")
@@ -42,7 +43,7 @@ def weights_of(model):
 @pytest.mark.parametrize("name", NAMES)
 def test_one_vector_gives_the_weights_of_many(name, monkeypatch):
     one = weights_of(trained(name))
-    monkeypatch.setattr(_optimizer, "FLAT_VALUES", 0)
+    monkeypatch.setattr(optimizer, "FLAT_VALUES", 0)
     _forget(monkeypatch)
     many = weights_of(trained(name))
     for path, value in one.items():
@@ -51,10 +52,10 @@ def test_one_vector_gives_the_weights_of_many(name, monkeypatch):
 
 def _forget(monkeypatch):
     """No program that is kept knows what the test has changed."""
-    from skae import _rooms
+    from skae._backend import pool
 
-    monkeypatch.setattr(_rooms, "programs", type(_rooms.programs)(64))
-    monkeypatch.setattr(_rooms, "compiled", {})
+    monkeypatch.setattr(pool, "programs", type(pool.programs)(64))
+    monkeypatch.setattr(pool, "compiled", {})
 
 
 def constrained(units):

@@ -36,8 +36,8 @@ def shown():
         for kind, network in zip(kinds, networks, strict=True)
     ]
 before = shown()
-from skae import _base_inference, _rooms
-_rooms.programs.things.clear(); _base_inference.kept_inference.things.clear()
+from skae._backend import inference, pool
+pool.programs.items.clear(); inference.kept_inference.items.clear()
 {setting}
 np.testing.assert_allclose(shown(), before, rtol=1e-5)
 """

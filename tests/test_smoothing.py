@@ -9,7 +9,7 @@ from sklearn.datasets import load_wine
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
-from skae._smoothing import GROUP, smooth
+from skae._backend.augmentation import GROUP, smooth
 from skae.networks import DenseNetwork
 
 WINE = StandardScaler().fit_transform(load_wine().data)

@@ -11,7 +11,7 @@ import zarr
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
-from skae._base_program import aligned
+from skae._backend.program import aligned
 from skae._data import sources
 from skae._data import stored as of_stored
 from skae._data.dask import blocks_of

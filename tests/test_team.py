@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer, _training
-from skae._rooms import Program, compiled, programs
+from skae._backend.pool import Program, compiled, programs
 from skae._team import n_cores
 from skae.networks import DenseNetwork
 
@@ -30,7 +30,7 @@ def cores(monkeypatch):
 
     def set_to(n):
         monkeypatch.setattr(_training, "n_cores", lambda: n)
-        programs.things.clear()
+        programs.items.clear()
         compiled.clear()
 
     return set_to
@@ -71,8 +71,8 @@ def test_trainings_side_by_side_have_the_bits_of_one_by_one(
         threads.clear()
         found.append(small(cls, 0).fit(X))
         assert len(threads - {threading.get_ident()}) == (0 if n == 1 else 2)
-        n_programs.append(len(programs.things))
-        assert sum(program.n_traces for program in programs.things.values()) == 2
+        n_programs.append(len(programs.items))
+        assert sum(program.n_traces for program in programs.items.values()) == 2
     assert n_programs == [1, 2]
     one, other = found
     assert one.history_ == other.history_
@@ -83,23 +83,23 @@ def test_trainings_side_by_side_have_the_bits_of_one_by_one(
 
 def test_all_of_a_team_are_kept_for_the_next(cores, monkeypatch):
     cores(3)
-    monkeypatch.setattr(programs, "most", 1)
+    monkeypatch.setattr(programs, "max_items", 1)
     small(AutoencoderTransformer, 0).fit(DIGITS[:90])
-    kept = [*programs.things.values()]
+    kept = [*programs.items.values()]
     assert len(kept) == 3
     small(AutoencoderTransformer, 1).fit(DIGITS[:90])
-    assert {*map(id, programs.things.values())} == {*map(id, kept)}
+    assert {*map(id, programs.items.values())} == {*map(id, kept)}
     small(AutoencoderTransformer, 0, early_stopping=False, batch_size=8).fit(DIGITS[:90])
-    assert len(programs.things) == 1
+    assert len(programs.items) == 1
 
 
 def test_no_more_side_by_side_than_there_is_to_do(cores, threads):
     cores(64)
     small(AutoencoderTransformer, 0, n_splits=3).fit(DIGITS[:90])
-    assert len(programs.things) == 3
+    assert len(programs.items) == 3
     cores(64)
     small(AutoencoderTransformer, 0, early_stopping=False).fit(DIGITS[:90])
-    assert len(programs.things) == 1
+    assert len(programs.items) == 1
 
 
 @pytest.mark.parametrize("limit", ["1", "1,4", "0", "", "many", "4096"])

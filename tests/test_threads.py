@@ -201,17 +201,17 @@ def test_one_estimator_is_used_while_it_is_fitted_again(estimators):
 def test_what_is_compiled_for_an_old_fit_does_not_stand_for_a_new_one(
     estimators, monkeypatch
 ):
-    from skae import _rooms
+    from skae._backend import pool
 
-    estimator, fitted = estimators[0].fit(X), _rooms.Fitted
+    estimator, fitted = estimators[0].fit(X), pool.Fitted
 
     def meanwhile(*args):
-        monkeypatch.setattr(_rooms, "Fitted", fitted)
+        monkeypatch.setattr(pool, "Fitted", fitted)
         estimator.set_params(random_state=1).fit(X)
         return fitted(*args)
 
     new = clone(estimator).set_params(random_state=1).fit_transform(X)
-    monkeypatch.setattr(_rooms, "Fitted", meanwhile)
+    monkeypatch.setattr(pool, "Fitted", meanwhile)
     assert not np.array_equal(estimator.transform(X), new)
     assert_array_equal(estimator.transform(X), new)
 
@@ -237,17 +237,17 @@ def six_of_three_shapes(without_xla, monkeypatch):
 
 def test_twelve_threads_begin_where_one_alone_begins(six_of_three_shapes):
     """Also where a program has first trained as a helper of another fit."""
-    from skae._rooms import compiled, programs
+    from skae._backend.pool import compiled, programs
 
     def fitted(pair):
         estimator, rows = pair
         found = clone(estimator).fit(rows)
         return found.transform(rows), found.history_["val_loss"]
 
-    programs.things.clear()
+    programs.items.clear()
     compiled.clear()
     alone = [fitted(pair) for pair in six_of_three_shapes]
-    programs.things.clear()
+    programs.items.clear()
     compiled.clear()
     for _ in range(3):
         with ThreadPoolExecutor(12) as pool:

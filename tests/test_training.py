@@ -12,12 +12,8 @@ from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
-from skae import (
-    AutoencoderTransformer,
-    DenoisingAutoencoder,
-    VAETransformer,
-    _optimizer,
-)
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae._backend import optimizer
 from skae.networks import DenseNetwork
 
 SMALL = DenseNetwork(hidden_layer_sizes=(16,), dropout=0.1)
@@ -35,10 +31,10 @@ def small(**parameters):
 
 
 def test_nothing_is_compiled_again_for_other_rows_or_values(digits):
-    from skae._rooms import programs
+    from skae._backend.pool import programs
 
     def traces():
-        return {key: program.n_traces for key, program in programs.things.items()}
+        return {key: program.n_traces for key, program in programs.items.items()}
 
     small(batch_size=32).fit(digits)
     before = traces()
@@ -61,7 +57,7 @@ def test_the_loss_has_the_penalty_of_every_batch(
     digits, monkeypatch, flat_values, by_xla
 ):
     """``alpha / 2`` times the squares of all kernels, a row of the batch (MLPRegressor's)."""
-    monkeypatch.setattr(_optimizer, "FLAT_VALUES", flat_values)
+    monkeypatch.setattr(optimizer, "FLAT_VALUES", flat_values)
     monkeypatch.setattr(DenseNetwork, "jit_compile", by_xla)
     monkeypatch.setattr(DenseNetwork, "jit_steps", 0)
     settings = {"init": "random", "early_stopping": False, "learning_rate_init": 1e-12}
@@ -91,23 +87,23 @@ def test_transform_is_traced_once_for_any_number_of_rows(digits):
 
 def test_programs_kept_are_bounded(digits, monkeypatch):
     """In number, and in what their weights take; none holds rows."""
-    from skae._rooms import programs
+    from skae._backend.pool import programs
 
-    monkeypatch.setattr(programs, "most", 3)
+    monkeypatch.setattr(programs, "max_items", 3)
     for size in range(1, 6):
         small(network=DenseNetwork((size,)), max_iter=1, early_stopping=False).fit(
             digits[:20]
         )
-    assert len(programs.things) == 3
-    assert all(program.buffers is None for program in programs.things.values())
-    last = [*programs.things.values()][-1]
-    monkeypatch.setattr(programs, "most_values", 2 * last.size + 10)
+    assert len(programs.items) == 3
+    assert all(program.buffers is None for program in programs.items.values())
+    last = [*programs.items.values()][-1]
+    monkeypatch.setattr(programs, "max_values", 2 * last.size + 10)
     small(network=DenseNetwork((5,)), max_iter=1, early_stopping=False).fit(digits[:20])
-    assert [*programs.things.values()][-1] is last
-    assert len(programs.things) == 2
-    monkeypatch.setattr(programs, "most_values", 1)
+    assert [*programs.items.values()][-1] is last
+    assert len(programs.items) == 2
+    monkeypatch.setattr(programs, "max_values", 1)
     small(network=DenseNetwork((5,)), max_iter=1, early_stopping=False).fit(digits[:20])
-    assert [*programs.things.values()] == [last]
+    assert [*programs.items.values()] == [last]
 
 
 class Thing:
@@ -115,22 +111,22 @@ class Thing:
 
 
 def test_what_two_threads_made_is_kept_twice_to_lend_and_once_to_share():
-    from skae._kept import Kept
+    from skae._backend.cache import Cache
 
-    kept, one, other = Kept(3), Thing(), Thing()
+    kept, one, other = Cache(3), Thing(), Thing()
     kept.put("key", one)
     kept.put("key", other)
-    assert {kept.take("key"), kept.take("key")} == {one, other}
-    assert kept.take("key") is None
-    shared = Kept(3)
+    assert {kept.pop("key"), kept.pop("key")} == {one, other}
+    assert kept.pop("key") is None
+    shared = Cache(3)
 
     def make():  # while another thread is done with the same
-        shared.share("key", lambda: one)
+        shared.get("key", lambda: one)
         return other
 
-    assert shared.share("key", make) is one
-    assert shared.share("key", make) is one
-    assert len(shared.things) == 1
+    assert shared.get("key", make) is one
+    assert shared.get("key", make) is one
+    assert len(shared.items) == 1
 
 
 OF_TENSORFLOW = pytest.mark.skipif(
@@ -386,7 +382,7 @@ def test_an_interrupt_leaves_a_usable_estimator(digits, early_stopping):
 
 def interrupt_at(monkeypatch, n):
     """Raise KeyboardInterrupt in place of the n-th epoch that a program is asked for."""
-    from skae._rooms import Program
+    from skae._backend.pool import Program
 
     epoch, calls = Program.epoch, []
 

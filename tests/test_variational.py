@@ -212,10 +212,10 @@ def test_the_divergence_has_the_weight_beta():
 
 
 def test_nothing_is_compiled_again_for_another_beta():
-    from skae._rooms import programs
+    from skae._backend.pool import programs
 
     def traces():
-        return sum(program.n_traces for program in programs.things.values())
+        return sum(program.n_traces for program in programs.items.values())
 
     small(3).fit(DIABETES)
     before = traces()

@@ -10,8 +10,8 @@ from keras import ops
 from scipy import sparse
 from sklearn.utils import gen_batches
 
+from skae._backend.cache import Cache, Once
 from skae._data.rows import has_nan
-from skae._kept import Kept, Once
 from skae._model.graph import build
 from skae._model.linear_path import LINEAR_CODE
 
@@ -131,7 +131,7 @@ class BaseInference:
         return replace(self._objective, missing=True)
 
 
-kept_inference = Kept(128)
+kept_inference = Cache(128)
 
 #: How many scales the mean of a feature may be off zero where its rows are multiplied as
 #: they are: three bits are lost.
@@ -154,7 +154,7 @@ class BaseFitted:
 
     def __init__(self, specification, weights, coordinates, dtype):
         name = np.dtype(dtype).name
-        inference = kept_inference.share(
+        inference = kept_inference.get(
             (specification, name), lambda: self._make(specification, name)
         )
         self.batch_rows, self.coordinates = inference.batch_rows, coordinates

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 from sklearn.utils import gen_batches
 
-from skae._base_inference import BaseFitted, BaseInference
-from skae._base_program import BaseProgram, aligned
+from skae._backend.cache import Once
+from skae._backend.inference import BaseFitted, BaseInference
+from skae._backend.program import BaseProgram, aligned
 from skae._data.rows import VALUES_AT_ONCE
-from skae._kept import Once
 from skae._utils.keras import reason
 from skae._utils.seed import Seed
 

@@ -5,11 +5,11 @@ import weakref
 
 import keras
 
-from skae._kept import Kept, Once
+from skae._backend.cache import Cache, Once
 from skae._model.graph import build
 
 if keras.backend.backend() == "jax":
-    from skae._program_jax import (
+    from skae._backend.jax import (
         Fitted,
         Program,
         compiled_draws,
@@ -17,7 +17,7 @@ if keras.backend.backend() == "jax":
         shown_dtype,
     )
 else:
-    from skae._program import (
+    from skae._backend.tensorflow import (
         Fitted,
         Program,
         compiled_draws,
@@ -35,9 +35,9 @@ __all__ = [
     "shown_dtype",
 ]
 
-programs = Kept(64)
+programs = Cache(64)
 
-graphs = Kept(64)
+graphs = Cache(64)
 
 #: What the programs of each key have compiled, for as long as there is one.
 compiled = weakref.WeakValueDictionary()
@@ -54,7 +54,7 @@ def graph_of(specification):
         graph.draw = compiled_draws(graph)
         return graph
 
-    return graphs.share(specification, make)
+    return graphs.get(specification, make)
 
 
 @contextlib.contextmanager
@@ -77,7 +77,7 @@ def borrowed(specification, plan, rows):
     if rows.has_holes and specification.surplus:
         widths["surplus"] = specification.n_components
     key = (specification, optimizer, batch_size, dtype.name, tuple(widths), ways)
-    program = programs.take(key)
+    program = programs.pop(key)
     if program is None:
         once = compiled.setdefault(key, Once())
         program = Program(

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from skae._base_inference import BaseFitted, BaseInference
-from skae._base_program import BaseProgram
+from skae._backend.inference import BaseFitted, BaseInference
+from skae._backend.program import BaseProgram
 from skae._utils.seed import Seed
 
 #: Rows that a call is compiled for, at least: others are rounded up to a power of two.

@@ -1,0 +1,1 @@
+"""Backend: programs that train and infer, compiled by TensorFlow or JAX."""
