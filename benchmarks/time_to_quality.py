@@ -73,7 +73,7 @@ def skae_fit(train, k, sizes, error, limit, second):
 def keras_fit(train, k, sizes, error, limit, suited):
     import keras
 
-    from skae._schedule import Recipe, suited_rate
+    from skae._training.defaults import Recipe, suited_rate
 
     began = time.perf_counter()
     mean, scale = train.mean(axis=0), train.std()

@@ -67,7 +67,7 @@ class BaseAutoencoder(
     """Base class of the autoencoders: all bookkeeping of fit.
 
     A subclass has one hook: `_objective(rows, missing)` returns what is trained for,
-    such as a `Reconstruction`. Everything else is here, in `_fitting`, and for what is
+    such as a `Reconstruction`. Everything else is here, in `fitting`, and for what is
     done with a fitted model in `_methods` and `_views`.
     """
 
@@ -169,7 +169,7 @@ class BaseAutoencoder(
     def _fit(self, X, sample_weight=None, *, one_epoch=False, **beside):
         """Check everything, fit, and put the fitted attributes in place.
 
-        It all happens in `_fitting.fit`; parameters become values here. What comes beside
+        It all happens in `fitting.fit`; parameters become values here. What comes beside
         X goes to `_read`.
         """
         before = self._before(one_epoch)
@@ -180,9 +180,9 @@ class BaseAutoencoder(
         )
         objective, rows, held_out = self._checked_objective(rows, held_out)
         import_keras()
-        from skae import _fitting
-        from skae._monitor import Monitor
-        from skae._training import Plan
+        from skae._training import fitting
+        from skae._training.monitor import Monitor
+        from skae._training.plan import Plan
 
         validated = held_out is not None
         plan = Plan.of(self, rows, objective, before, one_epoch, validated=validated)
@@ -199,9 +199,9 @@ class BaseAutoencoder(
             self._check_same(specification, before.specification)
 
         def so_far(candidate):
-            fitted = _fitting.fitted(specification, candidate, rows)
+            fitted = fitting.fitted(specification, candidate, rows)
             found = self._components(fitted, rows, candidate.variance)
-            state = _fitting.State(
+            state = fitting.State(
                 specification, candidate.weights, found.coordinates, plan.seed
             )
             attributes = {"_state": state, "_built": {}, "network_": network}
@@ -212,10 +212,10 @@ class BaseAutoencoder(
         ) as monitor:
             if one_epoch:
                 more = specification, plan, monitor, before
-                undescribed, course = _fitting.advance(rows, *more)
+                undescribed, course = fitting.advance(rows, *more)
                 found = {"_undescribed": undescribed, **undescribed.attributes}
             else:
-                fit = _fitting.fit(
+                fit = fitting.fit(
                     rows,
                     specification,
                     plan,

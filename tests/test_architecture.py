@@ -24,7 +24,16 @@ X = StandardScaler().fit_transform(load_diabetes().data)
 SMALL = DenseNetwork((8,))
 
 #: The folders of the house, from the top: what stands in one imports what is below it.
-FOLDERS = ["_backend", "_model", "likelihoods", "networks", "_starts", "_data", "_utils"]
+FOLDERS = [
+    "_training",
+    "_backend",
+    "_model",
+    "likelihoods",
+    "networks",
+    "_starts",
+    "_data",
+    "_utils",
+]
 ROOT = Path(skae.__file__).parent
 MODULES = {
     path.relative_to(ROOT).with_suffix("").as_posix().removesuffix("/__init__"): path

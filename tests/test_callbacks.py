@@ -232,7 +232,7 @@ def test_who_stops_training_is_not_warned(without_xla):
 
 
 def test_planned_epochs_are_enough(monkeypatch, without_xla):
-    from skae._schedule import Recipe
+    from skae._training.defaults import Recipe
 
     monkeypatch.setattr(Recipe, "of", classmethod(lambda cls, n: cls(1, 1, 0.0, 16, 2)))
     with warnings.catch_warnings():

@@ -9,7 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
-from skae._schedule import Adaptive, Constant, Planned, Recipe, replayed, suited_rate
+from skae._training.defaults import Recipe, suited_rate
+from skae._training.schedule import Adaptive, Constant, Planned, replayed
 from skae._utils.keras import import_keras
 from skae.networks import DenseNetwork
 

@@ -20,7 +20,7 @@ from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._data.rows import Rows
 from skae._model.objectives import Reconstruction
 from skae._starts.moments import KEPT, Stream
-from skae._training import Plan
+from skae._training.plan import Plan
 from skae.likelihoods import SquaredError
 from skae.networks import DenseNetwork
 

@@ -1,7 +1,6 @@
 """Schedules: the learning rate from batch to batch, and when training has done enough."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,12 +12,6 @@ PATIENCE = 1 / 4
 
 #: Of a planned rate: the share of batches on the way up, and the last as a share of the peak.
 WARM_UP, LAST = 0.1, 1 / 20
-
-#: What Adam's rate is multiplied by where training begins at random weights.
-RATE_AT_RANDOM = 1.5
-
-#: How far around few rows training draws at first, as a share of their deviation.
-SMOOTHING = 0.5
 
 
 class Constant:
@@ -91,36 +84,6 @@ class Planned(Constant):
         down = np.clip((share - WARM_UP) / (1 - WARM_UP), 0, 1)
         fall = LAST + (1 - LAST) * (1 + np.cos(math.pi * down)) / 2
         return (self.rate * up * fall).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What suits so many rows, where the estimator's parameters leave it open.
-
-    The figures behind it are in ``benchmarks/README.md``.
-    """
-
-    n_starts: int
-    n_splits: int
-    smoothing: float
-    batch_size: int
-    n_epochs: int | None
-
-    @classmethod
-    def of(cls, n_samples):
-        """Few rows: several splits and smoothing, or two starts. Many: planned epochs."""
-        n_starts = 2 if 1000 <= n_samples < 5000 else 1
-        batch_size = 16 if n_samples < 5000 else 64 if n_samples < 10_000 else 128
-        n_epochs = None
-        if n_samples >= 50_000:
-            n_epochs = int(np.clip(round(5000 / math.sqrt(n_samples)), 3, 25))
-        n_splits, smoothing = (5, SMOOTHING) if n_samples < 1000 else (1, 0.0)
-        return cls(n_starts, n_splits, smoothing, batch_size, n_epochs)
-
-
-def suited_rate(batch_size):
-    """Adam's rate for batches of this size."""
-    return 2e-3 * min(max(1.0, math.sqrt(batch_size / 32)), 3.0)
 
 
 def replayed(rates, n_epochs):

@@ -11,22 +11,14 @@ from skae._model.components import Coordinates
 from skae._model.graph import LEAST_NOISE, NOISE
 from skae._model.linear_path import is_linear, replaced, without_linear_path
 from skae._model.state import State
-from skae._schedule import replayed
 from skae._starts.em import OPEN_COMPONENTS, pca_of
 from skae._starts.linear import ppca_start
 from skae._starts.moments import Stream
 from skae._starts.streamed import opened
-from skae._team import Team
-from skae._training import (
-    Candidate,
-    Course,
-    measured,
-    preferred,
-    rates_by_splits,
-    select,
-    train,
-    train_for,
-)
+from skae._training.epochs import Course, measured, rates_by_splits, train, train_for
+from skae._training.schedule import replayed
+from skae._training.selection import Candidate, preferred, select
+from skae._training.workers import Workers
 from skae._utils.keras import reason
 from skae.likelihoods import SquaredError
 from skae.likelihoods._base import MAX_LOG_VARIANCE
@@ -95,12 +87,12 @@ def fit(rows, specification, plan, components, monitor, *, held_out=None, before
         def side_by_side(trainings):
             n = plan.at_once(len(trainings), len(rows)) if program.alone else 1
             more = [stack.enter_context(borrow()) for _ in range(n - 1)]
-            return stack.enter_context(Team([program, *more], monitor.interrupted))
+            return stack.enter_context(Workers([program, *more], monitor.interrupted))
 
         if len(splits) > 1:
             trials = [(*pair, begin) for pair, begin in zip(splits, begins, strict=True)]
-            team = side_by_side(trials)
-            rates, course = rates_by_splits(team, trials, plan, monitor)
+            workers = side_by_side(trials)
+            rates, course = rates_by_splits(workers, trials, plan, monitor)
             if not plan.smoothing:  # rows come back: as many batches, not epochs
                 n_steps = len(rates) * program.n_batches(splits[0][0])
                 rates = replayed(rates, round(n_steps / program.n_batches(rows)))
@@ -115,7 +107,7 @@ def fit(rows, specification, plan, components, monitor, *, held_out=None, before
                 program.load_optimizer()
                 return train(program, training[0], *splits[0], *training[1:])
 
-            found = side_by_side(trainings).each(train_one, trainings)
+            found = side_by_side(trainings).map(train_one, trainings)
             trained, begin, course = found[0]
             for other, _, its_course in found[1:]:
                 if preferred(other.losses, trained.losses, begin.losses):

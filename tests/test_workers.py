@@ -10,9 +10,10 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 
-from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer, _training
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._backend.pool import Program, compiled, programs
-from skae._team import n_cores
+from skae._training import plan
+from skae._training.workers import n_cores
 from skae.networks import DenseNetwork
 
 DIGITS = load_digits().data[:1200] / 16
@@ -26,10 +27,10 @@ def small(cls, seed, **parameters):
 @pytest.fixture
 def cores(monkeypatch):
     """Set the number of cores, for fits that are all long enough to be worth them."""
-    monkeypatch.setattr(_training, "STEPS_SIDE_BY_SIDE", 0)
+    monkeypatch.setattr(plan, "STEPS_SIDE_BY_SIDE", 0)
 
     def set_to(n):
-        monkeypatch.setattr(_training, "n_cores", lambda: n)
+        monkeypatch.setattr(plan, "n_cores", lambda: n)
         programs.items.clear()
         compiled.clear()
 

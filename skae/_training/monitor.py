@@ -7,9 +7,9 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from skae._display import Display
 from skae._model.graph import build
 from skae._model.raw import raw
+from skae._training.progress import Progress
 
 _BATCH_HOOKS = (
     "on_batch_begin",
@@ -185,7 +185,7 @@ class Monitor:
     def _show(self, name, first, last):
         self.close()
         if self.estimator.verbose:
-            self.display = Display(name, first, last)
+            self.display = Progress(name, first, last)
 
     def close(self):
         """Leave the display as it is, whatever has ended the training."""

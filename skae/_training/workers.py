@@ -1,4 +1,4 @@
-"""Team: programs that are alike, which train side by side in threads."""
+"""Workers: programs that are alike, which train side by side in threads."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -17,7 +17,7 @@ def n_cores():
     return max(1, min(n, int(limit))) if limit.isdigit() else n
 
 
-class Team(ExitStack):
+class Workers(ExitStack):
     """Programs that are alike, each of which does one thing at a time.
 
     Parameters
@@ -38,7 +38,7 @@ class Team(ExitStack):
         if len(programs) > 1:
             self.threads = self.enter_context(ThreadPoolExecutor(len(programs)))
 
-    def each(self, work, things):
+    def map(self, work, things):
         """What work makes of each thing, with whichever program is free."""
         if len(self.programs) == 1:
             return [work(self.programs[0], thing) for thing in things]

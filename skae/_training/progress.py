@@ -1,4 +1,4 @@
-"""Display: what `verbose` shows of a training, in a terminal and elsewhere."""
+"""Progress: what `verbose` shows of a training, in a terminal and elsewhere."""
 
 import shutil
 import sys
@@ -7,7 +7,7 @@ import sys
 BAR = 20
 
 
-class Display:
+class Progress:
     """The losses of each epoch: a line for each or, in a terminal, one line that changes.
 
     Lines are what notebooks and log files can show.
