@@ -11,8 +11,8 @@ from sklearn.decomposition import PCA
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skae._base import BaseAutoencoder
 from skae._data.dask import lazily
+from skae._estimator.base import BaseAutoencoder
 from skae._model import components
 from skae._model.objectives import Reconstruction
 from skae._utils.sklearn import available_if

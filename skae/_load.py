@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from os import PathLike
 
-from skae import _files
 from skae._autoencoder import AutoencoderTransformer
 from skae._denoising import DenoisingAutoencoder
+from skae._estimator import files
 from skae._variational import VAETransformer
 
 ESTIMATORS = {
@@ -61,4 +61,4 @@ def load(
     >>> bool((loaded.transform(X) == autoencoder.transform(X)).all())
     True
     """
-    return _files.read(path, ESTIMATORS)
+    return files.read(path, ESTIMATORS)

@@ -14,10 +14,10 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skae._base import MOST_VALUES, BaseAutoencoder
 from skae._data.dask import lazily
 from skae._data.rows import float_dtype
 from skae._data.stored import rows_of
+from skae._estimator.base import MOST_VALUES, BaseAutoencoder
 from skae._model import components
 from skae._model.graph import LEAST_NOISE, NOISE
 from skae._model.objectives import Evidence

@@ -23,12 +23,12 @@ from skae import (
     AutoencoderTransformer,
     DenoisingAutoencoder,
     VAETransformer,
-    _files,
     _load,
     likelihoods,
     networks,
     noise,
 )
+from skae._estimator import files
 from skae._model import objectives
 from skae._model.shapes import is_seed, weight_shapes
 from skae.likelihoods import Gaussian
@@ -180,8 +180,8 @@ def test_names_and_output_are_kept(fitted, tmp_path):
     ids=repr,
 )
 def test_values_come_back_as_they_were(value):
-    stored = json.loads(json.dumps(_files._plain(value, (), {}), allow_nan=False))
-    found = _files._Reader(None, {}).value(stored)
+    stored = json.loads(json.dumps(files._plain(value, (), {}), allow_nan=False))
+    found = files._Reader(None, {}).value(stored)
     assert type(found) is type(value)
     assert found == value
 
@@ -221,7 +221,7 @@ def test_every_public_class_is_known_or_refused():
         for kind in vars(module).values():
             base = (*bases, objectives.Reconstruction)
             if isinstance(kind, type) and issubclass(kind, base):
-                known = _files.PARTS.get(kind.__name__) is kind
+                known = files.PARTS.get(kind.__name__) is kind
                 assert known != (kind in refused | bases), kind
     assert {"load", "__version__", *_load.ESTIMATORS} == {*skae.__all__}
 
@@ -307,14 +307,14 @@ def test_no_byte_is_without_meaning(path, tmp_path):
 
 
 def signed(data):
-    data = data[: -_files.DIGEST_SIZE]
+    data = data[: -files.DIGEST_SIZE]
     return bytes(data) + hashlib.sha256(data).hexdigest().encode()
 
 
 def test_damage_that_is_signed_is_an_error_or_an_estimator(path, tmp_path):
     data, rng = path.read_bytes(), np.random.default_rng(1)
     n_refused = 0
-    for place in rng.choice(len(data) - _files.DIGEST_SIZE, 1000, replace=False):
+    for place in rng.choice(len(data) - files.DIGEST_SIZE, 1000, replace=False):
         changed = bytearray(data)
         changed[place] ^= rng.integers(1, 256)
         try:
@@ -328,10 +328,10 @@ def forged(path, change=lambda description: None, more=(), **options):
     """A file with another description, and more members, that is whole all the same."""
     file = io.BytesIO()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(file, "w", **options) as new:
-        new.comment = bytes(_files.DIGEST_SIZE)
-        description = json.loads(archive.read(_files.DESCRIPTION))
+        new.comment = bytes(files.DIGEST_SIZE)
+        description = json.loads(archive.read(files.DESCRIPTION))
         text = change(description) or json.dumps(description)
-        new.writestr(_files.DESCRIPTION, text)
+        new.writestr(files.DESCRIPTION, text)
         for name in archive.namelist()[1:]:
             new.writestr(name, archive.read(name))
         for name, content in more:
@@ -463,14 +463,14 @@ def test_what_a_killed_save_leaves_is_cleared_by_the_next(tmp_path):
     script = f"""if True:
         import os, signal
         import numpy as np
-        from skae import AutoencoderTransformer, _files
+        from skae import AutoencoderTransformer, files
         model = AutoencoderTransformer(2, max_iter=0).fit(np.eye(6))
-        _files.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+        files.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
         model.save({str(tmp_path / "a.skae")!r})
         """
     subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
     (left,) = tmp_path.iterdir()
-    ours = tmp_path / f".a.skae.{os.getpid()}-0{_files.UNFINISHED}"
+    ours = tmp_path / f".a.skae.{os.getpid()}-0{files.UNFINISHED}"
     ours.touch()  # of a thread of ours, which is still writing
     model = AutoencoderTransformer(2, max_iter=0).fit(DIGITS)
     model.save(tmp_path / "a.skae")

@@ -17,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
-from skae.onnx import OLDEST_OPSET, register_converters
+from skae.onnx import register_converters
+from skae.onnx._convert import OLDEST_OPSET
 
 onnx = pytest.importorskip("onnx")
 skl2onnx = pytest.importorskip("skl2onnx")
@@ -180,9 +181,9 @@ def test_activations(dtype, keras_in_float64):
     """All in a model, side by side."""
     from keras import Input, Model, layers
 
-    from skae._onnx_activations import ACTIVATIONS
-    from skae._onnx_layers import walked
-    from skae._onnx_nodes import Nodes, Value
+    from skae.onnx._activations import ACTIVATIONS
+    from skae.onnx._layers import walked
+    from skae.onnx._nodes import Nodes, Value
 
     x = Input((4,), dtype=dtype)
     parts = [layers.Activation(name, dtype=dtype)(x) for name in ACTIVATIONS]

@@ -1,12 +1,10 @@
-"""ONNX: fitted estimators, and Pipelines with them, for programs without TensorFlow."""
+"""Converters of the estimators, as skl2onnx registers them."""
 
 from sklearn.utils.validation import check_is_fitted
 
 from skae._autoencoder import AutoencoderTransformer
 from skae._denoising import DenoisingAutoencoder
 from skae._variational import VAETransformer
-
-__all__ = ["register_converters"]
 
 #: The methods that can be converted: what each is given, and what it returns.
 METHODS = {
@@ -105,8 +103,8 @@ def _convert(scope, operator, container):
     """Write the nodes of a fitted estimator into a model of skl2onnx's."""
     from skl2onnx.common.data_types import DoubleTensorType
 
-    from skae._onnx_model import computed
-    from skae._onnx_nodes import Nodes, Value
+    from skae.onnx._model import computed
+    from skae.onnx._nodes import Nodes, Value
 
     if container.target_opset < OLDEST_OPSET:
         raise ValueError(

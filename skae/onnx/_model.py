@@ -2,9 +2,9 @@
 
 from skae._model.graph import build
 from skae._model.raw import raw
-from skae._onnx_completion import filled, unknown_as_missing
-from skae._onnx_layers import walked
 from skae._utils.keras import import_keras
+from skae.onnx._imputation import filled, unknown_as_missing
+from skae.onnx._layers import walked
 
 
 def computed(nodes, state, given, wanted, x):

@@ -7,9 +7,9 @@ from functools import reduce
 import numpy as np
 from onnx import TensorProto
 
-from skae._onnx_activations import ACTIVATIONS, name_of
-from skae._onnx_nodes import Value
 from skae._utils.keras import import_keras
+from skae.onnx._activations import ACTIVATIONS, name_of
+from skae.onnx._nodes import Value
 
 
 def walked(nodes, model, *inputs):

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto
 
-from skae._onnx_nodes import Nodes, Value
+from skae.onnx._nodes import Nodes, Value
 
 
 def unknown_as_missing(nodes, groups, x, n_features):

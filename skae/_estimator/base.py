@@ -14,8 +14,6 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skae import _files
-from skae._constraints import CONSTRAINTS
 from skae._data.categories import known_rows
 from skae._data.stored import rows_of
 from skae._data.validation import (
@@ -26,7 +24,10 @@ from skae._data.validation import (
     empty_features,
     maybe_cut,
 )
-from skae._methods import FittedMethods
+from skae._estimator import files
+from skae._estimator.attributes import FittedViews
+from skae._estimator.constraints import CONSTRAINTS
+from skae._estimator.inference import FittedMethods
 from skae._model import components
 from skae._model.graph import Specification
 from skae._starts.em import pca_of
@@ -40,7 +41,6 @@ from skae._utils.sklearn import (
 )
 from skae._utils.typing import MatrixLike
 from skae._utils.warnings import numpy_defaults, warn_user
-from skae._views import FittedViews
 from skae.likelihoods._names import by_name
 from skae.networks import DenseNetwork
 
@@ -68,7 +68,7 @@ class BaseAutoencoder(
 
     A subclass has one hook: `_objective(rows, missing)` returns what is trained for,
     such as a `Reconstruction`. Everything else is here, in `fitting`, and for what is
-    done with a fitted model in `_methods` and `_views`.
+    done with a fitted model in `inference` and `attributes`.
     """
 
     _parameter_constraints: dict = CONSTRAINTS
@@ -422,7 +422,7 @@ class BaseAutoencoder(
         check_is_fitted(self)
         self._validate_params()
         self._describe()
-        _files.write(path, self)
+        files.write(path, self)
 
     def __getstate__(self):
         """Parameters and plain arrays: what is built from them is built again."""

@@ -1,0 +1,1 @@
+"""Estimator: what all estimators share around a fit."""
