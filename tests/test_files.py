@@ -463,7 +463,8 @@ def test_what_a_killed_save_leaves_is_cleared_by_the_next(tmp_path):
     script = f"""if True:
         import os, signal
         import numpy as np
-        from skae import AutoencoderTransformer, files
+        from skae import AutoencoderTransformer
+        from skae._estimator import files
         model = AutoencoderTransformer(2, max_iter=0).fit(np.eye(6))
         files.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
         model.save({str(tmp_path / "a.skae")!r})
