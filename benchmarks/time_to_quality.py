@@ -73,7 +73,7 @@ def skae_fit(train, k, sizes, error, limit, second):
 def keras_fit(train, k, sizes, error, limit, suited):
     import keras
 
-    from skae._training.defaults import Recipe, suited_rate
+    from skae._training.defaults import Defaults, suited_rate
 
     began = time.perf_counter()
     mean, scale = train.mean(axis=0), train.std()
@@ -104,7 +104,7 @@ def keras_fit(train, k, sizes, error, limit, suited):
     ]
     batch_size, rate = 32, 1e-3
     if suited:
-        batch_size = max(32, Recipe.of(len(train)).batch_size)
+        batch_size = max(32, Defaults.of(len(train)).batch_size)
         rate = suited_rate(batch_size)
         callbacks.append(keras.callbacks.ReduceLROnPlateau(factor=0.25, patience=5))
     model.compile(keras.optimizers.Adam(rate), "mse")

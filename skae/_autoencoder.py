@@ -330,7 +330,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _fit(self, *args, **kwargs):
+    def _given(self, *args, **kwargs):
         if self.whiten and (
             self.n_components is None or self.code_activation != "linear"
         ):
@@ -339,7 +339,7 @@ class AutoencoderTransformer(BaseAutoencoder):
                 f" code_activation='linear'), but got n_components={self.n_components!r}"
                 f" and code_activation={self.code_activation!r}."
             )
-        return super()._fit(*args, **kwargs)
+        return super()._given(*args, **kwargs)
 
     def _components(self, model, rows, variance=None):
         found = components.of_code(model, rows, variance)

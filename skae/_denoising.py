@@ -463,7 +463,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         """
         _refuse_clean_rows(X, y, X_clean)
         with all_or_nothing(self):
-            return self._fit(X, sample_weight, X_clean=X_clean, one_epoch=True)
+            return self._fit_call(X, sample_weight, X_clean=X_clean)
 
     def denoise(self, X: MatrixLike) -> np.ndarray:
         """Reconstruct X without its noise: the same as `reconstruct`.

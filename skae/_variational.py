@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 from skae._data.dask import lazily
 from skae._data.rows import float_dtype
 from skae._data.stored import rows_of
-from skae._estimator.base import MOST_VALUES, BaseAutoencoder
+from skae._estimator.base import BaseAutoencoder
+from skae._estimator.checks import MOST_VALUES
 from skae._model import components
 from skae._model.graph import LEAST_NOISE, NOISE
 from skae._model.objectives import Evidence
@@ -394,9 +395,9 @@ class VAETransformer(BaseAutoencoder):
 
     _components = staticmethod(components.of_posterior)
 
-    def _fit(self, *args, one_epoch=False, **kwargs):
-        super()._fit(*args, one_epoch=one_epoch, **kwargs)
-        if not one_epoch and self.n_active_components_ == 0:
+    def _fit(self, *args, **kwargs):
+        super()._fit(*args, **kwargs)
+        if self.n_active_components_ == 0:
             message = (
                 "No component is active: the posterior of each is within"
                 f" {ACTIVE} nat of the prior, and the code says nothing about X. Lower"

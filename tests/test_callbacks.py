@@ -232,9 +232,9 @@ def test_who_stops_training_is_not_warned(without_xla):
 
 
 def test_planned_epochs_are_enough(monkeypatch, without_xla):
-    from skae._training.defaults import Recipe
+    from skae._training.defaults import Defaults
 
-    monkeypatch.setattr(Recipe, "of", classmethod(lambda cls, n: cls(1, 1, 0.0, 16, 2)))
+    monkeypatch.setattr(Defaults, "of", classmethod(lambda cls, n: cls(1, 1, 0.0, 16, 2)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", "__array__ implementation")  # Keras' own

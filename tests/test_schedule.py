@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
-from skae._training.defaults import Recipe, suited_rate
+from skae._training.defaults import Defaults, suited_rate
 from skae._training.schedule import Adaptive, Constant, Planned, replayed
 from skae._utils.keras import import_keras
 from skae.networks import DenseNetwork
@@ -60,10 +60,10 @@ def test_a_planned_rate_climbs_and_falls_by_the_batch(n_epochs):
 
 def test_more_rows_never_take_more_time_each():
     sizes = np.unique(np.logspace(1, 8, 200).astype(int))
-    recipes = [Recipe.of(int(n)) for n in sizes]
+    recipes = [Defaults.of(int(n)) for n in sizes]
     planned = [recipe.n_epochs for recipe in recipes if recipe.n_epochs is not None]
     assert planned == sorted(planned, reverse=True)
-    assert Recipe.of(1_000_000).n_epochs <= 10
+    assert Defaults.of(1_000_000).n_epochs <= 10
     batches = [recipe.batch_size for recipe in recipes]
     assert batches == sorted(batches)
     assert suited_rate(16) == suited_rate(32) < suited_rate(128)

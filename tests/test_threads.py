@@ -222,10 +222,10 @@ def test_what_is_compiled_for_an_old_fit_does_not_stand_for_a_new_one(
 @pytest.fixture
 def six_of_three_shapes(without_xla, monkeypatch):
     """Estimators whose splits are trained in several programs each, which others then use."""
-    from skae._training import plan
+    from skae._training import workers
 
-    monkeypatch.setattr(plan, "STEPS_SIDE_BY_SIDE", 0)
-    monkeypatch.setattr(plan, "n_cores", lambda: 3)
+    monkeypatch.setattr(workers, "STEPS_SIDE_BY_SIDE", 0)
+    monkeypatch.setattr(workers, "n_cores", lambda: 3)
     more = {"network": DenseNetwork((6,)), "max_iter": 3, "batch_size": 4}
     wide, tall, few = X[:40], X[:60, 10:30], X[:30, 20:28]
     return [

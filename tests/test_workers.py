@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._backend.pool import Program, compiled, programs
-from skae._training import plan
+from skae._training import workers
 from skae._training.workers import n_cores
 from skae.networks import DenseNetwork
 
@@ -27,10 +27,10 @@ def small(cls, seed, **parameters):
 @pytest.fixture
 def cores(monkeypatch):
     """Set the number of cores, for fits that are all long enough to be worth them."""
-    monkeypatch.setattr(plan, "STEPS_SIDE_BY_SIDE", 0)
+    monkeypatch.setattr(workers, "STEPS_SIDE_BY_SIDE", 0)
 
     def set_to(n):
-        monkeypatch.setattr(plan, "n_cores", lambda: n)
+        monkeypatch.setattr(workers, "n_cores", lambda: n)
         programs.items.clear()
         compiled.clear()
 

@@ -12,8 +12,7 @@ from sklearn.utils import gen_batches
 
 from skae._backend.cache import Cache, Once
 from skae._data.rows import has_nan
-from skae._model.graph import build
-from skae._model.linear_path import LINEAR_CODE
+from skae._model.graph import LINEAR_CODE, build
 
 #: Values in the widest layer's output that one call may hold.
 CALL_VALUES = 2**20

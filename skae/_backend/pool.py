@@ -70,9 +70,8 @@ def borrowed(specification, plan, rows):
     rows : Rows
         All rows of the fit.
     """
-    optimizer, batch_size = plan.optimizer, plan.batch_size
-    n_steps = plan.n_steps(len(rows))
-    ways = Program.ways(specification.network, optimizer, n_steps, batch_size)
+    optimizer, batch_size = plan.optimizer, min(plan.batch_size, len(rows))
+    ways = Program.ways(specification.network, optimizer, plan.n_steps, batch_size)
     dtype, widths = rows.dtype, rows.widths
     if rows.has_holes and specification.surplus:
         widths["surplus"] = specification.n_components

@@ -7,8 +7,7 @@ import numpy as np
 from keras import ops
 
 from skae._backend.augmentation import smooth
-from skae._model.graph import build
-from skae._model.linear_path import LINEAR_CODE, LINEAR_OUTPUT
+from skae._model.graph import LINEAR_CODE, LINEAR_OUTPUT, build
 from skae._utils.keras import building
 
 #: Values in one chunk of rows, at least, and batches in it, at least and at most.

@@ -247,6 +247,14 @@ def check_size(X, name):
     raise _too_large(name, np.nanmax(np.abs(flat)))
 
 
+def check_variance(variance):
+    """Refuse rows whose variance is not finite."""
+    if not np.isfinite(variance):
+        raise ValueError(
+            "X's values are too large: their variance is not finite. Scale X."
+        )
+
+
 def _too_large(name, greatest):
     return ValueError(
         f"{name}'s values are too large to be squared, up to {greatest:.3g}. Scale"

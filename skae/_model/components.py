@@ -7,6 +7,7 @@ import numpy as np
 from scipy import linalg
 
 from skae._data.rows import degrees_of_freedom
+from skae._data.validation import check_variance
 from skae._model.linear_path import linear_slopes
 from skae._starts.imputation import Completion
 from skae._starts.scatter import rounding
@@ -54,10 +55,7 @@ class Coordinates:
         ValueError
             If the variance of the rows is not finite.
         """
-        if not np.isfinite(rows.total_variance):
-            raise ValueError(
-                "X's values are too large: their variance is not finite. Scale X."
-            )
+        check_variance(rows.total_variance)
         specification = graph.specification
         likelihood = specification.objective.likelihood
         mean, scale = likelihood.standardisation(rows.mean, rows.variance)

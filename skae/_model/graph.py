@@ -12,6 +12,15 @@ from skae._utils.keras import building
 from skae.likelihoods._base import MAX_LOG_VARIANCE, bounded
 from skae.networks._base import activated
 
+#: Paths of the weights that a linear start sets.
+LINEAR_CODE, LINEAR_OUTPUT = "encoder/linear_code", "decoder/linear_output"
+
+#: What the network's own contributions to code and output are multiplied by.
+OUTPUT_GATE = "decoder/output_gate/kernel"
+HEADS = {
+    LINEAR_CODE: ("encoder/code/kernel",),
+    LINEAR_OUTPUT: ("decoder/output/kernel", OUTPUT_GATE),
+}
 LOG_VARIANCE = "encoder/log_variance_head/bias"
 NOISE, LEAST_NOISE = "noise", "least_noise"
 
@@ -108,6 +117,13 @@ class Graph:
     def trainable(self):
         """The variables that training changes by their gradients, by path."""
         return {path: v for path, v in self.variables.items() if v.trainable}
+
+    @property
+    def is_linear(self):
+        """Whether there is nothing but the linear path."""
+        return not any(
+            head in self.variables for heads in HEADS.values() for head in heads
+        )
 
     @property
     def encodes_linearly(self):

@@ -4,17 +4,7 @@ import math
 
 import numpy as np
 
-from skae._model.graph import named_seed
-
-#: Paths of the weights that a linear start sets.
-LINEAR_CODE, LINEAR_OUTPUT = "encoder/linear_code", "decoder/linear_output"
-
-#: What the network's own contributions to code and output are multiplied by.
-OUTPUT_GATE = "decoder/output_gate/kernel"
-HEADS = {
-    LINEAR_CODE: ("encoder/code/kernel",),
-    LINEAR_OUTPUT: ("decoder/output/kernel", OUTPUT_GATE),
-}
+from skae._model.graph import HEADS, LINEAR_CODE, LINEAR_OUTPUT, OUTPUT_GATE, named_seed
 
 
 def replaced(weights, new):
@@ -50,11 +40,6 @@ def linear_path(start, coordinates, code_unit, output_unit=1.0):
         f"{LINEAR_OUTPUT}/kernel": code_unit * start.decoder / scale / output_unit,
         f"{LINEAR_OUTPUT}/bias": (start.intercept - mean) / scale / output_unit,
     }
-
-
-def is_linear(weights):
-    """Whether there is nothing but the linear path."""
-    return not any(head in weights for heads in HEADS.values() for head in heads)
 
 
 def without_linear_path(weights, seed):

@@ -57,7 +57,6 @@ class Reconstruction:
     turns_features = False  # whether a code that the network gives is turned as well
     has_posterior = False  # whether a code is a distribution
     noisy = False  # whether the network is shown noise anyway
-    starts_in_order = True  # whether the start's components are PCA's, in their order
 
     @property
     def key(self):
@@ -182,6 +181,9 @@ class Reconstruction:
 
     def start(self, rows, n_components):
         """The best linear model of its kind in closed form, a `LinearStart`."""
+        return self._start(rows, n_components)
+
+    def _start(self, rows, n_components):
         start = self.likelihood.point_start(rows, n_components)
         examples = partial(Examples.of, rows, start.completion)
         return self.likelihood.decoder_start(start, examples)
@@ -194,6 +196,11 @@ class Reconstruction:
     def follows_moments(self):
         """Whether the start depends on the mean and the covariance of the rows alone."""
         return self.likelihood.follows_moments
+
+    @property
+    def pca_is_best(self):
+        """Whether no other linear code and output have less loss than PCA's."""
+        return self.likelihood.pca_is_best and not self.activity_l1
 
     def start_rows(self, some, rows):
         """The rows to start training from: some; None where only all rows will do."""
@@ -208,14 +215,21 @@ def _standardized(x, values):
     return (x - values["mean"]) / values["scale"]
 
 
-@dataclass(frozen=True)
-class Denoising(Reconstruction):
-    """The objective of a denoising autoencoder: the clean rows, from noisy ones."""
-
-    noise: Noise = None
+class Noisy(Reconstruction):
+    """The objective of a denoising autoencoder: clean rows from noisy ones."""
 
     noisy = True
-    starts_in_order = False
+
+    def start(self, rows, n_components):
+        # codes of noisy rows are uncorrelated, but not PCA's
+        return replace(self._start(rows, n_components), in_order=False)
+
+
+@dataclass(frozen=True)
+class Denoising(Noisy):
+    """The objective that adds noise to clean rows."""
+
+    noise: Noise = None
 
     @property
     def key(self):
@@ -240,9 +254,9 @@ class Denoising(Reconstruction):
         x = self.noise.corrupt(x * values["scale"] + values["mean"], noise, seed)
         return _standardized(x, values)
 
-    def start(self, rows, n_components):
+    def _start(self, rows, n_components):
         if not self.likelihood.sees_rows:
-            return super().start(rows, n_components)
+            return super()._start(rows, n_components)
         values = self.noise.values(rows)
         white = self.noise.white_variance(values)
         pca = pca_of(rows, n_components)
@@ -281,15 +295,14 @@ class Denoising(Reconstruction):
 
 
 @dataclass(frozen=True)
-class Pairs(Reconstruction):
-    """The objective of a denoising autoencoder that is shown noisy and clean rows."""
+class Pairs(Noisy):
+    """The objective of pairs of noisy and clean rows."""
 
-    noisy = True
-    starts_in_order = follows_moments = False
+    follows_moments = False
 
-    def start(self, rows, n_components):
+    def _start(self, rows, n_components):
         if not self.likelihood.sees_rows:
-            return super().start(rows, n_components)
+            return super()._start(rows, n_components)
         pca = pca_of(rows, n_components)
         completion = ppca_start(pca, n_components).completion
         seen, target = filled_rows(rows, completion), rows.target
@@ -352,6 +365,7 @@ class Evidence(Reconstruction):
     parameter = "likelihood"
     parts = ("reconstruction", "kl")
     noisy = has_posterior = turns_features = True
+    pca_is_best = False
 
     # -- the graph
 

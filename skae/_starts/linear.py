@@ -1,6 +1,6 @@
 """Linear starts: PCA, probabilistic PCA and factor analysis as encoder and decoder."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import sparse
@@ -27,7 +27,8 @@ class LinearStart:
 
     ``code = (x - mean) @ encoder`` and ``output = code @ decoder + intercept``; the
     code has mean zero and the variances `explained_variance`. The `completion` is the
-    probabilistic model of X that fills in what is missing.
+    probabilistic model of X that fills in what is missing. The components are `in_order`
+    where they are PCA's.
     """
 
     mean: np.ndarray
@@ -36,6 +37,7 @@ class LinearStart:
     intercept: np.ndarray
     explained_variance: np.ndarray
     completion: Completion | None
+    in_order: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -71,30 +71,27 @@ class Stream:
     trained: bool | None = None
 
     @classmethod
-    def of(cls, rows, plan, before, follows_moments=True):
+    def of(cls, rows, seed, earlier, follows_moments=True, *, goes_on=False):
         """That of the rows of a call, and of all before it.
 
         Parameters
         ----------
         rows : Rows
-        plan : Plan
-        before : State or None
-            The fit that goes on. If no stream has led to it, its rows were as its linear
-            model says.
+        seed : int
+        earlier : Stream or None
+            That of the calls before.
 
         follows_moments : bool, default=True
             Whether a closed form follows the mean and the covariance.
+
+        goes_on : bool, default=False
+            Whether a fit goes on, of whose rows nothing may be known.
         """
-        earlier = None if before is None else before.stream
-        if before is not None and earlier is None and follows_moments:
-            earlier = cls._as_linear(before, plan)
-        rng = np.random.default_rng(
-            (plan.seed, _DRAW, int(earlier.size) if earlier else 0)
-        )
+        rng = np.random.default_rng((seed, _DRAW, int(earlier.size) if earlier else 0))
         keys = np.log(rng.random(len(rows)))
         keys = keys if rows.weight is None else keys / rows.weight
         places = np.sort(np.argsort(-keys, kind="stable")[:KEPT])
-        followed = earlier.scatter is not None if earlier else before is None
+        followed = earlier.scatter is not None if earlier else not goes_on
         exact = (
             follows_moments
             and followed
@@ -114,25 +111,32 @@ class Stream:
             None if rows.target is None else rows.target.dense(places),
             rows.weight if whole else None,
             len(rows),
-            earlier.has_trained if earlier else before is not None,
+            earlier.has_trained if earlier else goes_on,
         )
         return found if earlier is None else earlier._and(found)
 
     @classmethod
-    def _as_linear(cls, before, plan):
-        """The stream whose moments are those of a fit's linear model; None without one."""
-        model = before.coordinates.completion
-        if model is None or not before.is_start or len(model.mean) > GRAM_SIDE:
+    def of_linear(cls, model, n_samples, trained, dtype):
+        """The stream whose moments are those of a linear model; None of many features.
+
+        Parameters
+        ----------
+        model : Completion or None
+        n_samples : float
+        trained : bool
+        dtype : dtype
+        """
+        if model is None or len(model.mean) > GRAM_SIDE:
             return None
         covariance = model.loadings.T @ model.loadings + np.diag(model.noise)
-        scatter = covariance * degrees_of_freedom(plan.n_before)
-        nothing = np.empty((0, len(model.mean)), before.coordinates.mean.dtype)
+        scatter = covariance * degrees_of_freedom(n_samples)
+        nothing = np.empty((0, len(model.mean)), dtype)
         ends = np.full((2, len(model.mean)), model.mean)
         return cls(
-            *(plan.n_before, model.mean, *ends, scatter, nothing, np.empty(0)),
+            *(n_samples, model.mean, *ends, scatter, nothing, np.empty(0)),
             squares=np.diag(scatter),
-            n_rows=int(plan.n_before),
-            trained=plan.max_iter > 0,
+            n_rows=int(n_samples),
+            trained=trained,
         )
 
     @property

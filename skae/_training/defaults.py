@@ -13,7 +13,7 @@ SMOOTHING = 0.5
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Defaults:
     """What suits so many rows, where the estimator's parameters leave it open.
 
     The figures behind it are in ``benchmarks/README.md``.

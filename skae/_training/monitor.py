@@ -66,6 +66,11 @@ def _needs_batches(callback):
     return any(hook in hooks for hook in _BATCH_HOOKS)
 
 
+def watches(estimator):
+    """Whether an estimator has callbacks that watch its training."""
+    return bool(estimator.callbacks or hasattr(estimator, "_skl_callbacks"))
+
+
 class Monitor:
     """Tells callbacks and the display of each epoch, and hears if one says stop.
 
@@ -78,30 +83,35 @@ class Monitor:
         The rows that it is fitted to.
 
     plan : Plan
-    so_far : callable
-        From a candidate to the attributes that an estimator fitted so far would have.
+    describe : callable
+        From a candidate to a state and fitted attributes: see `described`.
 
     Attributes
     ----------
     interrupted : threading.Event
         Set once the user has interrupted the training, or one beside it has failed.
+
+    watches, shows : bool
+        Whether callbacks watch the training, and whether its epochs are shown.
     """
 
-    def __init__(self, estimator, X, *, plan, so_far):
-        self.estimator, self.so_far = estimator, so_far
+    def __init__(self, estimator, X, *, plan, describe):
+        self.estimator, self.describe = estimator, describe
         self.task = {"estimator": estimator, "X": X, "y": X}  # its target is its input
-        self.plan = plan
+        self.max_iter, self.shows = plan.training.max_iter, bool(estimator.verbose)
+        self.watches = watches(estimator)
         self.callbacks = check_callbacks(estimator.callbacks)
-        n_epochs = plan.n_starts * plan.max_iter  # of one training where one looks on
-        self.context = estimator._init_callback_context(max_subtasks=n_epochs)
+        self.context = estimator._init_callback_context(
+            max_subtasks=plan.n_epochs_at_most
+        )
         self.display = self.model = None
         self.interrupted = threading.Event()
 
-    def aside(self):
-        """Another, to which nobody listens, but for interrupts."""
-        aside = copy.copy(self)
-        aside.context = None
-        return aside
+    def unwatched(self):
+        """Another one, which shows epochs, and tells no callback of them."""
+        other = copy.copy(self)
+        other.context = other.model = other.display = None
+        return other
 
     def attach(self, specification, optimizer, begin, rows, held_out):
         """Give Keras callbacks a model on raw rows, which holds the weights.
@@ -131,7 +141,7 @@ class Monitor:
             self.callbacks,
             model=self.model,
             verbose=0,
-            epochs=self.plan.max_iter,
+            epochs=self.max_iter,
             steps=1,
             # For callbacks that are skae's own
             estimator=self.estimator,
@@ -139,12 +149,14 @@ class Monitor:
             rows=lambda n: shown.dense(n).reshape(-1, *self.model.input_shape[1:]),
         )
 
-    def begin(self, plan):
-        """Training begins, by this plan."""
+    def begin(self, run):
+        """Tell that a run begins, and show its epochs from now on."""
         if self.context is not None:
             self.context.call_on_fit_task_begin(**self.task)
-        first = plan.first_epoch
-        self._show(plan.name, first, first + plan.last_epoch)
+        self.close()
+        if self.shows:
+            first = run.first_epoch
+            self.display = Progress(run.name, first, first + run.n_epochs)
         if self.model:
             self.callbacks.on_train_begin()
 
@@ -173,19 +185,6 @@ class Monitor:
         if self.display is not None:
             self.display.add(logs)
         return stop
-
-    def refit_begin(self, n_epochs):
-        """From now on the epochs are those of the training on all rows."""
-        self._show("refit", 0, n_epochs)
-
-    def refit_epoch_end(self, logs):
-        if self.display is not None:
-            self.display.add(logs)
-
-    def _show(self, name, first, last):
-        self.close()
-        if self.estimator.verbose:
-            self.display = Progress(name, first, last)
 
     def close(self):
         """Leave the display as it is, whatever has ended the training."""
@@ -220,4 +219,8 @@ class Monitor:
         return replacement
 
     def _attributes(self, program):
-        return self.so_far(replace(self.at, weights=program.weights(), variance=None))
+        """The attributes of an estimator that is fitted so far."""
+        latest = replace(self.at, weights=program.weights(), start=None)
+        state, attributes = self.describe(latest)
+        network = state.specification.network
+        return {"_state": state, "_built": {}, "network_": network} | attributes

@@ -86,6 +86,25 @@ class Planned(Constant):
         return (self.rate * up * fall).astype(np.float32)
 
 
+class Replayed:
+    """The rates of the epochs of another training, one for each epoch.
+
+    Parameters
+    ----------
+    rates : list of float
+    """
+
+    def __init__(self, rates):
+        self.left = iter(rates)
+
+    def rates(self, n_batches):
+        self.rate = next(self.left)
+        return np.full(n_batches, self.rate, np.float32)
+
+    def goes_on(self, improved):
+        return True
+
+
 def replayed(rates, n_epochs):
     """The rates of one training, for another that takes so many epochs."""
     return [rates[i * len(rates) // n_epochs] for i in range(n_epochs)]

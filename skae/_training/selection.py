@@ -6,6 +6,7 @@ import numpy as np
 
 from skae._data.rows import degrees_of_freedom
 from skae._model.components import Coordinates
+from skae._starts.linear import LinearStart
 
 #: How many standard errors the validation loss must fall by to leave the start behind.
 SIGNIFICANCE = 1.0
@@ -57,14 +58,39 @@ class Candidate:
         Those of the validation rows; None without such rows, and where a callback has
         put the weights in place.
 
-    variance : ndarray of shape (n_components,) or None
-        The variance of the components, where the start knows it.
+    start : LinearStart or None
+        The closed form that it still is; None once it has been trained.
     """
 
     weights: dict
     coordinates: Coordinates
     losses: Losses | None = None
-    variance: np.ndarray | None = None
+    start: LinearStart | None = None
+
+    @property
+    def variance(self):
+        """The variance of the components while they are PCA's; else None."""
+        is_pca = self.start is not None and self.start.in_order
+        return self.start.explained_variance if is_pca else None
+
+
+def best_of(found):
+    """Choose among trainings that are validated on the same rows.
+
+    Parameters
+    ----------
+    found : list of (Run, Course)
+        The first began at the linear model, others at random weights.
+
+    Returns
+    -------
+    best : (Run, Course)
+    """
+    best, (first, _) = found[0], found[0]
+    for other in found[1:]:
+        if preferred(other[0].best.losses, best[0].best.losses, first.start.losses):
+            best = other
+    return best
 
 
 def preferred(other, trained, start):

@@ -7,6 +7,9 @@ from queue import SimpleQueue
 
 import joblib
 
+#: Batches of all trainings for which several programs are worth while.
+STEPS_SIDE_BY_SIDE = 2000
+
 
 def n_cores():
     """The number of cores to use: the process' own, unless OMP_NUM_THREADS is less.
@@ -22,21 +25,37 @@ class Workers(ExitStack):
 
     Parameters
     ----------
-    programs : list of Program
-        A single one works in the caller's thread.
+    borrow : callable
+        Returns a context manager of one more program.
 
     interrupted : threading.Event
         Set where the caller is interrupted while it waits, or a thread fails: what else
         is under way then comes to its end.
+
+    Attributes
+    ----------
+    programs : list of Program
+        A single one works in the caller's thread.
     """
 
-    def __init__(self, programs, interrupted):
+    def __init__(self, borrow, interrupted):
         super().__init__()
-        self.programs, self.interrupted, self.free = programs, interrupted, SimpleQueue()
-        for program in programs:
-            self.free.put(program)
-        if len(programs) > 1:
-            self.threads = self.enter_context(ThreadPoolExecutor(len(programs)))
+        self.borrow, self.interrupted = borrow, interrupted
+        self.programs = [self.enter_context(borrow())]
+
+    def hire(self, n_trainings, plan, monitor):
+        """Borrow as many programs as pay for so many trainings side by side."""
+        unreadable = monitor.shows and plan.rate_at_random is not None  # two at once
+        few = plan.n_steps < STEPS_SIDE_BY_SIDE
+        if monitor.watches or unreadable or few or not self.programs[0].alone:
+            return
+        for _ in range(min(n_trainings, n_cores()) - 1):
+            self.programs.append(self.enter_context(self.borrow()))
+        if len(self.programs) > 1:
+            self.free = SimpleQueue()
+            for program in self.programs:
+                self.free.put(program)
+            self.threads = self.enter_context(ThreadPoolExecutor(len(self.programs)))
 
     def map(self, work, things):
         """What work makes of each thing, with whichever program is free."""

@@ -71,6 +71,9 @@ class Likelihood(Tunable):
         """Whether the network sees rows as they are, all on one scale."""
         return True
 
+    #: Whether PCA has the least loss of all networks whose code and output are linear.
+    pca_is_best = False
+
     @property
     def follows_moments(self) -> bool:
         """Whether the start depends on the mean and the covariance of the rows alone."""

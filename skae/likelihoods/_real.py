@@ -28,6 +28,8 @@ class SquaredError(Likelihood):
     AutoencoderTransformer(loss=SquaredError())
     """
 
+    pca_is_best = True  # Baldi & Hornik 1989
+
     def per_sample(self, x, output, log_noise=None, present=1.0):
         from keras import ops
 

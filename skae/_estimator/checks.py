@@ -1,0 +1,156 @@
+"""FitChecks: what is given to a fit, checked against the parameters."""
+
+from dataclasses import dataclass, replace
+from numbers import Integral
+
+import numpy as np
+
+from skae._data.categories import known_rows
+from skae._data.rows import Rows
+from skae._data.stored import rows_of
+from skae._data.validation import check_beside, check_reaches, check_weight
+from skae._model.graph import Specification
+from skae._model.objectives import Reconstruction
+from skae._starts.em import pca_of
+from skae._utils.params import copied
+from skae.likelihoods._names import by_name
+from skae.networks import DenseNetwork, Network
+
+#: Values in a matrix, at most.
+MOST_VALUES = 2**31
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a fit is given: rows, those to validate on, and what is trained for."""
+
+    rows: Rows
+    held_out: Rows | None
+    row_shape: tuple
+    network: Network
+    objective: Reconstruction
+
+
+class FitChecks:
+    """The checks of a fit, before anything is trained."""
+
+    def _given(
+        self, X, sample_weight, before, X_clean=None, X_val=None, X_val_clean=None
+    ):
+        """Check what is given to `fit`."""
+        network = DenseNetwork() if self.network is None else copied(self.network)
+        network._validate_params()
+        frame = X  # which selectors of columns look at
+        X, row_shape = self._check_rows(X, network, reset=before is None)
+        like = (X, row_shape, network)
+        target = check_beside(self, "X_clean", X_clean, *like, paired=True)
+        weight = check_weight(self, sample_weight, X)
+        rows = rows_of(X, target, weight, network.allows_missing)
+        rows.given = frame
+        held_out = self._held_out(X_val, X_val_clean, like)
+        check_reaches(rows, held_out, before)
+        objective, rows, held_out = self._checked_objective(rows, held_out)
+        return Given(rows, held_out, row_shape, network, objective)
+
+    def _checked_objective(self, rows, held_out):
+        """What is trained for, and rows in its domain, NaN where a class is unknown."""
+        objective, names = self._objective(rows, False), self._feature_names(rows)
+        given, several = getattr(self, objective.parameter), []
+        for name, some in (("X", rows), ("X_val", held_out)):
+            if some is not None:
+                name = name if some.target is None else f"{name}_clean"
+                objective.check(some.wanted, given, name)
+                some = known_rows(objective, some, names)
+            several.append(some)
+        rows, held_out = several
+        all_rows = [some for some in several if some is not None]
+        all_rows += [some.target for some in all_rows if some.target]
+        missing = rows.series or any(some.has_missing for some in all_rows)
+        return replace(objective, missing=missing), rows, held_out
+
+    def _feature_names(self, rows):
+        return getattr(self, "feature_names_in_", np.arange(rows.n_features))
+
+    def _held_out(self, X_val, X_val_clean, like):
+        """The validation rows that the user brings; None where there are none."""
+        if X_val is None:
+            if X_val_clean is not None:
+                raise ValueError("X_val_clean needs X_val, the noisy rows. Got None.")
+            return None
+        if not self.early_stopping:
+            raise ValueError(
+                "X_val is what early stopping looks at, but early_stopping=False."
+            )
+        X_val = check_beside(self, "X_val", X_val, *like)
+        like = (X_val, *like[1:])
+        target = check_beside(self, "X_val_clean", X_val_clean, *like, paired=True)
+        return rows_of(X_val, target, None, like[2].allows_missing)
+
+    def _by_name(self, names, parameter, rows):
+        """The loss or likelihood that a parameter names, by column where it is a list."""
+        given = getattr(self, parameter)
+        columns = getattr(self, "feature_names_in_", None)
+        frame = rows.given
+        return by_name(given, names, rows.n_features, columns, parameter, frame)
+
+    def _specification(self, given, seed, before):
+        """Specify the graph, which must be that of the fit that this one goes on from."""
+        specification = Specification(
+            network=given.network,
+            objective=given.objective,
+            row_shape=given.row_shape,
+            n_components=self._code_size(given.rows, before),
+            code_activation=self.code_activation,
+            linear=self._starts_linear(),
+            seed=seed,
+        )
+        if before is not None:
+            self._check_same(specification, before.specification)
+        return specification
+
+    def _check_same(self, specification, before):
+        """Refuse to go on from a fit of another model; holes may come and go."""
+        missing = specification.objective.missing
+        before = replace(before, objective=replace(before.objective, missing=missing))
+        if specification != before:
+            raise ValueError(
+                "warm_start and partial_fit go on from the last fit, but what shapes the"
+                " model has changed since: network, n_components, code_activation, loss,"
+                " init, or whether X_clean is given. Fit a clone, or set it back."
+            )
+
+    def _starts_linear(self):
+        """Whether the linear path runs next to the network."""
+        obstacle = None
+        if self.n_components is None:
+            obstacle = "n_components=None, whose code is the network's own features"
+        elif self.code_activation != "linear":
+            obstacle = f"code_activation={self.code_activation!r}"
+        if self.init == "linear" and obstacle is not None:
+            raise ValueError(
+                "init='linear' needs a dense, linear code (n_components a number and"
+                f" code_activation='linear'), but got {obstacle}. Use init='auto' or"
+                " init='random'."
+            )
+        return obstacle is None and self.init != "random"
+
+    def _code_size(self, rows, before):
+        """The number of components to build: None leaves it to the network."""
+        if self.n_components is None:
+            return None
+        if isinstance(self.n_components, Integral):
+            self._check_room(rows)
+            return int(self.n_components)
+        if before is not None:
+            return self.n_components_
+        return len(pca_of(rows, self.n_components).components_)
+
+    def _check_room(self, rows):
+        """Refuse a code whose weights, or rotation, no machine has the memory for."""
+        size = int(self.n_components)
+        values = size * max(size, rows.n_features)
+        if size > rows.n_features and values > MOST_VALUES:
+            raise ValueError(
+                f"n_components must be an int whose matrices fit into memory. Got {size},"
+                f" for {rows.n_features} features: {values * 8 / 2**30:.3g} GiB each."
+            )
