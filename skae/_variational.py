@@ -429,7 +429,7 @@ class VAETransformer(BaseAutoencoder):
         model = self._fitted(float_dtype(X))
         mean, log_variance = model.posterior(X)
         matrix = model.coordinates.rotation.astype(float_dtype(X))
-        std = np.sqrt(np.exp(log_variance) + model.surplus(X))
+        std = model.deviation(X, log_variance)
         return mean @ matrix, std @ np.abs(matrix)
 
     @with_numpy_defaults
@@ -595,7 +595,7 @@ class VAETransformer(BaseAutoencoder):
     def _expected(self, X):
         expected, model = super()._expected(X), self._fitted(float_dtype(X))
         holes = np.flatnonzero(np.isnan(X).any(axis=1))
-        if model.coordinates.completion is None or not len(holes):
+        if not model.coordinates.imputes or not len(holes):
             return expected
         model.specification.objective.check(rows_of(X), self.likelihood)
         draws = self._mirrored_draws(X.dtype)

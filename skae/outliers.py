@@ -337,7 +337,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             return self._score_by_errors(*self._errors(X))
         if hasattr(self.estimator_, "score_samples"):
             scores = np.asarray(self.estimator_.score_samples(X), np.float64)
-            if self._footing is not None and _has_missing(X):
+            if self._footing is not None and _has_nan(X):
                 some = np.isnan(_flat(_numbers(X))).any(axis=1)
                 rows = _safe_indexing(X, np.flatnonzero(some))
                 parts = _parts(self.estimator_, rows)
@@ -375,7 +375,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             return -self._unusual_features(X)
         if hasattr(self.estimator_, "score_features"):
             found = self.estimator_.score_features(X)
-            if self._footing is None or not _has_missing(X):
+            if self._footing is None or not _has_nan(X):
                 return found
             rest = self._scores_of(X) - _flat(found).sum(axis=1)
             return found + _shared_out(rest, ~np.isnan(_numbers(X)))
@@ -440,7 +440,7 @@ def _flat(rows):
     return rows.reshape(len(rows), -1)
 
 
-def _has_missing(X):
+def _has_nan(X):
     return not sparse.issparse(X) and bool(np.isnan(_numbers(X)).any())
 
 

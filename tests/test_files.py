@@ -216,7 +216,7 @@ FIRST_CODES = [
 
 def test_every_public_class_is_known_or_refused():
     refused = {CustomNetwork, noise.FunctionNoise}
-    bases = {networks.Network, noise.Noise, likelihoods.Likelihood}
+    bases = {networks.Network, noise.Noise, likelihoods.Likelihood, objectives.Noisy}
     for module in (networks, noise, likelihoods, objectives):
         for kind in vars(module).values():
             base = (*bases, objectives.Reconstruction)

@@ -20,7 +20,7 @@ from skae._data import sources
 from skae._data.rows import Rows
 from skae._starts import em
 from skae._starts.em import factors_of, pca_of
-from skae._starts.imputation import Completion
+from skae._starts.imputation import LinearGaussian
 from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
 from skae.noise import MaskingNoise
 
@@ -46,12 +46,14 @@ def error_of(X_imputed, X=WINE, missing=MISSING):
     return np.sqrt(np.mean((X_imputed - X)[missing] ** 2))
 
 
-def exact_scores(completion, X):
+def exact_scores(linear_model, X):
     """The log-likelihood of what is there, under the linear model that a VAE starts as."""
-    covariance = completion.loadings.T @ completion.loadings + np.diag(completion.noise)
+    covariance = linear_model.loadings.T @ linear_model.loadings + np.diag(
+        linear_model.noise
+    )
     there = ~np.isnan(X)
     return [
-        multivariate_normal(completion.mean[p], covariance[np.ix_(p, p)]).logpdf(x[p])
+        multivariate_normal(linear_model.mean[p], covariance[np.ix_(p, p)]).logpdf(x[p])
         for x, p in zip(X, there, strict=True)
     ]
 
@@ -63,7 +65,7 @@ def exact_scores(completion, X):
 @pytest.mark.parametrize("n_components", [1, 4])
 def test_the_start_scores_what_is_there_exactly(likelihood, n_components):
     vae = VAETransformer(n_components, likelihood=likelihood, max_iter=0).fit(HOLES)
-    expected = exact_scores(vae._state.coordinates.completion, HOLES)
+    expected = exact_scores(vae._state.coordinates.linear_model, HOLES)
     assert_allclose(vae.score_samples(HOLES), expected, atol=1e-9)
     assert_allclose(vae.elbo(HOLES), expected, atol=1e-9)
 
@@ -71,7 +73,7 @@ def test_the_start_scores_what_is_there_exactly(likelihood, n_components):
 @pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag"])
 def test_a_start_of_complete_rows_scores_holes_too(likelihood):
     vae = VAETransformer(3, likelihood=likelihood, max_iter=0).fit(WINE)
-    expected = exact_scores(vae._state.coordinates.completion, HOLES)
+    expected = exact_scores(vae._state.coordinates.linear_model, HOLES)
     assert_allclose(vae.score_samples(HOLES), expected, atol=1e-9)
 
 
@@ -92,23 +94,23 @@ def test_without_holes_it_is_pca_and_factor_analysis():
 def test_em_climbs_to_where_the_likelihood_is_highest():
     """No small change of the model gives what is there a higher likelihood."""
     vae = VAETransformer(2, max_iter=0).fit(HOLES)
-    completion, rng = vae._state.coordinates.completion, np.random.default_rng(0)
-    best = np.mean(exact_scores(completion, HOLES))
+    linear_model, rng = vae._state.coordinates.linear_model, np.random.default_rng(0)
+    best = np.mean(exact_scores(linear_model, HOLES))
     for size in (1e-2, 1e-1):
         for _ in range(5):
-            changed = Completion(
-                completion.mean + size * rng.normal(size=13),
-                completion.loadings * (1 + size * rng.normal(size=(2, 13))),
-                completion.noise * (1 + size * rng.normal()),
+            changed = LinearGaussian(
+                linear_model.mean + size * rng.normal(size=13),
+                linear_model.loadings * (1 + size * rng.normal(size=(2, 13))),
+                linear_model.noise * (1 + size * rng.normal()),
             )
             assert np.mean(exact_scores(changed, HOLES)) < best + 1e-5
 
 
 def test_a_code_is_what_the_values_that_are_there_say():
     vae = VAETransformer(3, max_iter=0).fit(HOLES)
-    completion = vae._state.coordinates.completion
+    linear_model = vae._state.coordinates.linear_model
     mean, std = vae.posterior(HOLES)
-    z, covariance = completion.codes(HOLES)
+    z, covariance = linear_model.codes(HOLES)
     assert_allclose(np.abs(mean), np.abs(z), atol=1e-8)
     variance = np.diagonal(covariance, axis1=1, axis2=2)
     assert_allclose(std, np.sqrt(variance), rtol=1e-6)
@@ -118,8 +120,8 @@ def test_a_code_is_what_the_values_that_are_there_say():
 @pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag"])
 def test_the_start_imputes_by_conditional_means_exactly(likelihood):
     vae = VAETransformer(3, likelihood=likelihood, max_iter=0).fit(HOLES)
-    completion = vae._state.coordinates.completion
-    assert_allclose(vae.impute(HOLES), completion.filled(HOLES), atol=1e-9)
+    linear_model = vae._state.coordinates.linear_model
+    assert_allclose(vae.impute(HOLES), linear_model.filled(HOLES), atol=1e-9)
 
 
 def test_weights_are_repetitions_with_holes_too():
@@ -401,13 +403,13 @@ def test_em_never_lowers_the_likelihood(monkeypatch):
         size=(60, 5)
     )
     X[rng.random(X.shape) < 0.7] = np.nan
-    found, moments = [], Completion.moments
+    found, moments = [], LinearGaussian.moments
 
     def watched(self, rows):
         found.append(moments(self, rows))
         return found[-1]
 
-    monkeypatch.setattr(Completion, "moments", watched)
+    monkeypatch.setattr(LinearGaussian, "moments", watched)
     pca_of(Rows(X), 2)
     values = np.array([each.log_likelihood for each in found])
     best = np.maximum.accumulate(values)

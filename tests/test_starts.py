@@ -101,7 +101,7 @@ def test_what_is_not_there_is_at_rest(rows, dtype, sparsely):
     starts = closed_forms(np.asarray(X, np.float64))
     for name, start in starts.items():
         for field, value in vars(start).items():
-            if field != "completion":
+            if field != "linear_model":
                 assert value is None or np.isfinite(value).all(), name
         at_rest = np.zeros(3, bool)
         at_rest[2 * most if name == "pairs" else most :] = True

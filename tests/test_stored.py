@@ -218,9 +218,9 @@ def test_wide_rows(tmp_path, little_memory):
 
 
 def test_passes_find_the_axes_of_rows_that_are_many_and_wide(monkeypatch):
-    from skae import _starts
+    from skae._starts import scatter
 
-    monkeypatch.setattr(_starts, "GRAM_SIDE", 8)
+    monkeypatch.setattr(scatter, "GRAM_SIDE", 8)
     low = RNG.standard_normal((2000, 5)) * [9, 7, 5, 3, 2]
     values = low @ RNG.standard_normal((5, 60)) + RNG.standard_normal((2000, 60))
     for weight in (None, RNG.uniform(1, 2, 2000)):

@@ -11,8 +11,9 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from skae._backend.cache import Cache, Once
-from skae._data.rows import has_nan
+from skae._data.statistics import has_nan
 from skae._model.graph import LINEAR_CODE, build
+from skae._model.objectives import Widening
 
 #: Values in the widest layer's output that one call may hold.
 CALL_VALUES = 2**20
@@ -31,15 +32,15 @@ class BaseInference:
         self.weights = {path: v.dtype for path, v in graph.variables.items()}
         self.graph, self.compiled = graph, Once()
         rows, codes = graph.encoder.input_shape, graph.decoder.input_shape
-        of_holes = [rows, codes, rows, (None, codes[-1], codes[-1])]
+        wide = [rows, codes, rows, (None, codes[-1], codes[-1])]
         self.functions = {
             "encode": (self._encode, [rows]),
             "decode": (self._decode, [codes]),
             "posterior": (self._posterior, [rows]),
             "log_weights": (self._log_weights, [rows, codes]),
-            "log_weights_of_holes": (self._log_weights_of_holes, of_holes),
-            "log_weights_of_features": (self._log_weights_of_features, of_holes),
-            "expected_of_holes": (self._expected_of_holes, of_holes),
+            "wide_log_weights": (self._log_weights, wide),
+            "log_weights_of_features": (self._log_weights_of_features, wide),
+            "expected": (self._expected, wide),
         }
         widest = max(
             math.prod(output.shape[1:])
@@ -91,25 +92,22 @@ class BaseInference:
     def _posterior(self, place, x):
         return self._objective.posterior(self.graph, x)
 
-    def _log_weights(self, place, x, noise):
-        return self._objective.log_weights(self.graph, x, noise[:, None], place["unit"])
-
-    def _log_weights_of_holes(self, place, filled, noise, x, surplus):
-        found = self._of_holes.log_weights_of_holes(
-            self.graph, filled, noise, x, surplus, place["unit"]
-        )
+    def _log_weights(self, place, x, noise, *widening):
+        objective, widening = self._widened(widening)
+        found = objective.log_weights(self.graph, x, noise, place["unit"], widening)
         return found[0] + found[1]
 
-    def _log_weights_of_features(self, place, filled, noise, x, surplus):
+    def _log_weights_of_features(self, place, x, noise, *widening):
         """The weights, and each feature's log-likelihood averaged by them.
 
         A row's log-likelihood is linear in how much each feature counts, so that its
         slope is that of the feature.
         """
+        objective, widening = self._widened(widening)
 
         def total(present):
-            log_likelihood, log_ratio = self._of_holes.log_weights_of_holes(
-                self.graph, filled, noise, x, surplus, place["unit"], present
+            log_likelihood, log_ratio = objective.log_weights(
+                self.graph, x, noise, place["unit"], widening, present
             )
             log_weights = log_likelihood + log_ratio
             shares = ops.stop_gradient(ops.softmax(log_weights, axis=0))
@@ -119,15 +117,16 @@ class BaseInference:
         slopes, log_weights = self._slopes(total, present)
         return log_weights, slopes * present
 
-    def _expected_of_holes(self, place, filled, noise, x, surplus):
-        output = self._of_holes.expected_of_holes(
-            self.graph, filled, noise, x, surplus, place["unit"]
-        )
+    def _expected(self, place, x, noise, *widening):
+        objective, widening = self._widened(widening)
+        output = objective.expected(self.graph, x, noise, place["unit"], widening)
         return output * place["spread"] + place["mean"]
 
-    @property
-    def _of_holes(self):
-        return replace(self._objective, missing=True)
+    def _widened(self, widening):
+        """The objective, and what missing values make of the posterior, if there are any."""
+        if not widening:
+            return self._objective, None
+        return replace(self._objective, missing=True), Widening(*widening)
 
 
 kept_inference = Cache(128)
@@ -183,12 +182,12 @@ class BaseFitted:
         for name in ("encode", "decode"):
             self.inference.concrete(name)
 
-    def completed(self, X):
-        """Rows whose holes are filled in."""
-        completion = self.coordinates.completion
-        if completion is None or sparse.issparse(X) or not has_nan(X):
+    def imputed(self, X):
+        """Replace missing values with what the linear model expects."""
+        model = self.coordinates.linear_model
+        if model is None or sparse.issparse(X) or not has_nan(X):
             return X
-        return completion.filled(X)
+        return model.filled(X)
 
     def encode(self, X):
         """Codes, of shape (n_samples, n_components), of flat rows."""
@@ -236,35 +235,23 @@ class BaseFitted:
 
     def log_weights(self, X, noise):
         """``log p(x, z) - log q(z | x)`` at draws of the code, in standardised units."""
-        completion = self.coordinates.completion
-        if completion is None or not has_nan(X):
+        if self.coordinates.linear_model is None or not has_nan(X):
             return self._call("log_weights", self._standardized(X), noise)
         found = np.empty((len(noise), len(X)))
-        holes = np.isnan(X).any(axis=1)
-        found[:, ~holes] = self._call("log_weights", self._standardized(X[~holes]), noise)
-        found[:, holes] = self._call(
-            "log_weights_of_holes",
-            self._standardized(completion.filled(X[holes])),
-            noise,
-            self._standardized(X[holes]),
-            self._surplus(X[holes]).astype(X.dtype),
-        )
+        missing = np.isnan(X).any(axis=1)
+        whole = self._standardized(X[~missing])
+        found[:, ~missing] = self._call("log_weights", whole, noise)
+        found[:, missing] = self._widely("wide_log_weights", X[missing], noise)
         return found
 
     def log_weights_of_features(self, X, noise):
         """The log-weights, and the log-likelihood of each feature averaged by them."""
-        return self._call(
-            "log_weights_of_features",
-            self._standardized(self.completed(X)),
-            noise,
-            self._standardized(X),
-            self._surplus(X).astype(X.dtype),
-        )
+        return self._widely("log_weights_of_features", X, noise)
 
     def expected(self, X, draws):
-        """Rows with holes, and what is expected in these, given the values that are there.
+        """Impute missing values with their expectation given those that are there.
 
-        Each pass draws codes from the posterior of rows as the pass before completed them.
+        Each pass draws codes from the posterior of rows as the pass before imputed them.
 
         Parameters
         ----------
@@ -273,36 +260,43 @@ class BaseFitted:
 
         Returns
         -------
-        X_completed : ndarray of the shape of X
+        X_imputed : ndarray of the shape of X
         """
-        filled, surplus = self.completed(X), self._surplus(X).astype(X.dtype)
+        imputed, covariance = self.imputed(X), self._extra_covariance(X)
+        x, covariance = self._standardized(X), covariance.astype(X.dtype)
         for noise in draws:
-            expected = self._call(
-                "expected_of_holes",
-                self._standardized(filled),
-                noise,
-                self._standardized(X),
-                surplus,
-            )
-            filled = np.where(np.isnan(X), expected, X)
-        return filled
+            seen = self._standardized(imputed)
+            expected = self._call("expected", x, noise, seen, covariance)
+            imputed = np.where(np.isnan(X), expected, X)
+        return imputed
 
-    def surplus(self, X):
-        """What the holes of each row add to the variance of its code; 0 without any."""
-        if sparse.issparse(X) or not has_nan(X) or not self.specification.surplus:
-            return X.dtype.type(0)
-        return self.coordinates.completion.variance_of_holes(X).astype(X.dtype)
+    def _widely(self, name, X, noise):
+        """Call a function of rows whose missing values widen the posterior."""
+        seen, covariance = self._seen(X), self._extra_covariance(X).astype(X.dtype)
+        return self._call(name, self._standardized(X), noise, seen, covariance)
 
-    def _surplus(self, X):
-        """What the holes of each row add to the covariance of its code."""
-        if self.specification.surplus and has_nan(X):
-            return self.coordinates.completion.surplus(X)
+    def deviation(self, X, log_variance):
+        """The standard deviations of codes, which missing values make larger."""
+        variance = np.exp(log_variance)
+        if sparse.issparse(X) or not has_nan(X) or not self._n_extra_variances:
+            return np.sqrt(variance + X.dtype.type(0))
+        extra = self.coordinates.linear_model.extra_variance(X).astype(X.dtype)
+        return np.sqrt(variance + extra)
+
+    @property
+    def _n_extra_variances(self):
+        return self.specification.n_extra_variances
+
+    def _extra_covariance(self, X):
+        """What the missing values of each row add to the covariance of its code."""
+        if self._n_extra_variances and has_nan(X):
+            return self.coordinates.linear_model.extra_covariance(X)
         size = self.inference.graph.decoder.input_shape[-1]
         return np.zeros((len(X), size, size))
 
     def _seen(self, X):
         """Rows as the network sees them."""
-        return self._standardized(self.completed(X))
+        return self._standardized(self.imputed(X))
 
     def _standardized(self, X):
         X = X.astype(self.mean.dtype, copy=False)

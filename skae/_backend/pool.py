@@ -72,9 +72,7 @@ def borrowed(specification, plan, rows):
     """
     optimizer, batch_size = plan.optimizer, min(plan.batch_size, len(rows))
     ways = Program.ways(specification.network, optimizer, plan.n_steps, batch_size)
-    dtype, widths = rows.dtype, rows.widths
-    if rows.has_holes and specification.surplus:
-        widths["surplus"] = specification.n_components
+    dtype, widths = rows.dtype, rows.widths(specification.n_extra_variances)
     key = (specification, optimizer, batch_size, dtype.name, tuple(widths), ways)
     program = programs.pop(key)
     if program is None:

@@ -98,16 +98,7 @@ class BaseProgram:
         return batch, self.seed_kind(seed[0], seed[1] + i)
 
     def _loss(self, batch, values, seed, training):
-        wanted = batch.get("wanted", batch["rows"])
-        found = self.objective.loss(
-            self.graph,
-            batch["rows"],
-            wanted,
-            values,
-            seed,
-            training,
-            batch.get("surplus"),
-        )
+        found = self.objective.loss(self.graph, batch, values, seed, training)
         if "weight" not in batch or not training:
             return found
         return found._replace(per_sample=found.per_sample * batch["weight"][:, 0])
@@ -253,8 +244,8 @@ class BaseProgram:
         return -(-len(rows) // self.batch_size)
 
     def _chunks(self, rows, order):
-        completion = self.coordinates.completion
-        return rows.chunks(order, self.batch_size, self.buffers, completion)
+        model = self.coordinates.linear_model
+        return rows.chunks(order, self.batch_size, self.buffers, model)
 
     def epoch(self, rows, order, alpha, seed, rates, smoothing=0.0):
         """Train on the rows in `order`, each batch at its own rate.

@@ -6,7 +6,8 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg, sparse
 from sklearn.utils import gen_batches
-from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
+
+from skae._data.statistics import Statistics
 
 #: Rows of holes that are looked at at once.
 ROWS_AT_ONCE = 1024
@@ -18,15 +19,7 @@ VALUES_AT_ONCE = 2**17
 _SPLIT = 2**32
 
 
-def degrees_of_freedom(n_samples):
-    """What the squared deviations of so many rows are divided by: one less.
-
-    Weights may make it less than two rows, of which it is half.
-    """
-    return max(n_samples - 1, n_samples / 2)
-
-
-class Rows:
+class Rows(Statistics):
     """The rows of X, or some of them, and the rows that they are to become.
 
     X is never copied as a whole: it may be an ndarray, a memory map or a CSR matrix, and
@@ -58,7 +51,7 @@ class Rows:
 
     def __init__(self, X, target=None, weight=None, index=None, series=False):
         self.X, self.index, self.all_weights, self.series = X, index, weight, series
-        self.kept = None, None  # a completion, and what it has made of the rows
+        self.kept = None, None  # a linear model, and the rows that it has imputed
         self.target = None
         if target is not None:
             self.target = Rows(target, None, weight, index, series)
@@ -125,6 +118,11 @@ class Rows:
             index = self.index[index]
         target = None if self.target is None else self.target.X
         return Rows(self.X, target, self.all_weights, index, self.series)
+
+    @property
+    def of_closed_form(self):
+        """The rows that a closed form is computed from."""
+        return self
 
     def with_target(self, target):
         """The same rows, which are to become others."""
@@ -198,27 +196,34 @@ class Rows:
     def filled(self, some=slice(None)):
         """The rows at these places in float64, the mean in place of NaN."""
         rows = np.asarray(self.dense(some), np.float64)
-        return np.where(np.isnan(rows), self.mean, rows) if self.has_missing else rows
+        return np.where(np.isnan(rows), self.mean, rows) if self.has_nan else rows
 
     @property
     def complete(self):
         """All rows as one matrix without NaN, sparse where X is."""
         X = self.array
-        if not self.has_missing:
+        if not self.has_nan:
             return X
         return np.where(np.isnan(X), self.mean.astype(self.dtype), X)
 
-    @property
-    def widths(self):
-        """The numbers that a row has in each of the arrays that training reads."""
+    def widths(self, n_extra_variances=0):
+        """Count the numbers that a row has in each of the arrays that training reads.
+
+        Parameters
+        ----------
+        n_extra_variances : int, default=0
+            How many variances the missing values of a row may add to.
+        """
         widths = {"rows": self.n_features}
-        if self.target is not None or self.has_holes:
+        if self.target is not None or self.has_missing:
             widths["wanted"] = self.n_features
         if self.all_weights is not None:
             widths["weight"] = 1
+        if self.has_missing and n_extra_variances:
+            widths["extra_variance"] = n_extra_variances
         return widths
 
-    def chunks(self, order, batch_size, buffers, completion=None):
+    def chunks(self, order, batch_size, buffers, linear_model=None):
         """Fill the buffers with the rows in `order`, and yield the batches in them.
 
         Parameters
@@ -231,9 +236,9 @@ class Rows:
             One for each of `widths`; that of the weights is given their shares of the
             mean weight.
 
-        completion : Completion or None, default=None
-            What fills in the holes of the rows that the network sees, and says how much
-            they add to the variance of the code, if there is a buffer for that.
+        linear_model : LinearGaussian or None, default=None
+            The model that imputes missing values in what the network sees, and tells how
+            much they add to the variance of the code if there is a buffer for it.
         """
         capacity = buffers["rows"].shape[0] * batch_size
         order = np.resize(order, -(-len(order) // batch_size) * batch_size)
@@ -253,149 +258,25 @@ class Rows:
                     np.take(X, rows, axis=0, out=flat, mode="clip")
                 else:
                     flat[:] = X[rows]
-            if self.has_holes:
+            if self.has_missing:
                 places = order[start : start + capacity]
-                for name, X in self._completed(completion, "surplus" in buffers).items():
+                widens = "extra_variance" in buffers
+                for name, X in self._imputed(linear_model, widens).items():
                     buffers[name].reshape(capacity, -1)[: len(rows)] = X[places]
             yield len(rows) // batch_size
 
-    def _completed(self, completion, widens):
-        """The rows with expectations in their holes, and what these add to the codes'
-        variances: kept from epoch to epoch."""
+    def _imputed(self, linear_model, widens):
+        """Impute the rows, and compute what that adds to the codes' variances, once."""
         kept = self.kept  # as one: another thread may put its own here
-        if kept[0] is not completion:
-            found = {"rows": completion.filled(self.dense(len(self)))}
+        if kept[0] is not linear_model:
+            found = {"rows": linear_model.filled(self.dense(len(self)))}
             if widens:
                 batches = (self.dense(batch) for batch in self.batches(ROWS_AT_ONCE))
-                found["surplus"] = np.concatenate(
-                    [completion.variance_of_holes(X) for X in batches]
+                found["extra_variance"] = np.concatenate(
+                    [linear_model.extra_variance(X) for X in batches]
                 ).astype(self.dtype)
-            self.kept = kept = completion, found
+            self.kept = kept = linear_model, found
         return kept[1]
-
-    # -- moments, in float64
-
-    @cached_property
-    def has_missing(self):
-        """Whether any value is NaN."""
-        if sparse.issparse(self.X) or self.X.dtype.kind != "f":
-            return False
-        return any(has_nan(self.dense(batch)) for batch in self.batches())
-
-    @cached_property
-    def share_present(self):
-        """The share of the values that are not NaN, each as often as its row counts."""
-        if not self.has_missing:
-            return 1.0
-        return self.count.sum() / (self.size * self.n_features)
-
-    @property
-    def has_holes(self):
-        """Whether a value is NaN that the network must not see."""
-        return self.has_missing and not self.series
-
-    @cached_property
-    def _moments(self):
-        """The mean of each feature, its summed squared deviations from it, and the number
-        of its values."""
-        weight = self.weight
-        if sparse.issparse(self.X):
-            mean, variance = mean_variance_axis(self.array, axis=0, weights=weight)
-            squares = self.size * variance.astype(np.float64)
-            return mean.astype(np.float64), squares, np.full(self.n_features, self.size)
-        count, total, square, origin = 0.0, 0.0, 0.0, None
-        with np.errstate(over="ignore", invalid="ignore"):
-            for batch in self.batches():
-                rows = np.asarray(self.dense(batch), np.float64)
-                present = ~np.isnan(rows) if self.has_missing else np.ones((len(rows), 1))
-                if origin is None:  # near the mean, for the sake of precision
-                    origin = np.nansum(rows, axis=0) / np.maximum(present.sum(axis=0), 1)
-                rows = rows - origin
-                rows = np.where(present, rows, 0.0) if self.has_missing else rows
-                heavy = rows
-                if weight is not None:
-                    present = present * weight[batch, None]
-                    heavy = rows * weight[batch, None]
-                count, total = count + present.sum(axis=0), total + heavy.sum(axis=0)
-                square = square + np.einsum("ij,ij->j", heavy, rows)
-            shift = total / np.where(count > 0, count, 1)
-            square = np.maximum(square - count * shift**2, 0)
-            count = np.broadcast_to(count, shift.shape).astype(np.float64)
-            return origin + shift, square, count
-
-    @cached_property
-    def _squares(self):
-        """The summed squared deviations, as if holes had as much as the values."""
-        squares, count = self._moments[1:]
-        if not self.has_holes:
-            return squares
-        return squares * (self.size / np.where(count > 0, count, self.size))
-
-    @property
-    def mean(self):
-        """The mean of each feature; 0 of one without any value."""
-        return self._moments[0]
-
-    @property
-    def squares(self):
-        """The summed squared deviations of the values of each feature from its mean."""
-        return self._moments[1]
-
-    @property
-    def count(self):
-        """The number of values of each feature, each as often as its row counts."""
-        return self._moments[2]
-
-    @property
-    def variance(self):
-        """The variance of each feature, unbiased."""
-        return self._squares / degrees_of_freedom(self.size)
-
-    @property
-    def deviation(self):
-        """The standard deviation of each feature; 1 of one that is constant."""
-        return np.sqrt(np.where(self.variance > 0, self.variance, 1.0))
-
-    @cached_property
-    def total_variance(self):
-        """The summed variance of all features, unbiased.
-
-        Where a series has ended NaN counts as the mean; where there is a hole, as the
-        other values of the feature.
-        """
-        return float(self._squares.sum() / degrees_of_freedom(self.size))
-
-    @property
-    def typical_scale(self):
-        """The root of the mean variance of a feature."""
-        return math.sqrt(self.total_variance / self.n_features)
-
-    @cached_property
-    def _range(self):
-        """The least and the greatest value of each feature, NaN where there is none."""
-        if sparse.issparse(self.X):
-            return min_max_axis(self.array, axis=0)
-        ends = [
-            (np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0))
-            for rows in map(self.dense, self.batches())
-        ]
-        low, high = zip(*ends, strict=True)
-        return np.fmin.reduce(low), np.fmax.reduce(high)
-
-    @property
-    def low(self):
-        """The least value of each feature; 0 of one without any value."""
-        return np.where(self.empty, 0, self._range[0])
-
-    @property
-    def high(self):
-        """The greatest value of each feature; 0 of one without any value."""
-        return np.where(self.empty, 0, self._range[1])
-
-    @property
-    def empty(self):
-        """Whether a feature has no value at all, in which it is a constant 0."""
-        return np.isnan(self._range[0])
 
 
 def points_of(mean, scatter, size, dtype):
@@ -407,12 +288,6 @@ def points_of(mean, scatter, size, dtype):
     steps = axes * np.sqrt(count / size) if len(axes) else np.zeros((1, 1))
     X = np.concatenate([mean + steps, mean - steps])
     return Rows(X.astype(dtype), None, np.full(2 * count, size / (2 * count)))
-
-
-def has_nan(X):
-    """Whether any value of a dense array is NaN."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isnan(X.sum())) and bool(np.isnan(X).any())
 
 
 def float_dtype(X):

@@ -18,8 +18,9 @@ VALIDATION_VALUES = 2**23
 FEW_ROWS = 20_000
 
 
-def rows_of(X, target=None, weight=None, series=False):
-    """X as `Rows`, each of its weight, in memory or stored."""
+def rows_of(X, target=None, weight=None, network=None):
+    """X as `Rows`, each of its weight, in memory or stored, as a network reads them."""
+    series = network is not None and network.allows_missing
     if not isinstance(X, Blocks):
         return Rows.weighted(X, target, weight, series)
     if weight is not None:
@@ -59,6 +60,10 @@ class StoredRows(Rows):
     def few(self):
         """Rows spread over all, as many as a closed form of rows with holes looks at."""
         return self.take(np.arange(len(self))[self.spread(FEW_ROWS)])
+
+    @property
+    def of_closed_form(self):
+        return self.few if self.has_missing else self
 
     def split(self, fraction, seed):
         """Some rows to train on, and the others, no more than fit into memory."""
@@ -100,11 +105,11 @@ class StoredRows(Rows):
         """What draws the order of an epoch; None is the rows' own."""
         return rng
 
-    def chunks(self, order, batch_size, buffers, completion=None):
+    def chunks(self, order, batch_size, buffers, linear_model=None):
         """Fill the buffers with rows in this order, and yield the batches in them."""
         flat = {name: b.reshape(-1, b.shape[-1]) for name, b in buffers.items()}
         capacity, filled, first = len(flat["rows"]), 0, None
-        for window in _read_ahead(self._windows(order, flat, completion)):
+        for window in _read_ahead(self._windows(order, flat, linear_model)):
             if first is None:
                 first = {name: rows[:batch_size].copy() for name, rows in window.items()}
             start, n_rows = 0, len(window["rows"])
@@ -123,7 +128,7 @@ class StoredRows(Rows):
                 flat[name][filled : filled + n_missing] = more
             yield (filled + n_missing) // batch_size
 
-    def _windows(self, rng, buffers, completion):
+    def _windows(self, rng, buffers, linear_model):
         """The rows of some blocks together, by the names of the buffers."""
         blocks = np.arange(self.X.n_blocks)
         if rng is not None:
@@ -132,11 +137,11 @@ class StoredRows(Rows):
         of_window = np.cumsum(sizes) // max(WINDOW_VALUES, WINDOW_BLOCKS * sizes.max())
         for number in range(of_window[-1] + 1):
             window = self._window(blocks[of_window == number], rng, buffers)
-            if self.has_holes:
+            if self.has_missing:
                 rows = window["rows"]
-                window["rows"] = completion.filled(rows)
-                if "surplus" in buffers:
-                    window["surplus"] = completion.variance_of_holes(rows)
+                window["rows"] = linear_model.filled(rows)
+                if "extra_variance" in buffers:
+                    window["extra_variance"] = linear_model.extra_variance(rows)
             yield window
 
     def _window(self, blocks, rng, buffers):
@@ -162,7 +167,7 @@ class StoredRows(Rows):
     # -- moments
 
     @property
-    def has_missing(self):
+    def has_nan(self):
         return self.X.survey.n_missing > 0
 
     @cached_property

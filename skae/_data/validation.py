@@ -16,8 +16,9 @@ from sklearn.utils.validation import (
 
 from skae._data.blocks import Blocks
 from skae._data.dask import as_array, blocks_of, is_lazy
-from skae._data.rows import float_dtype, has_nan
+from skae._data.rows import float_dtype
 from skae._data.sources import in_memory, is_stored, unmasked
+from skae._data.statistics import has_nan
 
 #: Kinds of numbers that X is kept in.
 FLOATS = [np.float64, np.float32]
@@ -111,6 +112,11 @@ def _check_stored(estimator, X, network, reset):
         )
     check_stored_values(estimator, blocks, network, reset)
     return blocks, row_shape
+
+
+def imputes(network):
+    """Whether NaN is imputed, and is not the end of a series."""
+    return not getattr(network, "allows_missing", False)
 
 
 def check_stored_values(estimator, blocks, network, reset, name="X"):
@@ -264,7 +270,7 @@ def _too_large(name, greatest):
 
 def empty_features(estimator, rows):
     """A warning of features without any value; None where each has one."""
-    if not rows.has_holes or not rows.empty.any():
+    if not rows.has_missing or not rows.empty.any():
         return None
     names = estimator._feature_names(rows)[rows.empty].tolist()
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae._data.validation import (
     drift,
     empty_features,
+    imputes,
     maybe_cut,
 )
 from skae._estimator import files
@@ -285,8 +286,7 @@ class BaseAutoencoder(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        reads_missing = getattr(self.network, "allows_missing", False)
-        tags.input_tags.allow_nan = not reads_missing  # but as the end of a series
+        tags.input_tags.allow_nan = imputes(self.network)
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

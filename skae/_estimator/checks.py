@@ -45,7 +45,7 @@ class FitChecks:
         like = (X, row_shape, network)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
         weight = check_weight(self, sample_weight, X)
-        rows = rows_of(X, target, weight, network.allows_missing)
+        rows = rows_of(X, target, weight, network)
         rows.given = frame
         held_out = self._held_out(X_val, X_val_clean, like)
         check_reaches(rows, held_out, before)
@@ -65,7 +65,7 @@ class FitChecks:
         rows, held_out = several
         all_rows = [some for some in several if some is not None]
         all_rows += [some.target for some in all_rows if some.target]
-        missing = rows.series or any(some.has_missing for some in all_rows)
+        missing = rows.series or any(some.has_nan for some in all_rows)
         return replace(objective, missing=missing), rows, held_out
 
     def _feature_names(self, rows):
@@ -84,7 +84,7 @@ class FitChecks:
         X_val = check_beside(self, "X_val", X_val, *like)
         like = (X_val, *like[1:])
         target = check_beside(self, "X_val_clean", X_val_clean, *like, paired=True)
-        return rows_of(X_val, target, None, like[2].allows_missing)
+        return rows_of(X_val, target, None, like[2])
 
     def _by_name(self, names, parameter, rows):
         """The loss or likelihood that a parameter names, by column where it is a list."""

@@ -20,7 +20,7 @@ from skae._model.graph import Specification
 from skae._model.objectives import Denoising, Evidence, Pairs, Reconstruction
 from skae._model.shapes import is_seed, weight_shapes
 from skae._model.state import State
-from skae._starts.imputation import Completion
+from skae._starts.imputation import LinearGaussian
 from skae._starts.moments import Stream
 from skae._version import __version__
 from skae.likelihoods import (
@@ -60,7 +60,7 @@ DTYPES = {
 PARTS = {
     kind.__name__: kind
     for kind in (
-        *(State, Specification, Coordinates, Completion, Stream),
+        *(State, Specification, Coordinates, LinearGaussian, Stream),
         *(Reconstruction, Denoising, Pairs, Evidence),
         *(DenseNetwork, ConvNetwork, SequenceNetwork),
         *(GaussianNoise, MaskingNoise, SaltAndPepperNoise),
@@ -68,6 +68,9 @@ PARTS = {
         *(Poisson, NegativeBinomial, ByColumn),
     )
 }
+
+#: Kinds and parts that had other names in earlier files.
+RENAMED = {"Completion": "LinearGaussian", "completion": "linear_model"}
 
 #: What is made from the state again.
 MADE_AGAIN = {"_built", "network_"}
@@ -302,7 +305,8 @@ class _Reader:
             return np.array([str(name) for name in content], dtype=object)
         if kind == "array":
             return self.array(**content)
-        return _kind(kind, PARTS)(**self.values(content))
+        content = {RENAMED.get(name, name): value for name, value in content.items()}
+        return _kind(RENAMED.get(kind, kind), PARTS)(**self.values(content))
 
     def array(self, member, dtype, shape, order):
         """The array in a member, which must have the very size that is declared."""
@@ -360,7 +364,7 @@ def _check_state(state):
         (objective, Reconstruction),
         (objective.likelihood, Likelihood),
         (coordinates, Coordinates),
-        (coordinates.completion, Completion | None),
+        (coordinates.linear_model, LinearGaussian | None),
     ):
         if not isinstance(part, kind):
             name = getattr(kind, "__name__", kind)
@@ -442,13 +446,13 @@ def _check_arrays(state):
     """Refuse arrays that are not of the shape that they are used in."""
     n_features = state.specification.n_features
     for coordinates in (state.coordinates, state.origin):
-        completion = coordinates and coordinates.completion
-        if completion is None:
+        linear_model = coordinates and coordinates.linear_model
+        if linear_model is None:
             continue
-        flat, wide = (n_features,), (len(completion.loadings), n_features)
+        flat, wide = (n_features,), (len(linear_model.loadings), n_features)
         shapes = {"mean": flat, "noise": flat, "loadings": wide, "information": wide}
         for name, shape in shapes.items():
-            value = getattr(completion, name)
+            value = getattr(linear_model, name)
             if not (value is None and name == "information") and not _is(value, shape):
                 raise ValueError(f"{name!r} of what is missing is not of shape {shape}.")
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
-from skae._data.rows import degrees_of_freedom
+from skae._data.statistics import degrees_of_freedom
 from skae._data.validation import check_variance
 from skae._model.linear_path import linear_slopes
-from skae._starts.imputation import Completion
+from skae._starts.imputation import LinearGaussian
 from skae._starts.scatter import rounding
 
 
@@ -35,8 +35,8 @@ class Coordinates:
         the code as it is.
 
     offset : ndarray of shape (n_components,) or None
-    completion : Completion or None
-        The linear model that fills in the holes of a row; None where there is none.
+    linear_model : LinearGaussian or None
+        The model of X that imputes missing values; None where there is none.
     """
 
     mean: np.ndarray
@@ -44,7 +44,7 @@ class Coordinates:
     unit: np.ndarray
     rotation: np.ndarray | None = None
     offset: np.ndarray | None = None
-    completion: Completion | None = None
+    linear_model: LinearGaussian | None = None
 
     @classmethod
     def of(cls, rows, graph):
@@ -65,6 +65,28 @@ class Coordinates:
         size = graph.decoder.input_shape[-1]
         unit = specification.objective.code_unit(scale)
         return replace(found, rotation=unit * np.eye(size), offset=np.zeros(size))
+
+    @property
+    def imputes(self):
+        """Whether missing values can be imputed."""
+        return self.linear_model is not None
+
+    def imputes_in(self, rows):
+        """Whether it imputes values in these rows."""
+        return self.imputes and rows.has_missing
+
+    def with_new(self, new, mean, scale, of_linear_model):
+        """Set the mean and the scale of some features, which had no value so far."""
+        model = self.linear_model
+        if model is not None:
+            model = replace(model, mean=np.where(new, of_linear_model, model.mean))
+        return replace(
+            self,
+            mean=np.where(new, mean, self.mean),
+            scale=np.where(new, scale, self.scale),
+            unit=np.where(new, 1.0, self.unit),
+            linear_model=model,
+        )
 
     @property
     def inverse(self):
@@ -149,15 +171,15 @@ def _total_variance(coordinates, rows):
     That of the values that are there may be less than components of a linear model, which
     draws on all values of a row, explain.
     """
-    completion = coordinates.completion
-    if completion is None or not rows.has_holes:
+    linear_model = coordinates.linear_model
+    if linear_model is None or not rows.has_missing:
         return rows.total_variance
     rows = rows.few if rows.is_stored else rows
-    return float(completion.squares(rows).sum() / degrees_of_freedom(rows.size))
+    return float(linear_model.squares(rows).sum() / degrees_of_freedom(rows.size))
 
 
 def _described(coordinates, rows, total, variance, slopes, **more):
-    if rows.has_holes and coordinates.rotation is not None:
+    if rows.has_missing and coordinates.rotation is not None:
         # what is expected in holes makes components correlated, which share what they explain
         variance = variance * min(1.0, total / (variance.sum() or 1.0))
     share = variance / total if total > 0 else np.zeros_like(variance)
@@ -224,7 +246,7 @@ def _reconstructed(model, rows):
         output = model.decode(codes).reshape(X.shape)
         own = model.specification.objective.likelihood.like(X, output)
         error = (X - own) / scale
-        error = np.nan_to_num(error) if rows.has_missing else error
+        error = np.nan_to_num(error) if rows.has_nan else error
         weight = rows.weight_of(batch)
         squared = np.einsum("ij,ij->i", error, error, dtype=np.float64)
         unexplained += squared.sum() if weight is None else weight @ squared
@@ -257,7 +279,7 @@ def _mean_discarded(rows, total, n_components, left):
 
     What is expected in holes has variance on all axes, however few the rows are.
     """
-    side = rows.n_features if rows.has_holes else min(rows.size, rows.n_features)
+    side = rows.n_features if rows.has_missing else min(rows.size, rows.n_features)
     if side <= n_components or left <= rounding(side) * total:
         return 0.0
     return float(left) / (side - n_components)
@@ -275,13 +297,13 @@ def of_posterior(model, rows, variance=None):
     mean, rotation = rows.mean.astype(rows.dtype), model.coordinates.rotation
     slopes = None if variance is None else _start_slopes(model)
     for batch in rows.batches(model.batch_rows):
-        X = model.completed(rows.dense(batch))
+        X = model.imputed(rows.dense(batch))
         z, log_variance = (np.float64(found) for found in model.posterior(X))
-        surplus = np.expm1(log_variance) - log_variance
+        rest = np.expm1(log_variance) - log_variance
         weight = rows.weight_of(batch)
-        divergence = (z**2 + surplus) / 2
+        divergence = (z**2 + rest) / 2
         kl = kl + (divergence.sum(axis=0) if weight is None else weight @ divergence)
-        centered = np.nan_to_num(X - mean) if rows.has_missing else X - mean
+        centered = np.nan_to_num(X - mean) if rows.has_nan else X - mean
         of_rows.add(z, centered, weight)
         if slopes is None:
             output = model.decode((z @ rotation).astype(rows.dtype))

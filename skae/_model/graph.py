@@ -74,9 +74,9 @@ class Specification:
         return dense and self.code_activation == "linear"
 
     @property
-    def surplus(self):
-        """Whether the start knows what the holes of a row add to the code's variance."""
-        return self.linear and self.objective.has_posterior
+    def n_extra_variances(self):
+        """How many variances of the code the missing values of a row may add to."""
+        return self.n_components if self.linear and self.objective.has_posterior else 0
 
     def __getstate__(self):
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -259,7 +259,7 @@ def build(specification, dtype):
 
 def _code(x, specification):
     """The code, and the features that it is made of."""
-    from keras import layers, ops
+    from keras import layers
 
     linear, n_components = specification.linear, specification.n_components
     x = specification.objective.likelihood.seen(x)
@@ -277,10 +277,7 @@ def _code(x, specification):
         sums.append(head(features))
     if linear:
         path = layers.Dense(n_components, name="linear_code")
-        numbers = x
-        if specification.network.allows_missing:
-            numbers = ops.nan_to_num(x)  # the mean, where a series has ended
-        sums.append(path(numbers))
+        sums.append(path(specification.network._numbers(x)))
     z = layers.Add(name="code_sum")(sums) if len(sums) > 1 else sums[0]
     if not linear:
         z = activated(z, specification.code_activation, CODE_ACTIVATION, CODE_ACTIVATION)

@@ -94,7 +94,7 @@ class Reconstruction:
 
     def takes_mixtures(self, rows):
         """Whether a mixture of rows is a row as well: whole, and of any real numbers."""
-        if any(some.has_missing for some in (rows, rows.wanted)):
+        if any(some.has_nan for some in (rows, rows.wanted)):
             return False
         blocks = self.likelihood.blocks(rows.n_features)
         return all(np.isinf(likelihood.domain).all() for likelihood, _ in blocks)
@@ -131,19 +131,19 @@ class Reconstruction:
         """What the network sees of standardised rows while it is trained."""
         return x
 
-    def loss(self, graph, x, target, values, seed, training, surplus=None):
-        """The loss of a batch: one forward pass, for training and for validation.
+    def loss(self, graph, batch, values, seed, training):
+        """Compute the loss of a batch: one forward pass, for training and validation.
 
         Parameters
         ----------
         graph : Graph
-        x, target : tensors of shape (n_samples, n_features)
-            Rows in the units of X, and what they are to become; NaN is left out.
+        batch : dict of str to tensor
+            "rows" in the units of X and, where there are such, what they are to become
+            ("wanted", whose NaN is left out), and the "extra_variance" that the missing
+            values of each add to its code.
         values : dict of str to tensor
         seed : Seed
         training : bool
-        surplus : tensor of shape (n_samples, n_components) or None
-            What the holes of a row add to the variance of its code.
 
         Returns
         -------
@@ -151,7 +151,8 @@ class Reconstruction:
         """
         from keras import ops
 
-        noisy = self.corrupted(_standardized(x, values), values, seed)
+        target = batch.get("wanted", batch["rows"])
+        noisy = self.corrupted(_standardized(batch["rows"], values), values, seed)
         z = graph.encoder(ops.cast(noisy, "float32"), training=training)
         output = graph.decoder(z, training=training)
         target = ops.cast(_standardized(target, values), "float32")
@@ -185,7 +186,7 @@ class Reconstruction:
 
     def _start(self, rows, n_components):
         start = self.likelihood.point_start(rows, n_components)
-        examples = partial(Examples.of, rows, start.completion)
+        examples = partial(Examples.of, rows, start.linear_model)
         return self.likelihood.decoder_start(start, examples)
 
     def of_pca(self, rows, n_components):
@@ -260,33 +261,33 @@ class Denoising(Noisy):
         values = self.noise.values(rows)
         white = self.noise.white_variance(values)
         pca = pca_of(rows, n_components)
-        completion = ppca_start(pca, n_components).completion
+        linear_model = ppca_start(pca, n_components).linear_model
         if white is not None:
             start = shrunken_start(pca, n_components, white)
         else:
-            clean = self._without_holes(rows, completion)
+            clean = self._without_holes(rows, linear_model)
             moments = _noisy_moments(clean, self.noise, values)
             start = denoiser_start(moments, n_components, _axes(pca))
-            start = replace(start, completion=completion)
+            start = replace(start, linear_model=linear_model)
 
         def noisy(clean):
             return _moments_of_noise(self.noise, clean, values)
 
-        examples = partial(Examples.of, rows, completion, noisy)
+        examples = partial(Examples.of, rows, linear_model, noisy)
         return self.likelihood.decoder_start(start, examples)
 
-    def _without_holes(self, rows, completion):
+    def _without_holes(self, rows, linear_model):
         """Complete rows of which the best linear denoiser is that of rows with holes.
 
         It may depend on what is expected of their mean and covariance alone, which points
         have; otherwise holes are filled in with expectations.
         """
-        if not rows.has_holes:
+        if not rows.has_missing:
             return rows
         if self.noise.follows_moments and rows.n_features <= COVARIANCE_FEATURES:
-            found = completion.moments(rows)
+            found = linear_model.moments(rows)
             return points_of(found.mean, found.scatter, rows.size, rows.dtype)
-        return filled_rows(rows, completion)
+        return filled_rows(rows, linear_model)
 
     def of_pca(self, rows, n_components):
         """The loss that PCA of the rows has on them with noise."""
@@ -304,18 +305,18 @@ class Pairs(Noisy):
         if not self.likelihood.sees_rows:
             return super()._start(rows, n_components)
         pca = pca_of(rows, n_components)
-        completion = ppca_start(pca, n_components).completion
-        seen, target = filled_rows(rows, completion), rows.target
-        if target.has_holes:
+        linear_model = ppca_start(pca, n_components).linear_model
+        seen, target = filled_rows(rows, linear_model), rows.target
+        if target.has_missing:
             of_target = ppca_start(pca_of(target, n_components), n_components)
-            target = filled_rows(target, of_target.completion)
+            target = filled_rows(target, of_target.linear_model)
         moments = (
             (target.filled(some), seen.filled(some), 0.0, _column(rows, some))
             for some in rows.batches(ROWS_AT_ONCE)
         )
         start = denoiser_start(moments, n_components, _axes(pca))
-        start = replace(start, completion=completion)
-        examples = partial(Examples.of, rows, completion)
+        start = replace(start, linear_model=linear_model)
+        examples = partial(Examples.of, rows, linear_model)
         return self.likelihood.decoder_start(start, examples)
 
     def of_pca(self, rows, n_components):
@@ -348,6 +349,17 @@ def _moments_of_noise(noise, clean, values, step=0):
 
 def _column(rows, some):
     return 1.0 if rows.weight is None else rows.weight[some, None]
+
+
+class Widening(NamedTuple):
+    """What missing values make of a posterior.
+
+    Its mean is that of the `imputed` rows, of shape (n_samples, n_features), and its
+    covariance has so much more, of shape (n_samples, n_components, n_components).
+    """
+
+    imputed: object
+    covariance: object
 
 
 @dataclass(frozen=True)
@@ -393,21 +405,22 @@ class Evidence(Reconstruction):
             "beta": np.float32(self.beta),
         }
 
-    def loss(self, graph, x, target, values, seed, training, surplus=None):
+    def loss(self, graph, batch, values, seed, training):
         """Minus the bound: its divergence in closed form for training, else from draws.
 
         Where the posterior is exact, as at the start, each draw gives the same bound.
         """
         from keras import ops
 
-        x = ops.cast(_standardized(x, values), "float32")
+        target = batch.get("wanted", batch["rows"])
+        x = ops.cast(_standardized(batch["rows"], values), "float32")
         target = ops.cast(_standardized(target, values), "float32")
         n_draws = 1 if training else VALIDATION_DRAWS
         noise = seed.normal((n_draws, ops.shape(x)[0], graph.decoder.input_shape[-1]))
         mean, log_variance = self.posterior(graph, x, training)
-        if surplus is not None:
-            variance = ops.exp(log_variance) + ops.cast(surplus, "float32")
-            log_variance = ops.log(variance)
+        if "extra_variance" in batch:
+            extra = ops.cast(batch["extra_variance"], "float32")
+            log_variance = ops.log(ops.exp(log_variance) + extra)
         log_likelihood, log_ratio = self._at_draws(
             graph, target, mean, log_variance, noise, values["unit"], training
         )
@@ -425,22 +438,16 @@ class Evidence(Reconstruction):
         mean, log_variance = graph.encoder(x, training=training)
         return mean, bounded(log_variance)
 
-    def log_weights(self, graph, x, noise, unit):
-        """``log p(x, z) - log q(z | x)`` at draws z, of shape (n_draws, n_samples)."""
-        mean, log_variance = self.posterior(graph, x)
-        found = self._at_draws(graph, x, mean, log_variance, noise, unit, False)
-        return found[0] + found[1]
-
-    def log_weights_of_holes(self, graph, filled, noise, x, surplus, unit, present=None):
-        """The two parts of `log_weights` of rows with holes, which widen the posterior.
+    def log_weights(self, graph, x, noise, unit, widening=None, present=None):
+        """Compute the parts of ``log p(x, z) - log q(z | x)`` at draws z.
 
         Parameters
         ----------
-        filled, x : tensors of shape (n_samples, n_features)
-            Rows with and without expectations in place of NaN.
+        x : tensor of shape (n_samples, n_features)
         noise : tensor of shape (n_draws, n_components)
-        surplus : tensor of shape (n_samples, n_components, n_components)
-            What they add to its covariance.
+        unit : tensor of shape (n_features,)
+        widening : Widening or None, default=None
+            What missing values make of the posterior; None is nothing.
         present : tensor of shape (n_samples, n_features) or None
             What each feature counts; None is 1 where it is a number.
 
@@ -448,15 +455,17 @@ class Evidence(Reconstruction):
         -------
         log_likelihood, log_ratio : tensors of shape (n_draws, n_samples)
         """
-        z, log_ratio = self._draws_of_holes(graph, filled, noise, surplus)
-        found = self._log_likelihood(graph, x, z, unit, False, present)
-        return found, log_ratio
+        if widening is None:
+            code = self.posterior(graph, x)
+            return self._at_draws(graph, x, *code, noise[:, None], unit, False)
+        z, log_ratio = self._wide_draws(graph, noise, widening)
+        return self._log_likelihood(graph, x, z, unit, False, present), log_ratio
 
-    def expected_of_holes(self, graph, filled, noise, x, surplus, unit):
-        """What the decoder gives, averaged over draws by their weights `p(x, z) / q(z)`.
+    def expected(self, graph, x, noise, unit, widening):
+        """Average the decoder's output over draws by their weights ``p(x, z) / q(z)``.
 
-        It is the expectation of a row given the values of it that are there, as the draws
-        grow in number.
+        It is the expectation of a row given its observed values, as the draws grow in
+        number. The parameters are those of `log_weights`.
 
         Returns
         -------
@@ -465,7 +474,7 @@ class Evidence(Reconstruction):
         """
         from keras import ops
 
-        z, log_ratio = self._draws_of_holes(graph, filled, noise, surplus)
+        z, log_ratio = self._wide_draws(graph, noise, widening)
         log_likelihood = self._log_likelihood(graph, x, z, unit, False)
         present, present_x = self._present(x)
         shares = ops.softmax(log_likelihood + log_ratio, axis=0)
@@ -474,16 +483,16 @@ class Evidence(Reconstruction):
         output = self.likelihood.expectation(present_x, output, present)
         return ops.einsum("dn,dnf->nf", shares, output)
 
-    def _draws_of_holes(self, graph, filled, noise, surplus):
-        """Draws z from a posterior that holes widen, one after the other, and
-        ``log p(z) - log q(z | x)`` of shape (n_draws, n_samples)."""
+    def _wide_draws(self, graph, noise, widening):
+        """Draw z from a posterior that missing values widen, one draw after the other,
+        with ``log p(z) - log q(z | x)`` of shape (n_draws, n_samples)."""
         from keras import ops
 
-        mean, log_variance = self.posterior(graph, filled)
+        mean, log_variance = self.posterior(graph, widening.imputed)
         covariance = ops.exp(log_variance)[..., None] * ops.eye(
             mean.shape[-1], dtype=mean.dtype
         )
-        covariance += surplus
+        covariance += widening.covariance
         root = ops.cholesky(covariance)
         z = mean + ops.einsum("nij,dj->dni", root, noise)
         log_ratio = ops.sum(ops.square(noise[:, None]) - ops.square(z), axis=-1) / 2

@@ -52,7 +52,7 @@ class State:
         """Whether the model knows what to expect where a value is missing."""
         if self.coordinates is None:  # the closed form of a stream, which has been linear
             return self.specification.linear
-        return self.coordinates.completion is not None
+        return self.coordinates.imputes
 
     @property
     def has_trained(self):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import linalg
 
-from skae._data.rows import degrees_of_freedom
+from skae._data.statistics import degrees_of_freedom
 from skae._starts.linear import (
     FACTOR_GAIN,
     FACTOR_ROUNDS,
@@ -37,7 +37,7 @@ def pca_of(rows, n_components):
     that are left (Tipping & Bishop, equation 8), of which there are as many as features
     less components, however few the rows are: what is expected has them all.
     """
-    if not rows.has_holes:
+    if not rows.has_missing:
         return fit_pca(rows.complete, n_components, rows.weight)
     if rows.is_stored:
         return pca_of(rows.few, n_components)
@@ -47,11 +47,11 @@ def pca_of(rows, n_components):
     wanted = min(wanted, side)
     if rows.n_features > GRAM_SIDE:
         return _wide_pca(rows, wanted)
-    completion = ppca_start(_mean_filled(rows, wanted), wanted).completion
+    linear_model = ppca_start(_mean_filled(rows, wanted), wanted).linear_model
     for some in _some_then_all(rows):
-        moments = _settled_moments(completion, some, wanted)
+        moments = _settled_moments(linear_model, some, wanted)
         pca = _pca_of_moments(moments, wanted, some.size)
-        completion = ppca_start(pca, wanted).completion
+        linear_model = ppca_start(pca, wanted).linear_model
     if wanted != n_components:
         pca = _pca_of_moments(moments, n_components, rows.size)
     return pca
@@ -66,7 +66,7 @@ def _mean_filled(rows, n_components):
     return pca
 
 
-def _settled_moments(completion, rows, n_components):
+def _settled_moments(linear_model, rows, n_components):
     """The expected moments of the rows where they no longer change, round by round.
 
     Every few rounds the scatter matrix is carried to where its changes lead. That can
@@ -76,13 +76,13 @@ def _settled_moments(completion, rows, n_components):
 
     def improved(moments):
         pca = _pca_of_moments(moments, n_components, rows.size)
-        return ppca_start(pca, n_components).completion
+        return ppca_start(pca, n_components).linear_model
 
     changes, before, ahead = [], None, None
     for _ in range(ROUNDS):
-        moments = completion.moments(rows)
+        moments = linear_model.moments(rows)
         if ahead is not None and moments.log_likelihood < before.log_likelihood:
-            completion, ahead = improved(before), None
+            linear_model, ahead = improved(before), None
             continue
         ahead = None
         if before is not None:
@@ -95,7 +95,7 @@ def _settled_moments(completion, rows, n_components):
             changes = []
             if np.diag(ahead).min() < 0:
                 ahead = None
-        completion = improved(
+        linear_model = improved(
             moments if ahead is None else replace(moments, scatter=ahead)
         )
     return moments
@@ -157,34 +157,42 @@ def _wide_pca(rows, n_components):
         if before is not None and np.allclose(now, before, rtol=1e-4, atol=0):
             break
         before, hidden = now, pca.noise_variance_
-        filled = ppca_start(pca, n_components).completion.filled(X)
+        filled = ppca_start(pca, n_components).linear_model.filled(X)
         pca = fit_pca(filled, n_components, rows.weight)
     return pca
 
 
-def filled_rows(rows, completion):
+def imputer_of(rows):
+    """Fit probabilistic PCA to rows with missing values; None where there are none."""
+    if not rows.has_missing:
+        return None
+    size = min(len(rows), rows.n_features, OPEN_COMPONENTS)
+    return ppca_start(pca_of(rows, size), size).linear_model
+
+
+def filled_rows(rows, linear_model):
     """Rows with what is expected in place of NaN, in float64."""
-    if not rows.has_holes:
+    if not rows.has_missing:
         return rows
-    return rows.replaced(completion.filled(np.asarray(rows.array, np.float64)))
+    return rows.replaced(linear_model.filled(np.asarray(rows.array, np.float64)))
 
 
 def factors_of(rows, n_components, beta):
     """Factor analysis of `Rows`, by EM where they have holes."""
     if rows.is_stored:
         return _stored_factors(rows, n_components, beta)
-    if not rows.has_holes:
+    if not rows.has_missing:
         return factor_start(rows.complete, n_components, beta, rows.weight)
     width = rows.deviation
     rows = rows.replaced(np.asarray(rows.array, np.float64) / width)
     pca = pca_of(rows, n_components)
-    completion = ppca_start(pca, n_components).completion
-    now = completion.moments(rows)
+    linear_model = ppca_start(pca, n_components).linear_model
+    now = linear_model.moments(rows)
     for _ in range(ROUNDS):
         before, covariance = now, now.scatter / rows.size
-        found = _factors(covariance, completion.noise, n_components, rows.size)
-        completion = factor_start_of(now.mean, *found, n_components).completion
-        now = completion.moments(rows)
+        found = _factors(covariance, linear_model.noise, n_components, rows.size)
+        linear_model = factor_start_of(now.mean, *found, n_components).linear_model
+        now = linear_model.moments(rows)
         if _settled(now.scatter, before.scatter):
             break
     return factor_start_of(before.mean, *found, n_components, beta, width)
@@ -192,7 +200,7 @@ def factors_of(rows, n_components, beta):
 
 def _stored_factors(rows, n_components, beta):
     """Factor analysis of stored rows, from their covariance or, of many features, few."""
-    if rows.has_holes or rows.n_features > GRAM_SIDE:
+    if rows.has_missing or rows.n_features > GRAM_SIDE:
         return factors_of(rows.few, n_components, beta)
     mean, width = rows.mean, rows.deviation
     covariance = scatter_of(rows, width) / rows.size

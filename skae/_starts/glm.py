@@ -172,10 +172,10 @@ def scoring_step(design, errors, curvature, information, decoder, ridge):
 # -- the starts
 
 
-def _filled(rows, some, completion):
+def _filled(rows, some, linear_model):
     """A copy of some rows as the network sees them; where a series has ended, the mean."""
-    if rows.has_holes:
-        return completion.filled(np.asarray(rows.dense(some), np.float64))
+    if rows.has_missing:
+        return linear_model.filled(np.asarray(rows.dense(some), np.float64))
     return np.array(rows.filled(some))
 
 
@@ -189,9 +189,9 @@ class _Seen:
     def __init__(self, likelihood, rows, n_components):
         some = rows.spread(LOGISTIC_ROWS)
         X = np.array(rows.dense(some), np.float64)
-        missing = np.isnan(X) if rows.has_missing else None
-        self.completion = _completion(rows, likelihood, n_components)
-        filled = _filled(rows, some, self.completion)
+        missing = np.isnan(X) if rows.has_nan else None
+        self.linear_model = _completion(rows, likelihood, n_components)
+        filled = _filled(rows, some, self.linear_model)
         for one, columns in likelihood.blocks(rows.n_features):
             filled[:, columns] = np.clip(filled[:, columns], *one.domain)
         self.weight = np.ones(len(X)) if rows.weight is None else rows.weight[some]
@@ -223,13 +223,13 @@ class _Seen:
 def _completion(rows, likelihood, n_components):
     """Probabilistic PCA in the units of X, of columns that are scaled where they differ."""
     if likelihood.sees_rows:
-        return ppca_start(pca_of(rows, n_components), n_components).completion
+        return ppca_start(pca_of(rows, n_components), n_components).linear_model
     width = rows.deviation
     some = rows.spread(LOGISTIC_ROWS)
     weight = rows.weight_of(some)
-    X = rows.dense(some) if rows.has_holes else rows.filled(some)
+    X = rows.dense(some) if rows.has_missing else rows.filled(some)
     X = Rows(np.asarray(X, np.float64) / width, None, weight)
-    found = ppca_start(pca_of(X, n_components), n_components).completion
+    found = ppca_start(pca_of(X, n_components), n_components).linear_model
     return replace(
         found,
         mean=found.mean * width,
@@ -251,7 +251,7 @@ def point_start(likelihood, rows, n_components):
         encoder=encoder,
         decoder=decoder[:-1] * some.scale,
         intercept=decoder[-1] * some.scale + some.mean,
-        completion=some.completion,
+        linear_model=some.linear_model,
     )
 
 
@@ -316,13 +316,13 @@ class Examples:
     weight: np.ndarray | None
 
     @classmethod
-    def of(cls, rows, completion, noise=None):
+    def of(cls, rows, linear_model, noise=None):
         """Those of some of the rows.
 
         Parameters
         ----------
         rows : Rows
-        completion : Completion
+        linear_model : LinearGaussian
             What fills in the holes of the rows that the network sees.
 
         noise : callable or None, default=None
@@ -330,8 +330,8 @@ class Examples:
         """
         some = rows.spread(LOGISTIC_ROWS)
         target = np.array(rows.wanted.dense(some), np.float64)
-        missing = np.isnan(target) if rows.wanted.has_missing else None
-        seen = _filled(rows, some, completion)
+        missing = np.isnan(target) if rows.wanted.has_nan else None
+        seen = _filled(rows, some, linear_model)
         mean, variance = (seen, 0.0) if noise is None else noise(seen)
         if missing is not None:
             target[missing] = 0
@@ -373,7 +373,7 @@ def latent_start(likelihood, rows, n_components, beta=1.0):
     encoder, posterior = first.encoder[:, active], first.posterior_variance[active]
     variance, blocks = posterior[None], likelihood.blocks(n_features)
     if some.present is not None:
-        variance = variance + first.completion.variance_of_holes(some.there)[:, active]
+        variance = variance + first.linear_model.extra_variance(some.there)[:, active]
     decoder = np.zeros((n_active + 1, n_features))
     designs = [some.design(centred @ encoder, variance, c) for _, c in blocks]
     for (one, columns), design in zip(blocks, designs, strict=True):
@@ -416,7 +416,7 @@ def latent_start(likelihood, rows, n_components, beta=1.0):
         np.pad(decoder[:-1], rest) * some.scale,
         decoder[-1] * some.scale + some.mean,
         np.ones(n_components),
-        replace(some.completion, information=information),
+        replace(some.linear_model, information=information),
         np.pad(posterior, rest[0], constant_values=1.0),
         noise if len(noise) else None,
     )

@@ -1,4 +1,4 @@
-"""Completion: what a linear model expects of a row where nothing was measured."""
+"""LinearGaussian: what a linear model expects of a row where nothing was measured."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class Completion:
+class LinearGaussian:
     """A linear model with normal codes, and what follows from a part of a row.
 
     A row is ``mean + z @ loadings`` and noise of the variances `noise`; the code z is
@@ -79,12 +79,12 @@ class Completion:
             filled[places] = np.where(np.isnan(rows), expected, rows)
         return filled
 
-    def surplus(self, X):
+    def extra_covariance(self, X):
         """What holes add to the covariance of the code that the model starts with.
 
         Returns
         -------
-        surplus : ndarray of shape (n_samples, n_components, n_components)
+        extra_covariance : ndarray of shape (n_samples, n_components, n_components)
             Positive semi-definite; zero for a row without holes.
         """
         information = self.information
@@ -96,9 +96,9 @@ class Completion:
             found[places] = covariance_of(~np.isnan(rows), information) - of_all
         return found
 
-    def variance_of_holes(self, X):
-        """The diagonals of `surplus`, of shape (n_samples, n_components)."""
-        return np.diagonal(self.surplus(X), axis1=1, axis2=2)
+    def extra_variance(self, X):
+        """The diagonals of `extra_covariance`, of shape (n_samples, n_components)."""
+        return np.diagonal(self.extra_covariance(X), axis1=1, axis2=2)
 
     def moments(self, rows):
         """The mean and the scatter matrix that are expected of rows with holes.

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from skae._starts.imputation import Completion
+from skae._starts.imputation import LinearGaussian
 from skae._starts.scatter import (
     centre,
     centred,
@@ -26,7 +26,7 @@ class LinearStart:
     """A linear encoder and decoder, in the units of X.
 
     ``code = (x - mean) @ encoder`` and ``output = code @ decoder + intercept``; the
-    code has mean zero and the variances `explained_variance`. The `completion` is the
+    code has mean zero and the variances `explained_variance`. The `linear_model` is the
     probabilistic model of X that fills in what is missing. The components are `in_order`
     where they are PCA's.
     """
@@ -36,7 +36,7 @@ class LinearStart:
     decoder: np.ndarray
     intercept: np.ndarray
     explained_variance: np.ndarray
-    completion: Completion | None
+    linear_model: LinearGaussian | None
     in_order: bool = field(default=True, kw_only=True)
 
 
@@ -107,10 +107,10 @@ def _probabilistic_start(mean, axes, variance, discarded, unit, beta, n_componen
     posterior = np.ones(n_components)
     posterior[:n_found] = np.where(signal > 0, threshold / total, 1.0)
     noise = np.square(unit) * threshold / beta
-    completion = Completion(mean, decoder, noise * beta * np.ones(n_features))
+    linear_model = LinearGaussian(mean, decoder, noise * beta * np.ones(n_features))
     ones = np.ones(n_components)
     return ProbabilisticStart(
-        mean, encoder.T, decoder, mean, ones, completion, posterior, noise
+        mean, encoder.T, decoder, mean, ones, linear_model, posterior, noise
     )
 
 
@@ -137,8 +137,8 @@ def pca_start(pca, n_components):
     variance = np.zeros(n_components)
     variance[:found] = pca.explained_variance_
     mean = np.asarray(pca.mean_, dtype=np.float64)
-    completion = ppca_start(pca, n_components).completion
-    return LinearStart(mean, components.T, components, mean, variance, completion)
+    linear_model = ppca_start(pca, n_components).linear_model
+    return LinearStart(mean, components.T, components, mean, variance, linear_model)
 
 
 def _dense(X):

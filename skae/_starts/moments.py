@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skae._data.rows import Rows, degrees_of_freedom, points_of
+from skae._data.rows import Rows, points_of
+from skae._data.statistics import degrees_of_freedom
 from skae._starts.scatter import GRAM_SIDE, scatter_of
 from skae._starts.streamed import FEW
 
@@ -92,12 +93,8 @@ class Stream:
         keys = keys if rows.weight is None else keys / rows.weight
         places = np.sort(np.argsort(-keys, kind="stable")[:KEPT])
         followed = earlier.scatter is not None if earlier else not goes_on
-        exact = (
-            follows_moments
-            and followed
-            and rows.n_features <= GRAM_SIDE
-            and not rows.has_missing
-        )
+        exact = follows_moments and followed and rows.is_complete
+        exact = exact and rows.n_features <= GRAM_SIDE
         whole = rows.weight is not None and len(places) == len(rows)
         found = cls(
             rows.size,
@@ -121,7 +118,7 @@ class Stream:
 
         Parameters
         ----------
-        model : Completion or None
+        model : LinearGaussian or None
         n_samples : float
         trained : bool
         dtype : dtype

@@ -8,7 +8,7 @@ from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.decomposition._pca import _infer_dimension
 
-from skae._data.rows import degrees_of_freedom
+from skae._data.statistics import degrees_of_freedom
 from skae._starts.scatter import (
     Deviations,
     centre,

@@ -81,7 +81,7 @@ def _denoiser(means, encoder, axes_out, variance, n_components):
         decoder=np.pad(signs * axes_out, missing),
         intercept=means[0],
         explained_variance=np.pad(variance, missing[0]),
-        completion=None,
+        linear_model=None,
     )
 
 

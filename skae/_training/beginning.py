@@ -9,8 +9,7 @@ from skae._backend.pool import Fitted
 from skae._model.components import Coordinates
 from skae._model.linear_path import replaced, without_linear_path
 from skae._model.state import State
-from skae._starts.em import OPEN_COMPONENTS, pca_of
-from skae._starts.linear import ppca_start
+from skae._starts.em import imputer_of
 from skae._starts.streamed import opened
 from skae._training.selection import Candidate
 from skae._utils.keras import reason
@@ -57,8 +56,10 @@ class Beginning:
         return start(self.graph, self.specification, fair, self.seed)
 
     def at_random(self, begin):
-        """Leave the linear path out; None where there is nothing else."""
+        """Leave the linear path out; None where it is all there is, or imputes values."""
         if not self.specification.linear or self.graph.is_linear:
+            return None
+        if begin.coordinates.imputes_in(self.rows):
             return None
         weights = without_linear_path(begin.weights, self.seed)
         return replace(begin, weights=weights, start=None)
@@ -70,7 +71,7 @@ class Beginning:
             self.of_all.variance is not None
             and self.specification.objective.pca_is_best
             and self.graph.is_linear
-            and not self.rows.has_holes
+            and not self.of_all.coordinates.imputes_in(self.rows)
         )
 
 
@@ -97,24 +98,19 @@ def start(graph, specification, rows, seed, *, streamed=False):
     """
     weights, coordinates = graph.initial(seed), Coordinates.of(rows, graph)
     objective = specification.objective
-    if rows.is_stored and rows.has_holes:
-        rows = rows.few
+    rows = rows.of_closed_form
     if not specification.linear:
-        if rows.has_holes:
-            size = min(len(rows), rows.n_features, OPEN_COMPONENTS)
-            completion = ppca_start(pca_of(rows, size), size).completion
-            coordinates = replace(coordinates, completion=completion)
-        return Candidate(weights, coordinates)
+        return Candidate(weights, replace(coordinates, linear_model=imputer_of(rows)))
     linear = objective.start(rows, specification.n_components)
     if streamed:
         linear = opened(linear, rows, seed)
     new, unit = objective.weights(linear, coordinates)
     unit = unit * coordinates.unit
     # of a series NaN is the end, which the network sees
-    completion = None if rows.series else linear.completion
+    linear_model = None if rows.series else linear.linear_model
     return Candidate(
         replaced(weights, new),
-        replace(coordinates, unit=unit, completion=completion),
+        replace(coordinates, unit=unit, linear_model=linear_model),
         start=linear,
     )
 

@@ -176,7 +176,6 @@ class Plan:
             and not one_training
             and n_splits == 1
             and estimator.max_iter > 0
-            and not rows.has_holes  # which the linear start fills
         ):
             at_random = training.rate * (1.0 if tuned else RATE_AT_RANDOM)
         fraction = estimator.validation_fraction if estimator.early_stopping else None

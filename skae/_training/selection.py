@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skae._data.rows import degrees_of_freedom
+from skae._data.statistics import degrees_of_freedom
 from skae._model.components import Coordinates
 from skae._starts.linear import LinearStart
 

@@ -92,7 +92,7 @@ def advance(rows, specification, plan, monitor, before, n_before):
     follows = _follows_moments(specification)
     earlier = None if before is None else before.stream
     if before is not None and earlier is None and follows and before.is_start:
-        model, trained = before.coordinates.completion, plan.training.max_iter > 0
+        model, trained = before.coordinates.linear_model, plan.training.max_iter > 0
         earlier = Stream.of_linear(model, n_before, trained, rows.dtype)
     stream = Stream.of(rows, plan.seed, earlier, follows, goes_on=before is not None)
     if stream.squares is not None:
@@ -156,19 +156,9 @@ def _with_first_values(before, stream):
     likelihood = before.specification.objective.likelihood
     mean, scale = likelihood.standardisation(stream.mean, variance)
     scale = scale if np.ptp(scale) else coordinates.scale
-    completion = coordinates.completion
-    if completion is not None:
-        means = np.where(new, stream.mean, completion.mean)
-        completion = replace(completion, mean=means)
     if NOISE in weights and weights[NOISE].shape == mean.shape:
         own = np.where(new, 0.0, weights[NOISE])
         least = np.where(new, -MAX_LOG_VARIANCE, weights[LEAST_NOISE])
         weights = weights | {NOISE: own, LEAST_NOISE: least}
-    coordinates = replace(
-        coordinates,
-        mean=np.where(new, mean, coordinates.mean),
-        scale=np.where(new, scale, coordinates.scale),
-        unit=np.where(new, 1.0, coordinates.unit),
-        completion=completion,
-    )
+    coordinates = coordinates.with_new(new, mean, scale, stream.mean)
     return Candidate(weights, coordinates)

@@ -177,13 +177,13 @@ class NegativeBinomial(Poisson):
         log_mean = ops.minimum(output + log_size, LARGEST_LOG_RATE)
         shape = ops.exp(-log_noise)
         # log(1 + mean / shape), in full precision where that is small
-        surplus = ops.softplus(log_mean + log_noise)
+        rest = ops.softplus(log_mean + log_noise)
         nats = (
             log_gamma(shape)
             + log_gamma(x + 1)
             - log_gamma(x + shape)
-            + shape * surplus
-            - x * (log_mean + log_noise - surplus)
+            + shape * rest
+            - x * (log_mean + log_noise - rest)
         )
         return ops.sum(present * nats, axis=-1)
 
@@ -200,9 +200,9 @@ class NegativeBinomial(Poisson):
 
         def slopes(outputs):
             rate = size * np.exp(np.minimum(outputs, LARGEST_LOG_RATE))
-            surplus = 1 + dispersion * rate
-            curvature = rate * (1 + dispersion * X) / surplus**2
-            return (X - rate) / surplus, curvature, rate / surplus
+            rest = 1 + dispersion * rate
+            curvature = rate * (1 + dispersion * X) / rest**2
+            return (X - rate) / rest, curvature, rate / rest
 
         return scoring_step(design, *design.expected(slopes, decoder), decoder, ridge)
 

@@ -96,6 +96,12 @@ class Network(Tunable):
         """A warning of parameters that may not be what was meant; else None."""
         return None
 
+    def _numbers(self, x):
+        """Standardised rows as the linear path sees them: numbers alone."""
+        if not self.allows_missing:
+            return x
+        return import_keras().ops.nan_to_num(x)  # the mean, where a series has ended
+
     def _seed_key(self, seed):
         """The seed, where the layers are built from it and can't be started afresh."""
 

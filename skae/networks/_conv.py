@@ -24,7 +24,7 @@ class ConvNetwork(Network):
 
     Each of the `filters` is a convolution followed by a halving; the decoder mirrors
     them and ends at a linear convolution with as many filters as the input has
-    channels. Sizes that are not even are rounded up, and the surplus is cropped on the
+    channels. Sizes that are not even are rounded up, and the excess is cropped on the
     way back, so that any size comes back as it was.
 
     Parameters
@@ -145,12 +145,12 @@ class ConvNetwork(Network):
                 y = self._layer("Conv", name, filters[i])(y)
                 y = activated(y, self.activation, f"decoder_activation_{i}")
                 y = self._layer("UpSampling", f"decoder_upsampling_{i}", 2)(y)
-            surplus = [
+            excess = [
                 (0, n - size) for n, size in zip(y.shape[1:-1], sizes[i], strict=True)
             ]
-            if any(n for _, n in surplus):
-                surplus = surplus if len(surplus) > 1 else surplus[0]
-                y = self._layer("Cropping", f"decoder_cropping_{i}", surplus)(y)
+            if any(n for _, n in excess):
+                excess = excess if len(excess) > 1 else excess[0]
+                y = self._layer("Cropping", f"decoder_cropping_{i}", excess)(y)
         kind = "OneFilterConv" if channels == 1 else "Conv"
         y = self._layer(kind, "output_conv", channels)(y)
         return layers.Reshape(shape, name="unfold")(y)

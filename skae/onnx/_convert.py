@@ -113,8 +113,7 @@ def _convert(scope, operator, container):
     before, after = operator.inputs[0], operator.outputs[0]
     dtype = "float64" if isinstance(after.type, DoubleTensorType) else "float32"
     state = operator.raw_operator._state
-    masks = state.specification.network.allows_missing
-    nodes = Nodes(dtype, scope.get_unique_variable_name, masks)
+    nodes = Nodes(dtype, scope.get_unique_variable_name)
     x = nodes.cast(Value(before.full_name), dtype)
     y = computed(nodes, state, *_method(operator), x)
     written, constants = nodes.needed(y.name)

@@ -1,4 +1,4 @@
-"""A completion as ONNX nodes: where rows have holes, these are filled in."""
+"""A linear_model as ONNX nodes: where rows have holes, these are filled in."""
 
 import numpy as np
 from onnx import TensorProto
@@ -32,13 +32,13 @@ def unknown_as_missing(nodes, groups, x, n_features):
     return x
 
 
-def filled(nodes, completion, x):
-    """Flat rows with expectations in place of NaN, as `Completion.filled` has them.
+def filled(nodes, linear_model, x):
+    """Flat rows with expectations in place of NaN, as `LinearGaussian.filled` has them.
 
     Parameters
     ----------
     nodes : Nodes
-    completion : Completion
+    linear_model : LinearGaussian
     x : Value
 
     Returns
@@ -52,29 +52,29 @@ def filled(nodes, completion, x):
     return nodes(
         "If",
         nodes("Greater", count, np.int64(0), is_float=False),
-        then_branch=_with_holes(nodes, completion, x, holes),
+        then_branch=_with_holes(nodes, linear_model, x, holes),
         else_branch=whole.graph("whole", [(whole("Identity", x), nodes.dtype)]),
     )
 
 
-def _with_holes(outer, completion, x, holes):
+def _with_holes(outer, linear_model, x, holes):
     """The graph of rows of which some have holes, in float64 whatever the rows are."""
     nodes = Nodes("float64", outer.new_name)
     rows = nodes.cast(x, "float64")
     present = nodes.cast(nodes("Not", holes, is_float=False), "float64")
-    deviations = nodes("Where", holes, 0.0, nodes("Sub", rows, completion.mean))
-    loadings = completion.loadings
-    known = nodes("MatMul", deviations, (loadings / completion.noise).T)
-    precision = _precision(nodes, completion, present)
+    deviations = nodes("Where", holes, 0.0, nodes("Sub", rows, linear_model.mean))
+    loadings = linear_model.loadings
+    known = nodes("MatMul", deviations, (loadings / linear_model.noise).T)
+    precision = _precision(nodes, linear_model, present)
     codes = _solved(nodes, precision, known, len(loadings))
-    expected = nodes("Add", nodes("MatMul", codes, loadings), completion.mean)
+    expected = nodes("Add", nodes("MatMul", codes, loadings), linear_model.mean)
     whole = nodes.cast(nodes("Where", holes, expected, rows), outer.dtype)
     return nodes.graph("with_holes", [(whole, outer.dtype)])
 
 
-def _precision(nodes, completion, present):
+def _precision(nodes, linear_model, present):
     """Of the code of each row: ``I + W D^-1 W'`` of the columns that are present."""
-    information = completion.loadings / np.sqrt(completion.noise)
+    information = linear_model.loadings / np.sqrt(linear_model.noise)
     columns = nodes("Mul", nodes("Unsqueeze", present, [1]), information)
     products = nodes("MatMul", columns, information.T)
     return nodes("Add", products, np.eye(len(information)))

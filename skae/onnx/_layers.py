@@ -298,14 +298,14 @@ def transposed_convolution(nodes, layer, x):
     dilations = [*layer.dilation_rate]
     outputs = layer.compute_output_shape(x.shape)[1:-1]
     widths = _widths(layer.kernel_size, dilations)
-    surplus = [  # negative where the kernel does not reach the end
+    excess = [  # negative where the kernel does not reach the end
         (size - 1) * stride + width - output
         for size, stride, width, output in zip(
             sizes, strides, widths, outputs, strict=True
         )
     ]
-    before = [max(n, 0) // 2 for n in surplus]
-    after = [max(n, 0) - first for n, first in zip(surplus, before, strict=True)]
+    before = [max(n, 0) // 2 for n in excess]
+    after = [max(n, 0) - first for n, first in zip(excess, before, strict=True)]
     kernel, *bias = layer.get_weights()
     y = nodes(
         "ConvTranspose",
@@ -315,7 +315,7 @@ def transposed_convolution(nodes, layer, x):
         strides=strides,
         dilations=dilations,
         pads=[*before, *after],
-        output_padding=[max(-n, 0) for n in surplus],
+        output_padding=[max(-n, 0) for n in excess],
     )
     return _activated(nodes, layer, _channels_last(nodes, y, len(sizes)))
 

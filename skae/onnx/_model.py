@@ -26,6 +26,7 @@ def computed(nodes, state, given, wanted, x):
     import_keras()
     from skae._backend.pool import precision
 
+    nodes.masks = state.specification.network.allows_missing
     # in float64: no constant is rounded before it is used
     with precision("float64"):
         graph = build(state.specification, "float64")
@@ -43,13 +44,13 @@ def _encoded(nodes, state, encoder, x):
         (code,) = walked(nodes, encoder, x)
         return code
     x = nodes("Reshape", x, [-1, state.specification.n_features])
-    if state.coordinates.completion is not None:
+    if state.coordinates.linear_model is not None:
         n_features = state.specification.n_features
         groups = state.specification.objective.likelihood.groups(n_features)
         x = unknown_as_missing(nodes, groups, x, n_features)
-        x = filled(nodes, state.coordinates.completion, x)
+        x = filled(nodes, state.coordinates.linear_model, x)
     (code,) = walked(nodes, encoder, x)
-    if state.coordinates.completion is None:
+    if state.coordinates.linear_model is None:
         code = _lost(nodes, x, code)
     return code
 

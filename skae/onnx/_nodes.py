@@ -47,8 +47,8 @@ class Nodes:
         Whether a mask in the model is of steps at the end, which ONNX can leave out.
     """
 
-    def __init__(self, dtype, new_name, masks=False):
-        self.dtype, self.new_name, self.masks = np.dtype(dtype), new_name, masks
+    def __init__(self, dtype, new_name):
+        self.dtype, self.new_name, self.masks = np.dtype(dtype), new_name, False
         self.written, self.constants = [], []
 
     def __call__(self, kind, *inputs, n_outputs=1, is_float=True, **attributes):
