@@ -50,10 +50,10 @@ DESCRIBED = (
     *("noise_variance_", "kl_per_component_"),
 )
 
-#: Held while fitted attributes take the place of others.
+#: Held while fitted attributes are replaced.
 SETTLING = threading.Lock()
 
-#: Values in a matrix, at most.
+#: The maximum number of values in a matrix.
 MOST_VALUES = 2**31
 
 
@@ -66,9 +66,9 @@ class BaseAutoencoder(
 ):
     """Base class of the autoencoders: all bookkeeping of fit.
 
-    A subclass has one hook: `_objective(rows, missing)` returns what is trained for,
-    such as a `Reconstruction`. Everything else is here, in `fitting`, and for what is
-    done with a fitted model in `inference` and `attributes`.
+    A subclass has one hook: `_objective(rows, missing)` returns the objective, such as a
+    `Reconstruction`. Everything else is here, in `fitting`, and for fitted models in
+    `inference` and `attributes`.
     """
 
     _parameter_constraints: dict = CONSTRAINTS
@@ -91,19 +91,20 @@ class BaseAutoencoder(
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            The training rows.
+            The training samples.
 
         y : Ignored
             Present for API consistency.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each row counts: 2 is the row twice, and 0 leaves it out. None is 1.
+            Sample weights. Integer weights are equivalent to repeating samples, and 0
+            leaves a sample out. None is 1.
 
         X_val : {array-like, sparse matrix} of shape (n_val, n_features) or (n_val, ...), \
                 default=None
-            Rows to validate on, of the columns and the shape of X. `validation_fraction`
-            and `n_splits` then play no part. A search cuts what has as many rows as X,
-            of which there is a warning.
+            Validation samples, with the columns and the shape of X. They replace the
+            samples that `validation_fraction` and `n_splits` would set aside. A grid
+            search splits it where it has as many samples as X, and a warning is issued.
 
         Returns
         -------
@@ -113,7 +114,7 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If X or a parameter is not what the estimator needs; the message names it.
+            If X or a parameter is invalid; the message names it.
         """
         with all_or_nothing(self):
             return self._fit(X, sample_weight, X_val=X_val)
@@ -126,31 +127,33 @@ class BaseAutoencoder(
         *,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Train for one epoch on X, from where the last call left off.
+        """Train for one epoch on X, continuing from the last call.
 
-        Training begins with the call by which there have been more than five rows for
-        each component, on all rows so far, by whose mean and variance those of all calls
-        are standardised. Until then the model is the closed form of all rows, which a
-        first call may begin with as few as two. Early stopping plays no part. The mean is
-        that of the values of all calls; the components, with their scale, order and
-        signs, are those of some 2,000 rows, drawn from all, and are computed when they
-        are asked for.
+        Training begins at the call with which more than five samples for each component
+        have been seen. It begins on all samples so far, and their mean and variance
+        standardise the samples of all calls. Until then the model is the closed-form
+        initialisation of all samples; a first call needs at least two. Early stopping is
+        not used. `mean_` is the mean of the values of all calls. The components, with
+        their scale, order and signs, are those of some 2,000 samples drawn from all
+        calls, and are computed on demand.
 
-        With ``max_iter=0`` no call trains: the model stays linear, and is the closed form
-        of the rows of all calls, as if `fit` had been given them at once. Beyond some
-        2,000 rows, which are kept, that takes complete rows, and a loss or likelihood
-        whose start depends on their mean and covariance alone.
+        With ``max_iter=0`` no call trains: the model stays linear, and is the closed-form
+        model of the samples of all calls, as if `fit` had been given them at once. Beyond
+        some 2,000 samples, which are stored, that needs samples without missing values,
+        and a loss or likelihood whose initialisation depends on their mean and covariance
+        alone.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The rows of this call.
+            The samples of this call.
 
         y : Ignored
             Present for API consistency.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each row counts: 2 is the row twice, and 0 leaves it out. None is 1.
+            Sample weights. Integer weights are equivalent to repeating samples, and 0
+            leaves a sample out. None is 1.
 
         Returns
         -------
@@ -160,17 +163,17 @@ class BaseAutoencoder(
         Warns
         -----
         UserWarning
-            If the mean of X is more than three standard deviations off that of the first
-            call. Pass rows in random order.
+            If the mean of X is more than three standard deviations from that of the first
+            call. Pass samples in random order.
         """
         with all_or_nothing(self):
             return self._fit(X, sample_weight, one_epoch=True)
 
     def _fit(self, X, sample_weight=None, *, one_epoch=False, **beside):
-        """Check everything, fit, and put the fitted attributes in place.
+        """Check everything, fit, and assign the fitted attributes.
 
-        It all happens in `fitting.fit`; parameters become values here. What comes beside
-        X goes to `_read`.
+        `fitting.fit` does the work; parameters become values here. The other arguments
+        that come with X go to `_read`.
         """
         before = self._before(one_epoch)
         network = DenseNetwork() if self.network is None else copied(self.network)
@@ -245,7 +248,7 @@ class BaseAutoencoder(
         return self
 
     def _before(self, one_epoch):
-        """The state that a fit goes on from: of a stream, before anyone has looked at it."""
+        """Return the state to continue from, without computing a stream's components."""
         if not one_epoch and not self.warm_start:
             return None
         if one_epoch and "_undescribed" in vars(self):
@@ -254,12 +257,12 @@ class BaseAutoencoder(
 
     @property
     def _last_state(self):
-        """The state of the last fit, of a stream without a look at its components."""
+        """Return the state of the last fit, without computing a stream's components."""
         undescribed = vars(self).get("_undescribed")
         return self._state if undescribed is None else undescribed.state
 
     def _describe(self, rows=None):
-        """Turn the code to the components of the rows of all calls of `partial_fit`."""
+        """Rotate the code to the components of the samples of all `partial_fit` calls."""
         while (undescribed := vars(self).get("_undescribed")) is not None:
             with numpy_defaults():
                 state, attributes = undescribed.described(self._components, rows)
@@ -271,7 +274,7 @@ class BaseAutoencoder(
     if not TYPE_CHECKING:  # to which attributes would all be known
 
         def __getattr__(self, name):
-            # components of a stream are looked for when they are asked for
+            # the components of a stream are computed on demand
             if name in DESCRIBED and "_undescribed" in vars(self):
                 self._describe()
                 if name in vars(self):
@@ -291,8 +294,8 @@ class BaseAutoencoder(
         X_val=None,
         X_val_clean=None,
     ):
-        """What is given to `fit`, checked: rows, those to validate on, and their shape."""
-        given = X  # which selectors of columns look at
+        """Check the arguments of `fit`; return rows, validation rows and their shape."""
+        given = X  # for selectors of columns, which need its names and dtypes
         X, row_shape = self._check_rows(X, network, reset=before is None)
         like = (X, row_shape, network)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
@@ -304,7 +307,7 @@ class BaseAutoencoder(
         return rows, held_out, row_shape
 
     def _checked_objective(self, rows, held_out):
-        """What is trained for, and rows in its domain, NaN where a class is unknown."""
+        """Return the objective, and rows in its domain with NaN for unknown classes."""
         objective, names = self._objective(rows, False), self._feature_names(rows)
         given, several = getattr(self, objective.parameter), []
         for name, some in (("X", rows), ("X_val", held_out)):
@@ -323,7 +326,7 @@ class BaseAutoencoder(
         return getattr(self, "feature_names_in_", np.arange(rows.n_features))
 
     def _held_out(self, X_val, X_val_clean, like):
-        """The validation rows that the user brings; None where there are none."""
+        """Return the validation rows that the user passes; None if there are none."""
         if X_val is None:
             if X_val_clean is not None:
                 raise ValueError("X_val_clean needs X_val, the noisy rows. Got None.")
@@ -338,7 +341,7 @@ class BaseAutoencoder(
         return rows_of(X_val, target, None, like[2].allows_missing)
 
     def _by_name(self, names, parameter, rows):
-        """The loss or likelihood that a parameter names, by column where it is a list."""
+        """Return the loss or likelihood that a parameter names, by column for a list."""
         given = getattr(self, parameter)
         columns = getattr(self, "feature_names_in_", None)
         frame = rows.given
@@ -348,7 +351,7 @@ class BaseAutoencoder(
     _components = staticmethod(components.of_code)
 
     def _check_same(self, specification, before):
-        """Refuse to go on from a fit of another model; holes may come and go."""
+        """Refuse to continue the fit of another model; missing values may differ."""
         missing = specification.objective.missing
         before = replace(before, objective=replace(before.objective, missing=missing))
         if specification != before:
@@ -359,7 +362,7 @@ class BaseAutoencoder(
             )
 
     def _starts_linear(self):
-        """Whether the linear path runs next to the network."""
+        """Return True if the model has a linear path parallel to the network."""
         obstacle = None
         if self.n_components is None:
             obstacle = "n_components=None, whose code is the network's own features"
@@ -374,7 +377,7 @@ class BaseAutoencoder(
         return obstacle is None and self.init != "random"
 
     def _code_size(self, rows, before):
-        """The number of components to build: None leaves it to the network."""
+        """Return the number of components to build; None leaves it to the network."""
         if self.n_components is None:
             return None
         if isinstance(self.n_components, Integral):
@@ -385,7 +388,7 @@ class BaseAutoencoder(
         return len(pca_of(rows, self.n_components).components_)
 
     def _check_room(self, rows):
-        """Refuse a code whose weights, or rotation, no machine has the memory for."""
+        """Refuse a code whose weights or rotation do not fit into memory."""
         size = int(self.n_components)
         values = size * max(size, rows.n_features)
         if size > rows.n_features and values > MOST_VALUES:
@@ -399,14 +402,14 @@ class BaseAutoencoder(
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to a file, which :func:`skae.load` reads.
 
-        The file is a zip of JSON and raw arrays and holds no code, so that it can be
-        loaded wherever it comes from. It takes the place of a file that is there only
-        when all of it is written.
+        The file is a zip of JSON and raw arrays and holds no code, so it is safe to load
+        wherever it comes from. An existing file is replaced only when the new one has
+        been written completely.
 
         Parameters
         ----------
         path : str or path-like
-            The file, by any name, such as "autoencoder.skae".
+            The file, with any name, such as "autoencoder.skae".
 
         Raises
         ------
@@ -425,7 +428,7 @@ class BaseAutoencoder(
         files.write(path, self)
 
     def __getstate__(self):
-        """Parameters and plain arrays: what is built from them is built again."""
+        """Return parameters and plain arrays; models are built again from them."""
         self._describe()
         state = dict(super().__getstate__())
         if "_built" in state:
