@@ -37,9 +37,10 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     It replaces :class:`~sklearn.decomposition.PCA`. A linear path parallel to the network
     is initialised with PCA, and the network's own contribution is initialised to zero.
-    So training starts at PCA, and it is kept only where it lowers the loss on held-out
-    samples. (With 1,000 to 4,999 samples a second training starts at random weights: see
-    `init`.) ``init="random"`` leaves the linear path out: the classical autoencoder [1]_.
+    So training starts at PCA, and its result is used only where it lowers the loss on
+    held-out samples. (With 1,000 to 4,999 samples a second training starts at random
+    weights: see `init`.) ``init="random"`` leaves the linear path out: the classical
+    autoencoder [1]_.
 
     Parameters
     ----------
@@ -81,8 +82,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         The initialisation. "linear": PCA of the training samples, which needs a dense and
         linear code. "random": random layers, without a linear path. "auto": PCA wherever
         possible; with 1,000 to 4,999 samples a second training starts at random weights,
-        and the one that is better on the validation samples is kept. (There is no second
-        training with missing values, callbacks or several splits.)
+        and the model that is better on the validation samples is used. (There is no
+        second training with missing values, callbacks or several splits.)
 
     optimizer : str or keras.optimizers.Optimizer, default="adam"
         The name of a Keras optimizer, or an instance, which is copied at each fit and
@@ -132,9 +133,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     early_stopping : bool, default=True
         Whether to set validation samples aside, stop when the loss on them no longer
         improves, and keep the weights with the lowest validation loss. The initialisation
-        is one of the candidates: training is kept only for an improvement larger than
-        its standard error. If False, the training loss decides when to stop, and the
-        last weights are kept.
+        is one of the candidates: trained weights replace it only for an improvement
+        larger than its standard error. If False, the training loss decides when to stop,
+        and the last weights are used.
 
     validation_fraction : float, default=0.15
         The fraction of the samples to set aside for early stopping.
@@ -244,8 +245,8 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Notes
     -----
-    With ``max_iter=0``, or where training is not kept, the fitted attributes are PCA's,
-    and `get_covariance` and `get_precision` are available.
+    With ``max_iter=0``, or where training brings no improvement, the fitted attributes
+    are PCA's, and `get_covariance` and `get_precision` are available.
 
     With ``loss="binary_crossentropy"`` and a linear code, the encoder is initialised with
     PCA and the decoder with the logistic regression of X on the components [2]_.

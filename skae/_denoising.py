@@ -39,9 +39,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     New noise is drawn for every batch of training [1]_, and none in `transform` or
     `denoise`. A linear path parallel to the network is initialised with the best linear
     denoiser of that rank for this noise, the reduced-rank Wiener filter [2]_. The
-    network's own contribution is initialised to zero, and training is kept only where it
-    lowers the loss on held-out samples. ``fit(X, X_clean=...)`` learns from samples that
-    are already noisy and their clean counterparts.
+    network's own contribution is initialised to zero, and the result of training is used
+    only where it lowers the loss on held-out samples. ``fit(X, X_clean=...)`` learns from
+    samples that are already noisy and their clean counterparts.
 
     Parameters
     ----------
@@ -92,9 +92,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         The initialisation. "linear": the best linear denoiser of the training samples for
         this noise, which needs a dense and linear code. "random": random layers, without
         a linear path. "auto": the linear denoiser wherever possible; with 1,000 to 4,999
-        samples a second training starts at random weights, and the one that is better on
-        the validation samples is kept. (There is no second training with missing values,
-        callbacks or several splits.)
+        samples a second training starts at random weights, and the model that is better
+        on the validation samples is used. (There is no second training with missing
+        values, callbacks or several splits.)
 
     optimizer : str or keras.optimizers.Optimizer, default="adam"
         The name of a Keras optimizer, or an instance, which is copied at each fit and
@@ -144,9 +144,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     early_stopping : bool, default=True
         Whether to set validation samples aside, stop when the loss on them no longer
         improves, and keep the weights with the lowest validation loss. The initialisation
-        is one of the candidates: training is kept only for an improvement larger than
-        its standard error. If False, the training loss decides when to stop, and the
-        last weights are kept.
+        is one of the candidates: trained weights replace it only for an improvement
+        larger than its standard error. If False, the training loss decides when to stop,
+        and the last weights are used.
 
     validation_fraction : float, default=0.15
         The fraction of the samples to set aside for early stopping.

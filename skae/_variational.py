@@ -58,8 +58,8 @@ class VAETransformer(BaseAutoencoder):
 
     A linear path parallel to the network is initialised with probabilistic PCA or factor
     analysis, where the bound is the log-likelihood itself. The network's own contribution
-    is initialised to zero, and training is kept only where it raises the bound on
-    held-out samples.
+    is initialised to zero, and the result of training is used only where it raises the
+    bound on held-out samples.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class VAETransformer(BaseAutoencoder):
         The initialisation. "linear": the best linear model (see Notes), which needs a
         dense code. "random": random layers, without a linear path. "auto": the linear
         model wherever possible; with 1,000 to 4,999 samples a second training starts at
-        random weights, and the one that is better on the validation samples is kept.
+        random weights, and the model that is better on the validation samples is used.
         (There is no second training with missing values, callbacks or several splits.)
 
     optimizer : str or keras.optimizers.Optimizer, default="adam"
@@ -149,9 +149,9 @@ class VAETransformer(BaseAutoencoder):
         samples, stop when the bound on the validation samples no longer improves, and
         keep the weights with the best bound on them. These must be better than their
         initialisation, and not worse than the linear model of all samples, each by more
-        than the standard error of the difference; otherwise the linear model of all
-        samples is kept. If False, the training loss decides when to stop, and the last
-        weights are kept.
+        than the standard error of the difference; otherwise the fit is the linear model
+        of all samples. If False, the training loss decides when to stop, and the last
+        weights are used.
 
     validation_fraction : float, default=0.15
         The fraction of the samples to set aside for early stopping.
@@ -297,8 +297,8 @@ class VAETransformer(BaseAutoencoder):
     alone. If it does not improve on the validation samples, the fit is the linear model
     of all samples.
 
-    Log-variances are kept between -32 and 32, in units of the features' mean variance,
-    by ``x / (1 + abs(x) / 32)``, whose gradient is never zero.
+    Log-variances are limited to values between -32 and 32, in units of the features' mean
+    variance, by ``x / (1 + abs(x) / 32)``, whose gradient is never zero.
 
     References
     ----------

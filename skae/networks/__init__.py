@@ -1,4 +1,4 @@
-"""Networks: the bodies on each side of the code, with parameters to tune."""
+"""Networks: the layers on each side of the code, with parameters to tune."""
 
 from skae.networks._base import Network
 from skae.networks._conv import ConvNetwork
