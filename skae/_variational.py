@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: The KL divergence from the prior, in nats, above which a component is active.
 ACTIVE = 0.01
 
-#: The seed of the draws that bounds are computed with, and how many at a time.
+#: The seed of the draws for the bounds, and the number of draws at a time.
 DRAWS_SEED, DRAWS_AT_ONCE = 20151, 64
 
 #: How often missing values are imputed, each time from the row as imputed before.

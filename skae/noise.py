@@ -362,7 +362,7 @@ class FunctionNoise(Noise):
         return ops.cast(noisy, x.dtype)
 
 
-#: The noises that have a name of their own.
+#: The noises by name.
 NOISES = {
     "gaussian": GaussianNoise,
     "masking": MaskingNoise,

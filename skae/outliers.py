@@ -226,7 +226,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         if not (hasattr(model, "score_samples") or _reconstructs(model)):
             raise TypeError(
                 "estimator needs score_samples, or transform and inverse_transform, to"
-                f" tell outliers, but got {model!r}."
+                f" detect outliers, but got {model!r}."
             )
         if _num_samples(X) < 2:
             raise ValueError("A threshold needs rows to compare, but got n_samples=1.")

@@ -44,7 +44,7 @@ from skae._utils.warnings import numpy_defaults, warn_user
 from skae.likelihoods._names import by_name
 from skae.networks import DenseNetwork
 
-#: Fitted attributes that say what the components of the rows are.
+#: Fitted attributes that describe the components.
 DESCRIBED = (
     *("_state", "components_", "explained_variance_", "explained_variance_ratio_"),
     *("noise_variance_", "kl_per_component_"),
@@ -266,12 +266,12 @@ class BaseAutoencoder(
         while (undescribed := vars(self).get("_undescribed")) is not None:
             with numpy_defaults():
                 state, attributes = undescribed.described(self._components, rows)
-            with SETTLING:  # in case that another thread fits now
+            with SETTLING:  # another thread may fit now
                 if vars(self).get("_undescribed") is undescribed:
                     vars(self).update(attributes, _state=state)
                     del vars(self)["_undescribed"]
 
-    if not TYPE_CHECKING:  # to which attributes would all be known
+    if not TYPE_CHECKING:  # to a type checker, any attribute would exist
 
         def __getattr__(self, name):
             # the components of a stream are computed on demand
@@ -443,7 +443,7 @@ class BaseAutoencoder(
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         reads_missing = getattr(self.network, "allows_missing", False)
-        tags.input_tags.allow_nan = not reads_missing  # but as the end of a series
+        tags.input_tags.allow_nan = not reads_missing  # except at the end of a series
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

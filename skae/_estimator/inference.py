@@ -278,7 +278,7 @@ class FittedMethods(TransformerMixin):
 
     def _fitted(self, dtype):
         """Return the compiled model that encodes and decodes rows of this dtype."""
-        built = self._built  # before the state, in case that another thread fits now
+        built = self._built  # before the state, since another thread may fit now
         if dtype not in built:
             import_keras()
             from skae._backend.pool import Fitted

@@ -43,7 +43,7 @@ class Bernoulli(Likelihood):
     def per_sample(self, x, output, log_noise=None, present=1.0):
         from keras import ops
 
-        x = ops.broadcast_to(x, ops.shape(output))  # scores draw several outputs a row
+        x = ops.broadcast_to(x, ops.shape(output))  # scores have several outputs a row
         error = ops.binary_crossentropy(x, output, from_logits=True)
         return ops.sum(present * error, axis=-1)
 
@@ -102,7 +102,7 @@ class Categorical(StepwiseStarts, Likelihood):
     def mean(self, output):
         from keras import ops
 
-        if output.shape[-1] == 1:  # of which Keras warns
+        if output.shape[-1] == 1:  # Keras warns of a softmax of one
             return ops.ones_like(output)
         return super().mean(output)
 

@@ -10,7 +10,7 @@ from skae.likelihoods._classes import Bernoulli, Categorical
 from skae.likelihoods._counts import NegativeBinomial, Poisson
 from skae.likelihoods._real import AbsoluteError, Gaussian, Huber, SquaredError
 
-#: The losses and likelihoods that have a name of their own.
+#: The losses and likelihoods by name.
 LOSSES = {
     "squared_error": SquaredError,
     "binary_crossentropy": Bernoulli,
@@ -107,7 +107,7 @@ def _places(columns, n_features, feature_names, parameter, X):
         if isinstance(columns, str):
             columns = [place(columns)]
         elif isinstance(columns, slice):
-            end = place(columns.stop)  # a name is among them, as in a ColumnTransformer
+            end = place(columns.stop)  # a named end is included, as in ColumnTransformer
             end = end + 1 if isinstance(columns.stop, str) else end
             columns = slice(place(columns.start), end, columns.step)
         elif not isinstance(columns, np.ndarray):

@@ -27,7 +27,7 @@ def standardized(x, mean, scale):
     """Compute ``(x - mean) / scale``, with a mean for each feature."""
     centre = layers.Normalization(name="standardize")
     centre.build(x.shape)
-    centre.adapt_mean.assign(mean)  # of variance one: Keras bounds others from below
+    centre.adapt_mean.assign(mean)  # of variance one: Keras bounds small ones from below
     centre.finalize_state()
     return _scaled(centre(x), "standardize_scale", np.full(x.shape[1:], 1 / scale))
 

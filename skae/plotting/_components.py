@@ -258,7 +258,7 @@ def _spread(step, last, X):
     else:
         raise ValueError(
             f"X is needed to draw the components of {type(last).__name__}: its code is not"
-            " linear, so that only the codes of X tell its middle and its range."
+            " linear, so that its mean and its range are those of the codes of X."
         )
     unbounded = np.full(len(std), np.inf)
     return np.zeros(len(std)), std, -unbounded, unbounded
@@ -364,7 +364,7 @@ class ExplainedVarianceDisplay:
                 **{**style, "markersize": 10},
             )
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set(xlabel="component", ylabel="share of the variance")
+        ax.set(xlabel="component", ylabel="fraction of the variance")
         ax.set_ylim(bottom=0)
         ax.legend(frameon=False)
         return self
