@@ -405,8 +405,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Raises
         ------
         ValueError
-            If X, X_clean or a parameter is not what the estimator needs; the message
-            names it.
+            If X, X_clean or a parameter is invalid; the message names it.
         """
         _refuse_clean_rows(X, y, X_clean)
         if X_val is not None and (X_clean is None) != (X_val_clean is None):

@@ -220,7 +220,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             `inverse_transform`.
 
         ValueError
-            If X or a parameter is not what the detector or its model needs.
+            If X or a parameter is invalid for the detector or its model.
         """
         model = self._model()
         if not (hasattr(model, "score_samples") or _reconstructs(model)):

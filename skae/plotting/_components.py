@@ -115,7 +115,7 @@ class ComponentsDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow`` or ``plot``.
@@ -206,7 +206,7 @@ class ComponentsDisplay:
             the estimator's network, then the shape of the samples, then a square.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow`` or ``plot``.
@@ -320,7 +320,7 @@ class ExplainedVarianceDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``bar``.
@@ -391,7 +391,7 @@ class ExplainedVarianceDisplay:
             a Pipeline, PCA is fitted to the input of the last step.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``bar``.
@@ -429,7 +429,7 @@ class ExplainedVarianceDisplay:
             The fractions of PCA, for comparison.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``bar``.

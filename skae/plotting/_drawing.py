@@ -108,7 +108,7 @@ def check_components(components: Sequence[int], n_components: int) -> list[int]:
     return found
 
 
-# -- rows of X as images, series or rows of a table
+# -- samples of X as images, series or rows of a table
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class LatentSpaceDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``scatter``.
@@ -222,7 +222,7 @@ class LatentSpaceDisplay:
             transformer with `fit_transform`.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``scatter``.
@@ -268,7 +268,7 @@ class LatentSpaceDisplay:
             transformer with `fit_transform`.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``scatter``.
@@ -379,7 +379,7 @@ class LatentManifoldDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
@@ -445,7 +445,7 @@ class LatentManifoldDisplay:
             the estimator's network, then the shape of the samples, then a square.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.

@@ -76,7 +76,7 @@ class LossCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``plot``.
@@ -128,7 +128,7 @@ class LossCurveDisplay:
             The entries of `history_` to draw; missing ones are left out.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``plot``.

@@ -122,7 +122,7 @@ class ReconstructionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
@@ -212,7 +212,7 @@ class ReconstructionDisplay:
             the estimator's network, then the shape of the samples, then a square.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
@@ -273,7 +273,7 @@ class ReconstructionDisplay:
             samples, or a square.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.

@@ -106,7 +106,7 @@ class TraversalDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
@@ -181,7 +181,7 @@ class TraversalDisplay:
             the estimator's network, then the shape of the samples, then a square.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
