@@ -26,29 +26,29 @@ if TYPE_CHECKING:
 
 
 def _is_pca(estimator):
-    """Whether the fitted model is PCA, as it is until training changes it."""
+    """Return True while the fitted model is PCA, which training may change."""
     check_is_fitted(estimator)
     state = estimator._state
     return state.is_start and state.specification.objective.likelihood.is_linear
 
 
 class AutoencoderTransformer(BaseAutoencoder):
-    """Autoencoder: a Keras network that encodes rows and decodes the codes again.
+    """Autoencoder: a Keras network that encodes samples and decodes their codes.
 
-    It takes the place of :class:`~sklearn.decomposition.PCA`. Next to the network runs
-    a linear path that starts at PCA, and the network's own contribution starts at zero,
-    so that training begins with PCA's components and is kept only where it lowers the
-    loss on held-out rows. (With 1,000 to 4,999 rows a second training begins at random
+    It replaces :class:`~sklearn.decomposition.PCA`. A linear path parallel to the network
+    is initialised with PCA, and the network's own contribution is initialised to zero.
+    So training starts at PCA, and its result is used only where it lowers the loss on
+    held-out samples. (With 1,000 to 4,999 samples a second training starts at random
     weights: see `init`.) ``init="random"`` leaves the linear path out: the classical
     autoencoder [1]_.
 
     Parameters
     ----------
     n_components : int, float in (0, 1), "mle" or None, default=2
-        The number of components of the code. A float takes as many as PCA needs to
-        explain that share of the variance, and "mle" as many as PCA does by Minka's
-        method. None takes what the network gives, such as the flattened feature maps of
-        a :class:`~skae.networks.ConvNetwork`.
+        The number of components of the code. A float selects as many as PCA needs to
+        explain that fraction of the variance, and "mle" as many as PCA selects by
+        Minka's method. None uses the network's output as the code, such as the flattened
+        feature maps of a :class:`~skae.networks.ConvNetwork`.
 
     network : Network or None, default=None
         The layers on each side of the code, with parameters of its own; None is
@@ -58,47 +58,49 @@ class AutoencoderTransformer(BaseAutoencoder):
         The name of the Keras activation of the code.
 
     whiten : bool, default=False
-        Whether each component is divided by its standard deviation over the rows of X,
-        as PCA's are, so that its variance is one. The reconstruction stays as it is. It
-        takes a linear code.
+        Whether to divide each component by its standard deviation over the samples of X,
+        as PCA does, so that its variance is one. The reconstruction is unchanged. It
+        needs a linear code.
 
     activity_l1 : float, default=0.0
-        The penalty that makes the code sparse: `activity_l1` times the mean over
-        samples of the sum of the code's absolute values is added to the loss. It does
-        not depend on the batch size.
+        The strength of the L1 penalty that makes the code sparse: `activity_l1` times the
+        mean over samples of the sum of the code's absolute values is added to the loss.
+        It does not depend on the batch size.
 
     loss : {"squared_error", "absolute_error", "huber", "binary_crossentropy", \
             "categorical_crossentropy", "poisson"}, Likelihood or list of pairs, \
             default="squared_error"
         The loss, summed over features and averaged over samples. For
         "binary_crossentropy" the output is a sigmoid, and X must be in [0, 1];
-        "absolute_error" and "huber" are for heavy tails. A list of (loss, columns) pairs,
-        which takes columns as :class:`~sklearn.compose.ColumnTransformer` does, is for
-        tables of several kinds: errors of numbers are then in units of the mean variance
-        of their columns. Objects of :mod:`skae.likelihoods` have parameters.
+        "absolute_error" and "huber" are for heavy tails. A list of (loss, columns) pairs
+        is for tables with columns of several kinds; it takes columns as
+        :class:`~sklearn.compose.ColumnTransformer` does. Errors of numbers are then in
+        units of the mean variance of their columns. Objects of :mod:`skae.likelihoods`
+        have parameters.
 
     init : {"auto", "linear", "random"}, default="auto"
-        Where training starts. "linear": at PCA of the rows that are trained on, which
-        needs a dense and linear code. "random": at random layers, without a
-        linear path. "auto": at PCA wherever it can; with 1,000 to 4,999 rows training
-        begins once more, at random weights, and what is better on the validation rows
-        is kept. (Not where values are missing, or callbacks or several splits watch.)
+        The initialisation. "linear": PCA of the training samples, which needs a dense and
+        linear code. "random": random layers, without a linear path. "auto": PCA wherever
+        possible; with 1,000 to 4,999 samples a second training starts at random weights,
+        and the model that is better on the validation samples is used. (There is no
+        second training with missing values, callbacks or several splits.)
 
     optimizer : str or keras.optimizers.Optimizer, default="adam"
         The name of a Keras optimizer, or an instance, which is copied at each fit and
-        brings its own learning rate.
+        has its own learning rate.
 
     learning_rate : {"adaptive", "constant"}, default="adaptive"
-        "adaptive" lowers the rate where the loss stops falling, and ends training when
-        that brings nothing more; with 50,000 rows and more, it follows a plan: a warm-up,
-        then a cosine, over some ``5000 / sqrt(n_samples)`` epochs. "constant" leaves the
-        rate as it is. A rate that is a schedule goes its own way.
+        "adaptive" lowers the rate when the loss stops falling, and stops training when
+        that no longer helps. With 50,000 samples or more it follows a plan: a warm-up,
+        then a cosine decay, over some ``5000 / sqrt(n_samples)`` epochs. "constant" keeps
+        the rate. A learning rate that is a Keras schedule is used as it is.
 
     learning_rate_init : float, "auto" or \
             keras.optimizers.schedules.LearningRateSchedule, default="auto"
-        The learning rate of an optimizer given by its name, at first, or at the peak of
-        the plan. "auto" is Adam's for the batch size: 2e-3 up to 32 rows, from there on as
-        the square root, 6e-3 at most; of other optimizers it is what Keras gives them.
+        The initial learning rate of an optimizer given by its name, or the rate at the
+        peak of the plan. For Adam, "auto" depends on the batch size: 2e-3 up to 32
+        samples, then proportional to the square root of the batch size, at most 6e-3. For
+        other optimizers it is Keras' default.
 
     alpha : float, default=1e-4
         The strength of the L2 penalty on the network's weights, divided by the batch
@@ -106,16 +108,17 @@ class AutoencoderTransformer(BaseAutoencoder):
         :class:`~sklearn.neural_network.MLPRegressor`.
 
     batch_size : int or "auto", default="auto"
-        The number of rows in a batch; no more than there are. "auto" is 16 with fewer
-        than 5,000 rows, 64 with fewer than 10,000 and else 128. The last batch of an
-        epoch is filled up with rows of its beginning.
+        The number of samples in a batch, at most the number of training samples. "auto"
+        is 16 with fewer than 5,000 samples, 64 with fewer than 10,000 and otherwise 128.
+        The last batch of an epoch is filled up with samples from its beginning.
 
     max_iter : int, default=200
-        The largest number of epochs. With 0 the model stays at its start. Where training
-        ends at it and the loss has not settled, a `ConvergenceWarning` says so.
+        The maximum number of epochs. With 0 the model stays at its initialisation. If
+        training reaches `max_iter` before the loss has settled, a `ConvergenceWarning`
+        is issued.
 
     shuffle : bool, default=True
-        Whether to draw a new order of the rows at each epoch.
+        Whether to shuffle the samples at each epoch.
 
     tol : float, default=1e-4
         The loss must fall by more than `tol` times the loss of the mean of X to count
@@ -125,47 +128,50 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_iter_no_change : int or inf, default=20
         The number of epochs without improvement after which training stops. An adaptive
         rate is lowered after a quarter of them, but not before the first improvement.
-        With inf there are `max_iter` epochs.
+        With inf, training runs for `max_iter` epochs.
 
     early_stopping : bool, default=True
-        Whether to set validation rows aside, stop when the loss on them no longer
-        improves, and keep the weights that did best on them, the start among them:
-        it is left only for an improvement larger than its standard error. If False,
-        the training loss decides when to stop, and the last weights are kept.
+        Whether to set validation samples aside, stop when the loss on them no longer
+        improves, and keep the weights with the lowest validation loss. The initialisation
+        is one of the candidates: trained weights replace it only for an improvement
+        larger than its standard error. If False, the training loss decides when to stop,
+        and the last weights are used.
 
     validation_fraction : float, default=0.15
-        The share of the rows to set aside for early stopping.
+        The fraction of the samples to set aside for early stopping.
 
     n_splits : int or "auto", default="auto"
-        The number of splits into training and validation rows, at most 100, that early
-        stopping looks at. With several, each is trained from its own start; the mean of
-        their validation losses says how many epochs are best, and the model is trained
-        for these on all rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1
-        with callbacks, which watch one training.
+        The number of splits into training and validation samples that early stopping
+        uses, at most 100. With several, a model is trained on each split from its own
+        initialisation. The mean of their validation losses determines the number of
+        epochs, for which the model is then trained on all samples. "auto" is 5 with
+        fewer than 1,000 samples and otherwise 1; it is 1 with callbacks, which watch a
+        single training.
 
     smoothing : float or "auto", default="auto"
-        How far around the rows training draws what the network is shown, at first, as a
-        share of their standard deviation; it falls as the learning rate does. At most
-        2. Each row is mixed at random with a few others, such that their mean and
-        covariance stay as they are on average. So the network bends less to single
-        rows; 0 shows the rows themselves. Mixtures of rows must be rows as well:
-        nothing missing, and a `loss` of any real numbers. "auto" is 0.5 where that is
-        so, rows are fewer than 1,000 and several splits choose the epochs, else 0.
+        Bandwidth of the smoothed bootstrap that augments the training samples, as a
+        fraction of their standard deviation; at most 2. Each sample is mixed at random
+        with a few others, such that the expected mean and covariance are unchanged. So
+        the network overfits single samples less. The bandwidth falls with the learning
+        rate, and 0 trains on the samples themselves. Mixtures of samples must be valid
+        samples: no missing values, and a `loss` of any real numbers. "auto" is 0.5 where
+        that holds, there are fewer than 1,000 samples and several splits choose the
+        number of epochs; otherwise it is 0.
 
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last fit.
+        Whether `fit` continues from the weights of the last fit.
 
     callbacks : list of keras.callbacks.Callback or None, default=None
-        Called at the boundaries of fit and epochs with a Keras model on raw rows, and
-        copied at each fit.
+        Keras callbacks, called at the beginning and the end of the fit and of each epoch
+        with a Keras model of raw samples. They are copied at each fit.
 
     verbose : int, default=0
-        If not 0, shows the losses of each epoch, those of `history_`: in a terminal with
-        a progress bar, and elsewhere a line for each.
+        If not 0, print the losses of each epoch, which are those of `history_`: with a
+        progress bar in a terminal, and otherwise as one line for each epoch.
 
     random_state : int, RandomState instance or None, default=None
-        Determines the initial weights, the split into training and validation rows,
-        their order and all noise. Pass an int for the same results at each call.
+        Determines the initial weights, the split into training and validation samples,
+        their order and all noise. Pass an int for reproducible results across calls.
 
     Attributes
     ----------
@@ -176,41 +182,43 @@ class AutoencoderTransformer(BaseAutoencoder):
         The network that was used, a clone of `network`.
 
     encoder_, decoder_, autoencoder_ : keras.Model
-        From raw rows to codes, from codes to rows, and both together.
+        The encoder from raw samples to codes, the decoder from codes to samples, and both
+        together.
 
     mean_ : ndarray of shape (n_features,)
         The mean of X.
 
     components_ : ndarray of shape (`n_components_`, n_features)
-        The slopes of the reconstruction on the components, by least squares over the
-        rows of X: what one more of a component adds to each feature, on average.
+        The least-squares slopes of the reconstruction on the components over the samples
+        of X: how much one unit of a component adds to each feature, on average.
 
     explained_variance_ : ndarray of shape (`n_components_`,)
-        The variance of each component over the rows of X, in squared units of X, before
-        any whitening. A linear code is rotated and scaled after training, which leaves
-        the model's function as it is: its components are centred, uncorrelated, ordered
-        by variance, and their variances add up to the variance that the reconstruction
-        explains.
+        The variance of each component over the samples of X, in squared units of X,
+        before any whitening. A linear code is rotated and scaled after training, which
+        does not change the model's function: its components are centred, uncorrelated and
+        ordered by variance, and their variances add up to the variance that the
+        reconstruction explains.
 
     explained_variance_ratio_ : ndarray of shape (`n_components_`,)
-        `explained_variance_` as shares of the variance of X, of completed rows where
-        values are missing.
+        `explained_variance_` as fractions of the variance of X. Missing values are
+        imputed for it.
 
     singular_values_ : ndarray of shape (`n_components_`,)
         The square roots of ``(n_samples_ - 1) * explained_variance_``.
 
     noise_variance_ : float
-        The mean of the variances that are discarded: what the reconstruction leaves of
-        the variance of X, divided by ``min(n_samples, n_features) - n_components``, or
-        where values are missing by ``n_features - n_components``; 0 if nothing is.
+        The mean of the discarded variances: the variance of X that the reconstruction
+        does not explain, divided by ``min(n_samples, n_features) - n_components``, or by
+        ``n_features - n_components`` where values are missing; 0 if no variance is
+        discarded.
 
     n_samples_ : int
-        The number of rows of X.
+        The number of samples of X.
 
     history_ : dict of str to list of float
         The losses after each epoch, in the units of X, by Keras' names: "loss" and,
-        with early stopping, "val_loss"; with several splits these are means over them,
-        and "refit_loss" is that of the training on all rows.
+        with early stopping, "val_loss". With several splits these are means over the
+        splits, and "refit_loss" is the loss of the training on all samples.
 
     loss_curve_ : list of float
         The training loss after each epoch.
@@ -219,7 +227,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         The training loss of the last epoch.
 
     validation_scores_ : list of float or None
-        Minus the loss on the validation rows after each epoch; None without early
+        Minus the loss on the validation samples after each epoch; None without early
         stopping.
 
     n_iter_ : int
@@ -233,15 +241,15 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     See Also
     --------
-    sklearn.decomposition.PCA : What it starts as.
+    sklearn.decomposition.PCA : The initialisation.
 
     Notes
     -----
-    With ``max_iter=0``, or where training is not kept, the fitted attributes are PCA's.
-    `get_covariance` and `get_precision` are there as long as they are.
+    With ``max_iter=0``, or where training brings no improvement, the fitted attributes
+    are PCA's, and `get_covariance` and `get_precision` are available.
 
-    With ``loss="binary_crossentropy"`` and a linear code, the encoder starts as PCA's and
-    the decoder at the logistic regression of X on the components [2]_.
+    With ``loss="binary_crossentropy"`` and a linear code, the encoder is initialised with
+    PCA and the decoder with the logistic regression of X on the components [2]_.
 
     References
     ----------
@@ -347,19 +355,19 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     @lazily
     def score_features(self, X: MatrixLike) -> np.ndarray:
-        """Each feature's share of `score_samples`: minus its squared error.
+        """Return the contribution of each feature to `score_samples`.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         Returns
         -------
         scores : ndarray of the shape of X
-            The higher the better, in squared units of X; 0 where X is NaN. Summed over
-            the features of a row they are its score.
+            Minus the squared error of each value, in squared units of X; 0 where X is
+            NaN. Summed over features, they are the score of the sample.
         """
         check_is_fitted(self)
         return self._minus_own_error_of_features(X)
@@ -368,10 +376,10 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     @available_if(_is_pca)
     def get_covariance(self) -> np.ndarray:
-        """The covariance of X in the model of probabilistic PCA.
+        """Compute the covariance of X in the model of probabilistic PCA.
 
-        It is there while the model is PCA: its loss has a linear output, and nothing that
-        training found was better than the start. `whiten` plays no part in it.
+        It is available while the model is PCA: the loss has a linear output, and training
+        found nothing better than the initialisation. It does not depend on `whiten`.
 
         Returns
         -------
@@ -383,7 +391,9 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     @available_if(_is_pca)
     def get_precision(self) -> np.ndarray:
-        """The inverse of `get_covariance`, and there where that is.
+        """Compute the inverse of the covariance of `get_covariance`.
+
+        It is available under the same conditions.
 
         Returns
         -------

@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 
 
 class DenoisingAutoencoder(AutoencoderTransformer):
-    """Denoising autoencoder: trained to reconstruct rows from noisy copies of them.
+    """Denoising autoencoder: a network trained to reconstruct samples from noisy copies.
 
-    The noise is drawn afresh for every batch of training [1]_, and never in `transform`
-    or `denoise`. Next to the network runs a linear path that starts at the best linear
-    denoiser with as many components for this noise, the reduced-rank Wiener filter
-    [2]_, and the network's own contribution starts at zero, so that training is kept
-    only where it lowers the loss on held-out rows. ``fit(X, X_clean=...)`` learns from
-    rows that are noisy already, with their clean counterparts.
+    New noise is drawn for every batch of training [1]_, and none in `transform` or
+    `denoise`. A linear path parallel to the network is initialised with the best linear
+    denoiser of that rank for this noise, the reduced-rank Wiener filter [2]_. The
+    network's own contribution is initialised to zero, and the result of training is used
+    only where it lowers the loss on held-out samples. ``fit(X, X_clean=...)`` learns from
+    samples that are already noisy and their clean counterparts.
 
     Parameters
     ----------
     n_components : int, float in (0, 1), "mle" or None, default=2
-        The number of components of the code. A float takes as many as PCA needs to
-        explain that share of the variance, and "mle" as many as PCA does by Minka's
-        method. None takes what the network gives, such as the flattened feature maps of
-        a :class:`~skae.networks.ConvNetwork`.
+        The number of components of the code. A float selects as many as PCA needs to
+        explain that fraction of the variance, and "mle" as many as PCA selects by
+        Minka's method. None uses the network's output as the code, such as the flattened
+        feature maps of a :class:`~skae.networks.ConvNetwork`.
 
     network : Network or None, default=None
         The layers on each side of the code, with parameters of its own; None is
@@ -59,57 +59,59 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         The name of the Keras activation of the code.
 
     whiten : bool, default=False
-        Whether each component is divided by its standard deviation over the rows of X,
-        as PCA's are, so that its variance is one. The reconstruction stays as it is. It
-        takes a linear code.
+        Whether to divide each component by its standard deviation over the samples of X,
+        as PCA does, so that its variance is one. The reconstruction is unchanged. It
+        needs a linear code.
 
     noise : Noise, {"gaussian", "masking", "salt_and_pepper"} or callable, \
             default="gaussian"
-        What is done to the rows that the network sees while it is trained: one of
-        :mod:`skae.noise`, with parameters of its own, or its name for the one with its
-        defaults. A function ``noise(x, seed)`` takes a Keras tensor of flat rows in the
-        units of X, of shape (n_rows, n_features), and returns noisy rows; `seed` is for
-        the functions of ``keras.random`` that it calls. It is compiled, so that it must
-        be made of ``keras.ops``.
+        The noise that corrupts the training samples: an object of :mod:`skae.noise`, with
+        parameters of its own, or the name of one with its defaults. A function
+        ``noise(x, seed)`` takes a Keras tensor of flat samples in the units of X, of
+        shape (n_samples, n_features), and returns noisy samples; `seed` is for the
+        functions of ``keras.random`` that it calls. The function is compiled, so it must
+        use ``keras.ops``.
 
     activity_l1 : float, default=0.0
-        The penalty that makes the code sparse: `activity_l1` times the mean over
-        samples of the sum of the code's absolute values is added to the loss. It does
-        not depend on the batch size.
+        The strength of the L1 penalty that makes the code sparse: `activity_l1` times the
+        mean over samples of the sum of the code's absolute values is added to the loss.
+        It does not depend on the batch size.
 
     loss : {"squared_error", "absolute_error", "huber", "binary_crossentropy", \
             "categorical_crossentropy", "poisson"}, Likelihood or list of pairs, \
             default="squared_error"
         The loss, summed over features and averaged over samples. For
         "binary_crossentropy" the output is a sigmoid, and X must be in [0, 1];
-        "absolute_error" and "huber" are for heavy tails. A list of (loss, columns) pairs,
-        which takes columns as :class:`~sklearn.compose.ColumnTransformer` does, is for
-        tables of several kinds: errors of numbers are then in units of the mean variance
-        of their columns. Objects of :mod:`skae.likelihoods` have parameters.
+        "absolute_error" and "huber" are for heavy tails. A list of (loss, columns) pairs
+        is for tables with columns of several kinds; it takes columns as
+        :class:`~sklearn.compose.ColumnTransformer` does. Errors of numbers are then in
+        units of the mean variance of their columns. Objects of :mod:`skae.likelihoods`
+        have parameters.
 
     init : {"auto", "linear", "random"}, default="auto"
-        Where training starts. "linear": at the linear denoiser that PCA becomes for this
-        noise, of the rows that are trained on, which needs a dense and linear code.
-        "random": at random layers, without a linear path. "auto": at the linear
-        denoiser wherever it can; with 1,000 to 4,999 rows training begins once more, at
-        random weights, and what is better on the validation rows is kept. (Not where
-        values are missing, or callbacks or several splits watch.)
+        The initialisation. "linear": the best linear denoiser of the training samples for
+        this noise, which needs a dense and linear code. "random": random layers, without
+        a linear path. "auto": the linear denoiser wherever possible; with 1,000 to 4,999
+        samples a second training starts at random weights, and the model that is better
+        on the validation samples is used. (There is no second training with missing
+        values, callbacks or several splits.)
 
     optimizer : str or keras.optimizers.Optimizer, default="adam"
         The name of a Keras optimizer, or an instance, which is copied at each fit and
-        brings its own learning rate.
+        has its own learning rate.
 
     learning_rate : {"adaptive", "constant"}, default="adaptive"
-        "adaptive" lowers the rate where the loss stops falling, and ends training when
-        that brings nothing more; with 50,000 rows and more, it follows a plan: a warm-up,
-        then a cosine, over some ``5000 / sqrt(n_samples)`` epochs. "constant" leaves the
-        rate as it is. A rate that is a schedule goes its own way.
+        "adaptive" lowers the rate when the loss stops falling, and stops training when
+        that no longer helps. With 50,000 samples or more it follows a plan: a warm-up,
+        then a cosine decay, over some ``5000 / sqrt(n_samples)`` epochs. "constant" keeps
+        the rate. A learning rate that is a Keras schedule is used as it is.
 
     learning_rate_init : float, "auto" or \
             keras.optimizers.schedules.LearningRateSchedule, default="auto"
-        The learning rate of an optimizer given by its name, at first, or at the peak of
-        the plan. "auto" is Adam's for the batch size: 2e-3 up to 32 rows, from there on as
-        the square root, 6e-3 at most; of other optimizers it is what Keras gives them.
+        The initial learning rate of an optimizer given by its name, or the rate at the
+        peak of the plan. For Adam, "auto" depends on the batch size: 2e-3 up to 32
+        samples, then proportional to the square root of the batch size, at most 6e-3. For
+        other optimizers it is Keras' default.
 
     alpha : float, default=1e-4
         The strength of the L2 penalty on the network's weights, divided by the batch
@@ -117,16 +119,17 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         :class:`~sklearn.neural_network.MLPRegressor`.
 
     batch_size : int or "auto", default="auto"
-        The number of rows in a batch; no more than there are. "auto" is 16 with fewer
-        than 5,000 rows, 64 with fewer than 10,000 and else 128. The last batch of an
-        epoch is filled up with rows of its beginning.
+        The number of samples in a batch, at most the number of training samples. "auto"
+        is 16 with fewer than 5,000 samples, 64 with fewer than 10,000 and otherwise 128.
+        The last batch of an epoch is filled up with samples from its beginning.
 
     max_iter : int, default=200
-        The largest number of epochs. With 0 the model stays at its start. Where training
-        ends at it and the loss has not settled, a `ConvergenceWarning` says so.
+        The maximum number of epochs. With 0 the model stays at its initialisation. If
+        training reaches `max_iter` before the loss has settled, a `ConvergenceWarning`
+        is issued.
 
     shuffle : bool, default=True
-        Whether to draw a new order of the rows at each epoch.
+        Whether to shuffle the samples at each epoch.
 
     tol : float, default=1e-4
         The loss must fall by more than `tol` times the loss of the mean of X to count
@@ -136,47 +139,49 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     n_iter_no_change : int or inf, default=20
         The number of epochs without improvement after which training stops. An adaptive
         rate is lowered after a quarter of them, but not before the first improvement.
-        With inf there are `max_iter` epochs.
+        With inf, training runs for `max_iter` epochs.
 
     early_stopping : bool, default=True
-        Whether to set validation rows aside, stop when the loss on them no longer
-        improves, and keep the weights that did best on them, the start among them:
-        it is left only for an improvement larger than its standard error. If False,
-        the training loss decides when to stop, and the last weights are kept.
+        Whether to set validation samples aside, stop when the loss on them no longer
+        improves, and keep the weights with the lowest validation loss. The initialisation
+        is one of the candidates: trained weights replace it only for an improvement
+        larger than its standard error. If False, the training loss decides when to stop,
+        and the last weights are used.
 
     validation_fraction : float, default=0.15
-        The share of the rows to set aside for early stopping.
+        The fraction of the samples to set aside for early stopping.
 
     n_splits : int or "auto", default="auto"
-        The number of splits into training and validation rows, at most 100, that early
-        stopping looks at. With several, each is trained from its own start; the mean of
-        their validation losses says how many epochs are best, and the model is trained
-        for these on all rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1
-        with callbacks, which watch one training.
+        The number of splits into training and validation samples that early stopping
+        uses, at most 100. With several, a model is trained on each split from its own
+        initialisation. The mean of their validation losses determines the number of
+        epochs, for which the model is then trained on all samples. "auto" is 5 with
+        fewer than 1,000 samples and otherwise 1; it is 1 with callbacks, which watch a
+        single training.
 
     smoothing : float or "auto", default="auto"
-        How far around the rows training draws what the network is shown, at first, as a
-        share of their standard deviation; it falls as the learning rate does. At most
-        2. Each row is mixed at random with a few others, such that their mean and
-        covariance stay as they are on average. So the network bends less to single
-        rows; 0 shows the rows themselves. Mixtures of rows must be rows as well:
-        nothing missing, and a `loss` of any real numbers. "auto" is 0: the noise does
-        as much.
+        Bandwidth of the smoothed bootstrap that augments the training samples, as a
+        fraction of their standard deviation; at most 2. Each sample is mixed at random
+        with a few others, such that the expected mean and covariance are unchanged. So
+        the network overfits single samples less. The bandwidth falls with the learning
+        rate, and 0 trains on the samples themselves. Mixtures of samples must be valid
+        samples: no missing values, and a `loss` of any real numbers. "auto" is 0: the
+        noise already has this effect.
 
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last fit.
+        Whether `fit` continues from the weights of the last fit.
 
     callbacks : list of keras.callbacks.Callback or None, default=None
-        Called at the boundaries of fit and epochs with a Keras model on raw rows, and
-        copied at each fit.
+        Keras callbacks, called at the beginning and the end of the fit and of each epoch
+        with a Keras model of raw samples. They are copied at each fit.
 
     verbose : int, default=0
-        If not 0, shows the losses of each epoch, those of `history_`: in a terminal with
-        a progress bar, and elsewhere a line for each.
+        If not 0, print the losses of each epoch, which are those of `history_`: with a
+        progress bar in a terminal, and otherwise as one line for each epoch.
 
     random_state : int, RandomState instance or None, default=None
-        Determines the initial weights, the split into training and validation rows,
-        their order and all noise. Pass an int for the same results at each call.
+        Determines the initial weights, the split into training and validation samples,
+        their order and all noise. Pass an int for reproducible results across calls.
 
     Attributes
     ----------
@@ -187,41 +192,43 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         The network that was used, a clone of `network`.
 
     encoder_, decoder_, autoencoder_ : keras.Model
-        From raw rows to codes, from codes to rows, and both together.
+        The encoder from raw samples to codes, the decoder from codes to samples, and both
+        together.
 
     mean_ : ndarray of shape (n_features,)
         The mean of X.
 
     components_ : ndarray of shape (`n_components_`, n_features)
-        The slopes of the reconstruction on the components, by least squares over the
-        rows of X: what one more of a component adds to each feature, on average.
+        The least-squares slopes of the reconstruction on the components over the samples
+        of X: how much one unit of a component adds to each feature, on average.
 
     explained_variance_ : ndarray of shape (`n_components_`,)
-        The variance of each component over the rows of X, in squared units of X, before
-        any whitening. A linear code is rotated and scaled after training, which leaves
-        the model's function as it is: its components are centred, uncorrelated, ordered
-        by variance, and their variances add up to the variance that the reconstruction
-        explains.
+        The variance of each component over the samples of X, in squared units of X,
+        before any whitening. A linear code is rotated and scaled after training, which
+        does not change the model's function: its components are centred, uncorrelated and
+        ordered by variance, and their variances add up to the variance that the
+        reconstruction explains.
 
     explained_variance_ratio_ : ndarray of shape (`n_components_`,)
-        `explained_variance_` as shares of the variance of X, of completed rows where
-        values are missing.
+        `explained_variance_` as fractions of the variance of X. Missing values are
+        imputed for it.
 
     singular_values_ : ndarray of shape (`n_components_`,)
         The square roots of ``(n_samples_ - 1) * explained_variance_``.
 
     noise_variance_ : float
-        The mean of the variances that are discarded: what the reconstruction leaves of
-        the variance of X, divided by ``min(n_samples, n_features) - n_components``, or
-        where values are missing by ``n_features - n_components``; 0 if nothing is.
+        The mean of the discarded variances: the variance of X that the reconstruction
+        does not explain, divided by ``min(n_samples, n_features) - n_components``, or by
+        ``n_features - n_components`` where values are missing; 0 if no variance is
+        discarded.
 
     n_samples_ : int
-        The number of rows of X.
+        The number of samples of X.
 
     history_ : dict of str to list of float
         The losses after each epoch, in the units of X, by Keras' names: "loss" and,
-        with early stopping, "val_loss"; with several splits these are means over them,
-        and "refit_loss" is that of the training on all rows.
+        with early stopping, "val_loss". With several splits these are means over the
+        splits, and "refit_loss" is the loss of the training on all samples.
 
     loss_curve_ : list of float
         The training loss after each epoch.
@@ -230,7 +237,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         The training loss of the last epoch.
 
     validation_scores_ : list of float or None
-        Minus the loss on the validation rows after each epoch; None without early
+        Minus the loss on the validation samples after each epoch; None without early
         stopping.
 
     n_iter_ : int
@@ -244,19 +251,20 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
     See Also
     --------
-    AutoencoderTransformer : The same without noise.
+    AutoencoderTransformer : The autoencoder without noise.
 
     Notes
     -----
-    The linear denoiser of noisy rows y is ``U U' G S^-1 (y - mean(y)) + mean(x)``, where
-    ``S = cov(y)``, ``G = cov(x, y)`` and U are the first eigenvectors of ``G S^-1 G'``.
-    For normal noise without clipping, these are PCA's components, with codes shrunken
-    by ``variance / (variance + noise variance)``; a level of zero gives
-    PCA itself. For the other kinds, the expectation of G and S over the noise is known
-    for each row. For a function, they are computed from one draw for each row, and for
-    pairs from these. Above 4096 rows and features it is the best denoiser that sees PCA's
-    components of noisy rows alone. With ``loss="binary_crossentropy"``, the decoder
-    starts at the logistic regression of clean rows on the codes of noisy ones.
+    The linear denoiser of noisy samples y is ``U U' G S^-1 (y - mean(y)) + mean(x)``,
+    where ``S = cov(y)``, ``G = cov(x, y)`` and U are the first eigenvectors of
+    ``G S^-1 G'``. For normal noise without clipping, U are PCA's components, and the
+    codes are shrunken by ``variance / (variance + noise variance)``; a level of zero
+    gives PCA itself. For the other noises of :mod:`skae.noise`, the expectation of G and
+    S over the noise is known for each sample. For a function, G and S are computed from
+    one draw for each sample, and for pairs from the pairs. Above 4096 samples and
+    features, it is the best denoiser based on PCA's components of the noisy samples
+    alone. With ``loss="binary_crossentropy"``, the decoder is initialised with the
+    logistic regression of clean samples on the codes of noisy ones.
 
     References
     ----------
@@ -361,32 +369,33 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X_val: MatrixLike | None = None,
         X_val_clean: MatrixLike | None = None,
     ) -> Self:
-        """Fit the model to X with noise, or to pairs of noisy and clean rows.
+        """Fit the model to X with noise, or to pairs of noisy and clean samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            The training rows: clean ones, or noisy ones where `X_clean` is given.
+            The training samples: clean, or noisy where `X_clean` is given.
 
         y : Ignored
             Present for API consistency.
 
         X_clean : {array-like, sparse matrix} of the shape of X, default=None
-            What the rows of X were before they became noisy. The model learns to
-            reconstruct them from X, and no noise is added.
+            The clean counterparts of the samples of X. The model learns to reconstruct
+            them from X, and no noise is added.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each row counts: 2 is the row twice, and 0 leaves it out. None is 1.
+            Sample weights. Integer weights are equivalent to repeating samples, and 0
+            leaves a sample out. None is 1.
 
         X_val : {array-like, sparse matrix} of shape (n_val, n_features) or (n_val, ...), \
                 default=None
-            Rows to validate on, of the columns and the shape of X. `validation_fraction`
-            and `n_splits` then play no part. A search cuts what has as many rows as X,
-            of which there is a warning.
+            Validation samples, with the columns and the shape of X. They replace the
+            samples that `validation_fraction` and `n_splits` would set aside. A grid
+            search splits it where it has as many samples as X, and a warning is issued.
 
         X_val_clean : {array-like, sparse matrix} of the shape of X_val, default=None
-            What they were before they became noisy, where `X_clean` is given.
+            The clean counterparts of the samples of X_val, where `X_clean` is given.
 
         Returns
         -------
@@ -396,8 +405,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Raises
         ------
         ValueError
-            If X, X_clean or a parameter is not what the estimator needs; the message
-            names it.
+            If X, X_clean or a parameter is invalid; the message names it.
         """
         _refuse_clean_rows(X, y, X_clean)
         if X_val is not None and (X_clean is None) != (X_val_clean is None):
@@ -422,33 +430,34 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X_clean: MatrixLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Train for one epoch on X, from where the last call left off.
+        """Train for one epoch on X, continuing from the last call.
 
-        Training begins with the call by which there have been more than five rows for
-        each component, on all rows so far, by whose mean and variance those of all calls
-        are standardised. Until then the model is the closed form of all rows, which a
-        first call may begin with as few as two. Early stopping plays no part. The mean is
-        that of the values of all calls; the components, with their scale, order and
-        signs, are those of some 2,000 rows, drawn from all, and are computed when they
-        are asked for.
+        Training begins at the call with which more than five samples for each component
+        have been seen. It begins on all samples so far, and their mean and variance
+        standardise the samples of all calls. Until then the model is the closed-form
+        initialisation of all samples; a first call needs at least two. Early stopping is
+        not used. `mean_` is the mean of the values of all calls. The components, with
+        their scale, order and signs, are those of some 2,000 samples drawn from all
+        calls, and are computed on demand.
 
-        With ``max_iter=0`` no call trains, and the linear denoiser is that of the rows of
-        all calls. Beyond some 2,000 rows, which are kept, that takes complete rows, a
-        noise that knows its `moments`, and no `X_clean`.
+        With ``max_iter=0`` no call trains, and the model is the linear denoiser of the
+        samples of all calls. Beyond some 2,000 samples, which are stored, that needs
+        samples without missing values, a noise that has `moments`, and no `X_clean`.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The rows of this call: clean ones, or noisy ones where `X_clean` is given.
+            The samples of this call: clean, or noisy where `X_clean` is given.
 
         y : Ignored
             Present for API consistency.
 
         X_clean : {array-like, sparse matrix} of the shape of X, default=None
-            What the rows of X were before they became noisy, in every call or in none.
+            The clean counterparts of the samples of X, given in every call or in none.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each row counts: 2 is the row twice, and 0 leaves it out. None is 1.
+            Sample weights. Integer weights are equivalent to repeating samples, and 0
+            leaves a sample out. None is 1.
 
         Returns
         -------
@@ -458,26 +467,26 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Warns
         -----
         UserWarning
-            If the mean of X is more than three standard deviations off that of the first
-            call. Pass rows in random order.
+            If the mean of X is more than three standard deviations from that of the first
+            call. Pass samples in random order.
         """
         _refuse_clean_rows(X, y, X_clean)
         with all_or_nothing(self):
             return self._fit_call(X, sample_weight, X_clean=X_clean)
 
     def denoise(self, X: MatrixLike) -> np.ndarray:
-        """Reconstruct X without its noise: the same as `reconstruct`.
+        """Reconstruct X without its noise, as `reconstruct` does.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Noisy rows, of the shape that `fit` was given.
+            Noisy samples, of the shape that `fit` was given.
 
         Returns
         -------
         X_denoised : ndarray of the shape of X
-            The reconstructed rows.
+            The reconstructed samples.
         """
         return self.reconstruct(X)
 
@@ -485,21 +494,22 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     def score_samples(
         self, X: MatrixLike, X_clean: MatrixLike | None = None
     ) -> np.ndarray:
-        """Minus the squared error of each row's reconstruction, summed over features.
+        """Return minus the squared reconstruction error of each sample.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         X_clean : {array-like, sparse matrix} of the shape of X, default=None
-            What the reconstruction is held against; None is X itself.
+            The samples to compare the reconstruction with; None is X itself.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            The higher the better, in squared units of X; zero is perfect.
+            Minus the squared error, summed over features, in squared units of X. Higher
+            is better, and zero is a perfect reconstruction.
         """
         check_is_fitted(self)
         if X_clean is None:
@@ -513,22 +523,22 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     def score_features(
         self, X: MatrixLike, X_clean: MatrixLike | None = None
     ) -> np.ndarray:
-        """Each feature's share of `score_samples`: minus its squared error.
+        """Return the contribution of each feature to `score_samples`.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         X_clean : {array-like, sparse matrix} of the shape of X, default=None
-            What the reconstruction is held against; None is X itself.
+            The samples to compare the reconstruction with; None is X itself.
 
         Returns
         -------
         scores : ndarray of the shape of X
-            The higher the better, in squared units of X; 0 where X is NaN. Summed over
-            the features of a row they are its score.
+            Minus the squared error of each value, in squared units of X; 0 where X is
+            NaN. Summed over features, they are the score of the sample.
         """
         check_is_fitted(self)
         if X_clean is None:
@@ -546,27 +556,27 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X_clean: MatrixLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
-        """The mean of `score_samples` over the rows of X.
+        """Return the mean of `score_samples` over the samples of X.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         y : Ignored
             Present for API consistency.
 
         X_clean : {array-like, sparse matrix} of the shape of X, default=None
-            What the reconstruction is held against; None is X itself.
+            The samples to compare the reconstruction with; None is X itself.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each row counts. None is once.
+            Sample weights. None is 1.
 
         Returns
         -------
         score : float
-            The higher the better.
+            Higher is better.
         """
         scores = np.asarray(self.score_samples(X, X_clean))
         return self._mean(scores, sample_weight)
@@ -582,7 +592,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
 
 def _refuse_clean_rows(X, y, X_clean):
-    """Refuse clean rows in the place of y, where Keras' own `fit` has them."""
+    """Refuse clean samples passed as y, which is where Keras' own `fit` takes them."""
     shape = getattr(X, "shape", ())
     alike = len(shape) > 1 and shape[1:] != (1,) and getattr(y, "shape", None) == shape
     if X_clean is None and alike:

@@ -1,4 +1,4 @@
-"""load: the estimator that a file holds."""
+"""load: read a fitted estimator from a file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def load(
 ) -> AutoencoderTransformer | DenoisingAutoencoder | VAETransformer:
     """Load an estimator from a file that its method `save` has written.
 
-    Nothing that the file says is run or imported, and no TensorFlow is needed before the
-    estimator is used. What a file may hold is an estimator of skae with parameters that
-    are numbers, strings, arrays, or networks, noises and likelihoods of skae.
+    Loading runs and imports no code of the file, and needs no TensorFlow before the
+    estimator is used. A file may contain an estimator of skae with parameters that are
+    numbers, strings, arrays, or networks, noises and likelihoods of skae.
 
     Parameters
     ----------
@@ -32,16 +32,16 @@ def load(
     Returns
     -------
     estimator : AutoencoderTransformer, DenoisingAutoencoder or VAETransformer
-        The fitted estimator, which gives the same bits as the one that was saved.
+        The fitted estimator. Its results are bitwise equal to those of the saved one.
 
     Raises
     ------
     TypeError
-        If `path` is no path.
+        If `path` is not a path.
 
     ValueError
-        If a byte of the file is not as it was written, or the file is not one that this
-        version of skae can read.
+        If the file is corrupt, down to a single byte, or if this version of skae can't
+        read it.
 
     See Also
     --------

@@ -38,36 +38,37 @@ from skae.networks import Network
 if TYPE_CHECKING:
     import keras
 
-#: Nats of divergence from the prior above which a component is active.
+#: The KL divergence from the prior, in nats, above which a component is active.
 ACTIVE = 0.01
 
-#: The seed of the draws that bounds are computed with, and how many at a time.
+#: The seed of the draws for the bounds, and the number of draws at a time.
 DRAWS_SEED, DRAWS_AT_ONCE = 20151, 64
 
-#: How often a row with holes is completed, each time from what it was before.
+#: How often missing values are imputed, each time from the row as imputed before.
 PASSES = 3
 
 
 class VAETransformer(BaseAutoencoder):
     """Variational autoencoder: a latent variable model with a density, in nats.
 
-    It takes the place of :class:`~sklearn.decomposition.PCA` as a probabilistic model,
-    or of :class:`~sklearn.decomposition.FactorAnalysis`. A code is drawn from a standard
-    normal prior, and a row around the mean that the decoder gives; the encoder gives
-    the mean and the standard deviation of the code of a row. Both are trained together
-    to raise the evidence lower bound, a lower bound of the log-likelihood of X.
+    It replaces :class:`~sklearn.decomposition.PCA` as a probabilistic model, or
+    :class:`~sklearn.decomposition.FactorAnalysis`. A code is drawn from a standard normal
+    prior, and a sample from a distribution around the decoder's mean. The encoder gives
+    the mean and the standard deviation of the code of a sample. Both are trained together
+    to maximise the evidence lower bound (ELBO), a lower bound of the log-likelihood of X.
 
-    Next to the network runs a linear path that starts at probabilistic PCA, or at factor
+    A linear path parallel to the network is initialised with probabilistic PCA or factor
     analysis, where the bound is the log-likelihood itself. The network's own contribution
-    starts at zero, and training is kept only where it raises the bound on held-out rows.
+    is initialised to zero, and the result of training is used only where it raises the
+    bound on held-out samples.
 
     Parameters
     ----------
     n_components : int, float in (0, 1), "mle" or None, default=2
-        The number of components of the code. A float takes as many as PCA needs to
-        explain that share of the variance, and "mle" as many as PCA does by Minka's
-        method. None takes what the network gives, such as the flattened feature maps of
-        a :class:`~skae.networks.ConvNetwork`.
+        The number of components of the code. A float selects as many as PCA needs to
+        explain that fraction of the variance, and "mle" as many as PCA selects by
+        Minka's method. None uses the network's output as the code, such as the flattened
+        feature maps of a :class:`~skae.networks.ConvNetwork`.
 
     network : Network or None, default=None
         The layers on each side of the code, with parameters of its own; None is
@@ -75,46 +76,47 @@ class VAETransformer(BaseAutoencoder):
 
     likelihood : {"gaussian", "gaussian_diag", "bernoulli", "categorical", "poisson", \
             "negative_binomial"}, Likelihood or list of pairs, default="gaussian"
-        The distribution of a row around the decoder's mean. "gaussian": normal, with one
-        noise variance, which is learned, so that the bound balances itself on any scale
-        of X. "gaussian_diag": normal, with a noise variance for each feature, whatever
-        its unit. "bernoulli": each feature is a probability or a binary number, so that
-        X must be in [0, 1]. "categorical": all columns are one one-hot group. "poisson"
-        and "negative_binomial": counts. A list of (likelihood, columns) pairs, which
-        takes columns as :class:`~sklearn.compose.ColumnTransformer` does, is for tables
-        of several kinds; there each "categorical" is a group of its own. Objects of
-        :mod:`skae.likelihoods` have parameters.
+        The distribution of a sample around the decoder's mean. "gaussian": normal, with
+        one noise variance, which is learned, so that the bound balances itself on any
+        scale of X. "gaussian_diag": normal, with a noise variance for each feature, for
+        features in any units. "bernoulli": each feature is a probability or a binary
+        number, and X must be in [0, 1]. "categorical": all columns are one one-hot group.
+        "poisson" and "negative_binomial": counts. A list of (likelihood, columns) pairs
+        is for tables with columns of several kinds; it takes columns as
+        :class:`~sklearn.compose.ColumnTransformer` does, and each "categorical" is a
+        group of its own. Objects of :mod:`skae.likelihoods` have parameters.
 
     beta : float, default=1.0
-        The weight of the Kullback-Leibler divergence in the loss. Above 1 fewer
+        The weight of the Kullback-Leibler (KL) divergence in the loss. Above 1, fewer
         components stay active. Scores do not depend on it.
 
     n_importance_samples : int, default=64
-        The number of draws from the posterior of a row that `score_samples` and `elbo`
-        are computed from. The more, the closer is the score to the log-likelihood.
+        The number of draws from the posterior of a sample that `score_samples` and `elbo`
+        are computed from. More draws bring the score closer to the log-likelihood.
 
     init : {"auto", "linear", "random"}, default="auto"
-        Where training starts. "linear": at the best linear model (see Notes), which needs a
-        dense code. "random": at random layers, without a linear path. "auto": at the
-        linear model wherever it can; with 1,000 to 4,999 rows training begins once more,
-        at random weights, and what is better on the validation rows is kept. (Not where
-        values are missing, or callbacks or several splits watch.)
+        The initialisation. "linear": the best linear model (see Notes), which needs a
+        dense code. "random": random layers, without a linear path. "auto": the linear
+        model wherever possible; with 1,000 to 4,999 samples a second training starts at
+        random weights, and the model that is better on the validation samples is used.
+        (There is no second training with missing values, callbacks or several splits.)
 
     optimizer : str or keras.optimizers.Optimizer, default="adam"
         The name of a Keras optimizer, or an instance, which is copied at each fit and
-        brings its own learning rate.
+        has its own learning rate.
 
     learning_rate : {"adaptive", "constant"}, default="adaptive"
-        "adaptive" lowers the rate where the loss stops falling, and ends training when
-        that brings nothing more; with 50,000 rows and more, it follows a plan: a warm-up,
-        then a cosine, over some ``5000 / sqrt(n_samples)`` epochs. "constant" leaves the
-        rate as it is. A rate that is a schedule goes its own way.
+        "adaptive" lowers the rate when the loss stops falling, and stops training when
+        that no longer helps. With 50,000 samples or more it follows a plan: a warm-up,
+        then a cosine decay, over some ``5000 / sqrt(n_samples)`` epochs. "constant" keeps
+        the rate. A learning rate that is a Keras schedule is used as it is.
 
     learning_rate_init : float, "auto" or \
             keras.optimizers.schedules.LearningRateSchedule, default="auto"
-        The learning rate of an optimizer given by its name, at first, or at the peak of
-        the plan. "auto" is Adam's for the batch size: 2e-3 up to 32 rows, from there on as
-        the square root, 6e-3 at most; of other optimizers it is what Keras gives them.
+        The initial learning rate of an optimizer given by its name, or the rate at the
+        peak of the plan. For Adam, "auto" depends on the batch size: 2e-3 up to 32
+        samples, then proportional to the square root of the batch size, at most 6e-3. For
+        other optimizers it is Keras' default.
 
     alpha : float, default=1e-4
         The strength of the L2 penalty on the network's weights, divided by the batch
@@ -122,16 +124,17 @@ class VAETransformer(BaseAutoencoder):
         :class:`~sklearn.neural_network.MLPRegressor`.
 
     batch_size : int or "auto", default="auto"
-        The number of rows in a batch; no more than there are. "auto" is 16 with fewer
-        than 5,000 rows, 64 with fewer than 10,000 and else 128. The last batch of an
-        epoch is filled up with rows of its beginning.
+        The number of samples in a batch, at most the number of training samples. "auto"
+        is 16 with fewer than 5,000 samples, 64 with fewer than 10,000 and otherwise 128.
+        The last batch of an epoch is filled up with samples from its beginning.
 
     max_iter : int, default=200
-        The largest number of epochs. With 0 the model stays at its start. Where training
-        ends at it and the loss has not settled, a `ConvergenceWarning` says so.
+        The maximum number of epochs. With 0 the model stays at its initialisation. If
+        training reaches `max_iter` before the loss has settled, a `ConvergenceWarning`
+        is issued.
 
     shuffle : bool, default=True
-        Whether to draw a new order of the rows at each epoch.
+        Whether to shuffle the samples at each epoch.
 
     tol : float, default=1e-4
         The loss must fall by more than `tol` nats per feature to count as an
@@ -140,49 +143,51 @@ class VAETransformer(BaseAutoencoder):
     n_iter_no_change : int or inf, default=20
         The number of epochs without improvement after which training stops. An adaptive
         rate is lowered after a quarter of them, but not before the first improvement.
-        With inf there are `max_iter` epochs.
+        With inf, training runs for `max_iter` epochs.
 
     early_stopping : bool, default=True
-        Whether to set validation rows aside, start from the linear model of the other
-        rows, stop when the bound on the validation rows no longer improves, and keep
-        the weights that did best on them. These must be better than where they started,
-        and not worse than the linear model of all rows, each by more than the standard
-        error of the difference; otherwise the linear model of all rows is kept. If
-        False, the training loss decides when to stop, and the last weights are kept.
+        Whether to set validation samples aside, start from the linear model of the other
+        samples, stop when the bound on the validation samples no longer improves, and
+        keep the weights with the best bound on them. These must be better than their
+        initialisation, and not worse than the linear model of all samples, each by more
+        than the standard error of the difference; otherwise the fit is the linear model
+        of all samples. If False, the training loss decides when to stop, and the last
+        weights are used.
 
     validation_fraction : float, default=0.15
-        The share of the rows to set aside for early stopping.
+        The fraction of the samples to set aside for early stopping.
 
     n_splits : int or "auto", default="auto"
-        The number of splits into training and validation rows, at most 100, that early
-        stopping looks at. With several, each is trained from its own start; the mean of
-        their validation losses says how many epochs are best, and the model is trained
-        for these on all rows. "auto" is 5 with fewer than 1,000 rows, else 1, and 1
-        with callbacks, which watch one training.
+        The number of splits into training and validation samples that early stopping
+        uses, at most 100. With several, a model is trained on each split from its own
+        initialisation. The mean of their validation losses determines the number of
+        epochs, for which the model is then trained on all samples. "auto" is 5 with
+        fewer than 1,000 samples and otherwise 1; it is 1 with callbacks, which watch a
+        single training.
 
     smoothing : float or "auto", default="auto"
-        How far around the rows training draws what the network is shown, at first, as a
-        share of their standard deviation; it falls as the learning rate does. At most
-        2. Each row is mixed at random with a few others, such that their mean and
-        covariance stay as they are on average. So the network bends less to single
-        rows; 0 shows the rows themselves. Mixtures of rows must be rows as well:
-        nothing missing, and a `likelihood` of any real numbers. "auto" is 0: that a
-        code is drawn does as much.
+        Bandwidth of the smoothed bootstrap that augments the training samples, as a
+        fraction of their standard deviation; at most 2. Each sample is mixed at random
+        with a few others, such that the expected mean and covariance are unchanged. So
+        the network overfits single samples less. The bandwidth falls with the learning
+        rate, and 0 trains on the samples themselves. Mixtures of samples must be valid
+        samples: no missing values, and a `likelihood` of any real numbers. "auto" is 0:
+        the draws of the codes already have this effect.
 
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last fit.
+        Whether `fit` continues from the weights of the last fit.
 
     callbacks : list of keras.callbacks.Callback or None, default=None
-        Called at the boundaries of fit and epochs with a Keras model on raw rows, and
-        copied at each fit.
+        Keras callbacks, called at the beginning and the end of the fit and of each epoch
+        with a Keras model of raw samples. They are copied at each fit.
 
     verbose : int, default=0
-        If not 0, shows the losses of each epoch, those of `history_`: in a terminal with
-        a progress bar, and elsewhere a line for each.
+        If not 0, print the losses of each epoch, which are those of `history_`: with a
+        progress bar in a terminal, and otherwise as one line for each epoch.
 
     random_state : int, RandomState instance or None, default=None
-        Determines the initial weights, the split into training and validation rows,
-        their order and all noise. Pass an int for the same results at each call.
+        Determines the initial weights, the split into training and validation samples,
+        their order and all noise. Pass an int for reproducible results across calls.
 
     Attributes
     ----------
@@ -193,48 +198,49 @@ class VAETransformer(BaseAutoencoder):
         The network that was used, a clone of `network`.
 
     encoder_, decoder_, autoencoder_ : keras.Model
-        From raw rows to codes, from codes to rows, and both together.
+        The encoder from raw samples to codes, the decoder from codes to samples, and both
+        together.
 
     mean_ : ndarray of shape (n_features,)
         The mean of X.
 
     kl_per_component_ : ndarray of shape (`n_components_`,)
-        The Kullback-Leibler divergence of each component's posterior from the prior,
-        averaged over the rows of X, in nats: how much the component says about a row.
-        Components are ordered by it, in falling order, and have the signs that PCA
-        would give them.
+        The KL divergence of each component's posterior from the prior, averaged over the
+        samples of X, in nats: the information in the component about a sample. Components
+        are sorted by it in descending order, and have the signs that PCA would give them.
 
     n_active_components_ : int
-        The number of components whose divergence is above 0.01 nat.
+        The number of components whose KL divergence is above 0.01 nat.
 
     components_ : ndarray of shape (`n_components_`, n_features)
-        The slopes of the reconstruction on the components, by least squares over the
-        rows of X: what one more of a component adds to each feature, on average.
+        The least-squares slopes of the reconstruction on the components over the samples
+        of X: how much one unit of a component adds to each feature, on average.
 
     noise_variance_ : float, ndarray of shape (n_features,) or None
-        The learned variance around the decoder's mean, in squared units of X; None where
-        the likelihood is not normal, and NaN for such columns of several kinds.
+        The learned variance around the decoder's mean, in squared units of X; None if the
+        likelihood is not normal. With likelihoods by column, NaN for columns that are not
+        normal.
 
     explained_variance_ : ndarray of shape (`n_components_`,)
-        The variance of X that the linear regression of X on each component alone
-        explains, in squared units of X.
+        The variance of X explained by the linear regression of X on each component alone,
+        in squared units of X.
 
     explained_variance_ratio_ : ndarray of shape (`n_components_`,)
-        `explained_variance_` as shares of the variance of X, of completed rows where
-        values are missing.
+        `explained_variance_` as fractions of the variance of X. Missing values are
+        imputed for it.
 
     singular_values_ : ndarray of shape (`n_components_`,)
         The square roots of ``(n_samples_ - 1) * explained_variance_``.
 
     n_samples_ : int
-        The number of rows of X.
+        The number of samples of X.
 
     history_ : dict of str to list of float
-        What each epoch came to, in nats of X: "loss", which is the sum of
-        "reconstruction" (minus the log-likelihood given the code), of the weighted "kl"
-        (which is given without its weight) and of the penalty `alpha`; and, with early
-        stopping, "val_loss"; with several splits these are means over them, and
-        "refit_loss" is that of the training on all rows.
+        The losses after each epoch, in nats of X. "loss" is the sum of "reconstruction"
+        (minus the log-likelihood given the code), of the KL divergence "kl" (recorded
+        without its weight) times `beta`, and of the penalty `alpha`; with early stopping
+        there is "val_loss". With several splits these are means over the splits, and
+        "refit_loss" is the loss of the training on all samples.
 
     loss_curve_ : list of float
         The training loss after each epoch.
@@ -243,7 +249,7 @@ class VAETransformer(BaseAutoencoder):
         The training loss of the last epoch.
 
     validation_scores_ : list of float or None
-        Minus the loss on the validation rows after each epoch; None without early
+        Minus the loss on the validation samples after each epoch; None without early
         stopping.
 
     n_iter_ : int
@@ -262,8 +268,8 @@ class VAETransformer(BaseAutoencoder):
 
     See Also
     --------
-    sklearn.decomposition.PCA : What it starts as.
-    sklearn.decomposition.FactorAnalysis : What it starts as with "gaussian_diag".
+    sklearn.decomposition.PCA : The initialisation.
+    sklearn.decomposition.FactorAnalysis : The initialisation with "gaussian_diag".
     AutoencoderTransformer : The classical autoencoder.
 
     Notes
@@ -272,28 +278,28 @@ class VAETransformer(BaseAutoencoder):
 
     .. math:: E_{q(z|x)} \\log p(x|z) - \\beta \\, KL(q(z|x) \\| N(0, I)),
 
-    the reconstruction summed over features, the divergence over components, and both
-    averaged over rows.
+    with the reconstruction summed over features, the KL divergence summed over
+    components, and both averaged over samples.
 
     With ``max_iter=0`` and "gaussian", the decoder and the noise variance are those of
     probabilistic PCA [2]_ (equations 7 and 8), whose posterior is normal, linear and
-    diagonal: the bound equals ``PCA(n_components).score(X)``. Where PCA keeps all
-    components and leaves no noise variance, half the least one kept takes its place: it
-    gives the same density. On data of lower rank, a millionth of the features' mean
-    variance does. With "gaussian_diag" the bound equals
+    diagonal: the bound equals ``PCA(n_components).score(X)``. If PCA keeps all components
+    and leaves no noise variance, half of the smallest variance kept is used instead,
+    which gives the same density. On data of lower rank, it is a millionth of the
+    features' mean variance. With "gaussian_diag" the bound equals
     ``FactorAnalysis(n_components).score(X)`` of features divided by their standard
-    deviations, in the units of X, its factors rotated until the posterior is diagonal;
-    constant features stay as they start. `components_` are the loadings of
-    either. With "bernoulli" it is logistic PCA [3]_ with a linear encoder. Another `beta`
-    is a noise variance `beta` times as large to the codes, and components that don't rise
-    above it start at zero [4]_.
+    deviations, in the units of X. Its factors are rotated until the posterior is
+    diagonal, and constant features stay at their initialisation. `components_` are the
+    loadings of either model. With "bernoulli" the model is logistic PCA [3]_ with a
+    linear encoder. For the codes, another `beta` is equivalent to a noise variance `beta`
+    times as large; components that don't rise above it are initialised to zero [4]_.
 
-    If early stopping is on, training goes from the linear model of the training rows
-    alone, and where it does not get better on the validation rows, the linear model of
-    all rows is the fit.
+    With early stopping, training starts from the linear model of the training samples
+    alone. If it does not improve on the validation samples, the fit is the linear model
+    of all samples.
 
-    Log-variances are kept between -32 and 32, in units of the features' mean variance,
-    by ``x / (1 + abs(x) / 32)``, whose gradient is never zero.
+    Log-variances are limited to values between -32 and 32, in units of the features' mean
+    variance, by ``x / (1 + abs(x) / 32)``, whose gradient is never zero.
 
     References
     ----------
@@ -411,18 +417,18 @@ class VAETransformer(BaseAutoencoder):
 
     @with_numpy_defaults
     def posterior(self, X: MatrixLike) -> tuple[np.ndarray, np.ndarray]:
-        """The posterior of the code of each row: normal, its components independent.
+        """Compute the posterior of the codes: normal, with independent components.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         Returns
         -------
         mean, std : ndarrays of shape (n_samples, n_components)
-            The mean, which is what `transform` gives, and the standard deviation.
+            The mean, which `transform` returns too, and the standard deviation.
         """
         check_is_fitted(self)
         X, _ = self._known_rows(X)
@@ -434,17 +440,17 @@ class VAETransformer(BaseAutoencoder):
 
     @with_numpy_defaults
     def elbo(self, X: MatrixLike) -> np.ndarray:
-        """The evidence lower bound of the log-likelihood of each row.
+        """Compute the evidence lower bound (ELBO) of the log-likelihood of each sample.
 
         It is the mean of ``log p(x, z) - log q(z | x)`` over `n_importance_samples` draws
-        z from the posterior ``q(z | x)``, the same draws at each call. `beta` plays no
-        part in it.
+        z from the posterior ``q(z | x)``. The draws are the same at each call. The bound
+        does not depend on `beta`.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         Returns
         -------
@@ -456,25 +462,26 @@ class VAETransformer(BaseAutoencoder):
 
     @lazily
     def score_samples(self, X: MatrixLike) -> np.ndarray:
-        """The importance-weighted bound of the log-likelihood of each row [5]_.
+        """Compute the importance-weighted log-likelihood bound of each sample [5]_.
 
         It is the logarithm of the mean of ``p(x, z) / q(z | x)`` over
         `n_importance_samples` draws z from the posterior ``q(z | x)``. It is never below
-        `elbo`, and rises to the log-likelihood as the draws grow in number. The draws are
-        the same at each call and for each row.
+        `elbo`, and rises to the log-likelihood with the number of draws. The draws are
+        the same at each call and for each sample.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,)
             In nats, and in the units of :meth:`sklearn.decomposition.PCA.score_samples`.
-            Of what is there, where values are missing; a class that the fit has not seen
-            (zeros in all columns of a categorical group) costs ``log(n_samples_ + 2)``.
+            With missing values, the score is that of the observed values. A class that
+            was not seen in `fit` (zeros in all columns of a categorical group) costs
+            ``log(n_samples_ + 2)``.
 
         References
         ----------
@@ -486,23 +493,24 @@ class VAETransformer(BaseAutoencoder):
 
     @lazily
     def score_features(self, X: MatrixLike) -> np.ndarray:
-        """Each feature's share of `score_samples`.
+        """Return the contribution of each feature to `score_samples`.
 
-        With the draws z of a row, and their weights ``p(x, z) / q(z | x)`` as shares w,
-        the score is ``sum(w * log p(x | z))``, which is a sum over features, and a rest
-        that tells how unusual the code is, which is shared out evenly.
+        With the draws z of a sample, and their weights ``p(x, z) / q(z | x)`` normalised
+        to a sum of one as w, the score is ``sum(w * log p(x | z))``, which is a sum over
+        features, plus a remainder that measures how unusual the code is. The remainder is
+        divided equally among the features.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         Returns
         -------
         scores : ndarray of the shape of X
-            In nats; 0 where X is NaN. Summed over the features of a row they are its
-            score.
+            In nats; 0 where X is NaN. Summed over features, they are the score of the
+            sample.
         """
         check_is_fitted(self)
         X, row_shape = self._check_rows(X)
@@ -527,9 +535,9 @@ class VAETransformer(BaseAutoencoder):
 
     @property
     def _log_unknown(self):
-        """The logarithm of the probability of a class that no row of the fit had.
+        """Return the log-probability of a class that was not seen in `fit`.
 
-        By Laplace's rule of succession, one of two more than the rows.
+        By Laplace's rule of succession it is one over the number of samples plus two.
         """
         return -math.log(self.n_samples_ + 2)
 
@@ -540,9 +548,9 @@ class VAETransformer(BaseAutoencoder):
         return noise.astype(dtype)
 
     def _log_weights(self, X):
-        """``log p(x, z) - log q(z | x)`` of shape (n_importance_samples, n_samples).
+        """Compute ``log p(x, z) - log q(z | x)`` for each draw (axis 0) and row (axis 1).
 
-        Every row is given the same draws, so that no row depends on another.
+        Every row has the same draws, so that no row depends on another.
         """
         check_is_fitted(self)
         X, _ = self._check_rows(X)
@@ -564,25 +572,25 @@ class VAETransformer(BaseAutoencoder):
         return found
 
     def impute(self, X: MatrixLike) -> np.ndarray:
-        """X with the values that the model expects, given what is there, in place of NaN.
+        """Replace missing values with the model's expectation, given the observed values.
 
-        They are the means of the decoder over draws z of the code, `n_importance_samples`
-        and these mirrored, weighted by ``p(x, z) / q(z | x)`` of the values that are
-        there [6]_; three times, each time from the posterior of rows as they were
-        completed before. They come to the expectation as the draws grow in number, and
-        with ``max_iter=0`` they are it. The draws are the same at each call and for each
-        row.
+        The expectation is estimated by importance sampling [6]_: the decoder's means are
+        averaged over `n_importance_samples` draws z of the code and their mirror images,
+        weighted by ``p(x, z) / q(z | x)`` of the observed values. This is repeated three
+        times, each time with the posterior of the samples as imputed before. The estimate
+        converges to the expectation with the number of draws, and with ``max_iter=0`` it
+        is exact. The draws are the same at each call and for each sample.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         Returns
         -------
         X_imputed : ndarray of the shape of X
-            The values that are not NaN as they were; a frame with the columns of X where
-            `set_output` asks for frames.
+            X without missing values; other values are unchanged. A DataFrame with the
+            columns of X if `set_output` asks for DataFrames.
 
         References
         ----------
@@ -604,7 +612,7 @@ class VAETransformer(BaseAutoencoder):
         return expected
 
     def _mirrored_draws(self, dtype):
-        """For each pass, draws whose mean is zero: what is linear has no error then."""
+        """Draw for each pass codes of mean zero, so that linear terms have no error."""
         rng = np.random.default_rng(DRAWS_SEED)
         shape = PASSES, int(self.n_importance_samples), self.n_components_
         noise = rng.standard_normal(shape).astype(dtype)
@@ -619,24 +627,24 @@ class VAETransformer(BaseAutoencoder):
         random_state: RandomState = None,
         add_noise: bool = False,
     ) -> np.ndarray:
-        """Draw rows from the model: codes from the prior, decoded.
+        """Draw samples from the model, by decoding codes drawn from the prior.
 
         Parameters
         ----------
         n_samples : int, default=1
-            The number of rows.
+            The number of samples to draw.
 
         random_state : int, RandomState instance or None, default=None
-            Determines the draws. Pass an int for the same rows at each call.
+            Determines the draws. Pass an int for reproducible results across calls.
 
         add_noise : bool, default=False
-            Whether to draw each row from its distribution around the decoder's mean;
+            Whether to draw each sample from its distribution around the decoder's mean;
             otherwise the mean is returned.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features) or (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or not 1 <= n_samples <= self._most_rows:
@@ -656,7 +664,7 @@ class VAETransformer(BaseAutoencoder):
 
     @property
     def _most_rows(self):
-        """Rows that a matrix may have."""
+        """Return the maximum number of rows of a matrix."""
         return MOST_VALUES // max(self._last_state.specification.n_features, 1)
 
     @property
@@ -665,7 +673,7 @@ class VAETransformer(BaseAutoencoder):
 
     @property
     def _noise(self):
-        """What the likelihood has learned of the noise, in standardised units, or None."""
+        """Return the learned noise variances in standardised units, or None."""
         weights = self._state.weights
         if NOISE not in weights:
             return None
@@ -681,5 +689,5 @@ class VAETransformer(BaseAutoencoder):
 
     @property
     def n_active_components_(self) -> int:
-        """The number of components whose `kl_per_component_` is above 0.01 nat."""
+        """The number of components with `kl_per_component_` above 0.01 nat."""
         return int(np.sum(self.kl_per_component_ > ACTIVE))

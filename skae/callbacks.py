@@ -24,44 +24,44 @@ __all__ = ["TensorBoard"]
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
-    """TensorBoard's losses, pictures and codes, in a folder of its own for each fit.
+    """TensorBoard callback: logs losses, pictures and codes to a new folder for each fit.
 
-    Each fit makes the next of the folders "fit-1", "fit-2", ... in a folder that is named
-    by those of the estimator's parameters that are not its defaults, such as
-    "n_components=8,noise__level=0.1". So the candidates of a grid search have names,
-    and their folds do not write over each other, in many processes at once either.
-    ``tensorboard --logdir`` and `log_dir` shows them side by side.
+    Each fit makes the next of the folders "fit-1", "fit-2", ... in a folder named after
+    the estimator's parameters that differ from their defaults, such as
+    "n_components=8,noise__level=0.1". So the candidates of a grid search have names, and
+    their folds do not overwrite each other, even in several processes at once. Run
+    ``tensorboard --logdir`` with `log_dir` to compare them.
 
-    Needs TensorBoard: ``pip install skae[tensorboard]``.
+    It needs TensorBoard: ``pip install skae[tensorboard]``.
 
-    Pictures and codes are those of the validation rows; without early stopping, of the
-    training rows. Codes are as they are while the model trains; only the code of the
-    fitted model is rotated to components.
+    Pictures and codes show the validation samples, or without early stopping the training
+    samples. The codes are those of the model in training; only the code of the fitted
+    model is rotated to components.
 
     Parameters
     ----------
     log_dir : str or path-like, default="logs"
-        Where the folders are made.
+        The parent of all these folders.
 
     pictures_freq : int, default=0
-        The number of epochs from one picture to the next: of reconstructions, and of the
-        first two components. 0 is never. Needs matplotlib.
+        The number of epochs between pictures of reconstructions and of the first two
+        components. 0 draws none. It needs matplotlib.
 
     codes_freq : int, default=0
-        The number of epochs from one set of codes for the embedding projector to the
-        next. 0 is never.
+        The number of epochs between sets of codes for the embedding projector. 0 writes
+        none.
 
     n_samples : int, default=10
-        The number of rows in the picture of reconstructions.
+        The number of samples in the picture of reconstructions.
 
     max_codes : int, default=1000
-        The largest number of rows for the projector.
+        The maximum number of samples for the projector.
 
     kind : {"auto", "image", "series", "table"}, default="auto"
-        What a row of X is: see :class:`~skae.plotting.ReconstructionDisplay`.
+        The kind of a sample of X: see :class:`~skae.plotting.ReconstructionDisplay`.
 
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, 3)``, where a row of X is an image.
+        ``(height, width)`` or ``(height, width, 3)``, if the samples of X are images.
 
     **kwargs : dict
         Passed on to :class:`keras.callbacks.TensorBoard`.
@@ -74,7 +74,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
     Raises
     ------
     ImportError
-        If TensorBoard is not installed, or matplotlib where there are to be pictures.
+        If TensorBoard is not installed, or if pictures are asked for and matplotlib is
+        not installed.
 
     See Also
     --------
@@ -183,7 +184,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
                 self.summary.image(name, figure[None], step=epoch)
 
     def _write_codes(self, epoch, rows, codes):
-        """The codes as the embedding projector reads them, and the rows as its sprites."""
+        """Write codes for the embedding projector, and rows of X as its sprites."""
         from tensorboard.plugins import projector
 
         _, folder = self._writer_and_folder()
@@ -205,15 +206,15 @@ class TensorBoard(keras.callbacks.TensorBoard):
         projector.visualize_embeddings(str(folder), config)
 
 
-#: Parameters that say nothing about what is fitted.
+#: Parameters that do not affect the fitted model.
 _UNNAMED = {"callbacks", "verbose"}
 
-#: Characters of a name, at most: file systems take some 250.
+#: The maximum length of a name: file systems allow some 250 characters.
 _LONGEST = 200
 
 
 def run_name(estimator):
-    """The parameters that are not an estimator's defaults, as the name of a folder."""
+    """Name a folder after the estimator's parameters that differ from their defaults."""
     if estimator is None:
         return ""
     found = {}
@@ -225,7 +226,7 @@ def run_name(estimator):
 
 
 def _changed(name, value, default):
-    """What of a parameter is not its default: of an object, its own parameters."""
+    """Return a parameter if it differs from its default; of an object, its own ones."""
     if hasattr(value, "get_params") and not isinstance(value, type):
         kind = type(value).__name__
         found = {} if type(value) is type(default) else {name: kind}
@@ -247,7 +248,7 @@ def _default(estimator, name):
 
 
 def _new_folder(parent):
-    """The first of "fit-1", "fit-2", ... that is not there; made in one step."""
+    """Make the first of "fit-1", "fit-2", ... that does not exist, atomically."""
     parent = Path(parent)
     parent.mkdir(parents=True, exist_ok=True)
     number = itertools.count(1)
@@ -259,7 +260,7 @@ def _new_folder(parent):
 
 
 def _figure(display, figsize):
-    """What a display draws, as pixels; pyplot is left alone."""
+    """Draw a display as pixels, without pyplot."""
     figure, canvas = new_figure(display, figsize)
     display.plot(figure.subplots())
     canvas.draw()
@@ -267,7 +268,7 @@ def _figure(display, figsize):
 
 
 def _write_sprites(path, images):
-    """All images as one, by rows, in a square that holds them: what TensorBoard reads."""
+    """Write all images as one square mosaic, the format that TensorBoard reads."""
     import tensorflow as tf
 
     side = math.ceil(math.sqrt(len(images)))

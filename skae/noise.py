@@ -1,4 +1,4 @@
-"""Noises: what a denoising autoencoder learns to undo, with parameters to tune."""
+"""Noises for denoising autoencoders, with parameters to tune."""
 
 from __future__ import annotations
 
@@ -19,42 +19,43 @@ __all__ = ["GaussianNoise", "MaskingNoise", "Noise", "SaltAndPepperNoise"]
 #: The seed of the noise that is drawn outside of training.
 DRAW_SEED = 20101
 
-#: The least number that the inverse error function is finite at, in float32.
+#: The smallest float32 at which the inverse error function is finite.
 _ABOVE_MINUS_ONE = float(np.nextafter(np.float32(-1), np.float32(0)))
 
 
 class Noise(Tunable):
-    """Base class of the noises: what is done to the rows that the network sees.
+    """Base class of the noises, which corrupt the training samples of a denoiser.
 
-    A subclass has `corrupt`. With `moments` as well, a denoiser starts at the linear
-    model for the expectation over the noise; without, for one draw of it.
+    A subclass implements `corrupt`. If it implements `moments` too, a denoiser is
+    initialised with the linear model for the expectation over the noise, and otherwise
+    with the one for a single draw of the noise.
     """
 
     def values(self, rows: Any) -> dict[str, Any]:
-        """The arrays that `corrupt` is given: another value compiles nothing anew.
+        """Return the arrays that `corrupt` takes; other values need no new compilation.
 
         Parameters
         ----------
         rows : Rows
-            The training rows, with their `typical_scale`, `low` and `high`.
+            The training samples, with their `typical_scale`, `low` and `high`.
 
         Returns
         -------
         values : dict of str to float or ndarray of shape (n_features,)
-            By names of one's own; none by default.
+            The arrays, by names that the subclass chooses; empty by default.
         """
         return {}
 
     def corrupt(self, x: Any, values: dict[str, Any], seed: Any) -> Any:
-        """Noisy rows, in ``keras.ops``.
+        """Add noise to samples, in ``keras.ops``.
 
         Parameters
         ----------
         x : tensor of shape (n_samples, n_features)
-            Rows in the units of X; NaN stays NaN.
+            Samples in the units of X; NaN stays NaN.
 
         values : dict of str to tensor
-            What `values` returned.
+            The return value of `values`.
 
         seed : Seed
             A seed generator for the functions of ``keras.random``; its own `uniform` and
@@ -63,40 +64,40 @@ class Noise(Tunable):
         Returns
         -------
         noisy : tensor of the shape and dtype of x
-            The rows with noise.
+            The noisy samples.
         """
         raise NotImplementedError
 
     @property
     def follows_moments(self) -> bool:
-        """Whether `moments` are a line and a parabola in x."""
+        """True if the mean is linear and the variance quadratic in x in `moments`."""
         return False
 
     def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
-        """Mean and variance, over the noise, of what each value becomes; None if unknown.
+        """Compute the mean and variance of each noisy value; None if unknown.
 
         Parameters
         ----------
         x : ndarray of shape (n_samples, n_features)
-            Rows in the units of X.
+            Samples in the units of X.
 
         values : dict of str to float or ndarray
-            What `values` returned.
+            The return value of `values`.
 
         Returns
         -------
         mean, variance : ndarrays of the shape of x, or floats
-            None in the place of both where they are not known.
+            The moments over the noise; a single None if they are unknown.
         """
         return
 
     def white_variance(self, values: dict[str, Any]) -> float | None:
-        """The variance of noise that is the same for all values; None of any other.
+        """Return the variance of the noise if it is the same for all values, else None.
 
         Parameters
         ----------
         values : dict of str to float or ndarray
-            What `values` returned.
+            The return value of `values`.
 
         Returns
         -------
@@ -106,23 +107,23 @@ class Noise(Tunable):
         return
 
     def draw(self, x: ArrayLike, values: dict[str, Any], step: int = 0) -> np.ndarray:
-        """Rows with noise of a fixed seed, another at each step, in float64.
+        """Add noise with a fixed seed to samples, in float64.
 
         Parameters
         ----------
         x : array-like of shape (n_samples, n_features)
-            Rows in the units of X.
+            Samples in the units of X.
 
         values : dict of str to float or ndarray
-            What `values` returned.
+            The return value of `values`.
 
         step : int, default=0
-            Which draw it is.
+            The index of the draw; each has other noise.
 
         Returns
         -------
         noisy : ndarray of shape (n_samples, n_features)
-            The rows with noise.
+            The noisy samples.
         """
         from skae._utils.seed import Seed
 
@@ -144,7 +145,7 @@ class GaussianNoise(Noise):
         root of the mean variance of its features; otherwise in the units of X.
 
     clip : (low, high) or None, default=None
-        Clips noisy rows to these values, in the units of X.
+        The values to clip noisy samples to, in the units of X.
 
     Examples
     --------
@@ -212,13 +213,12 @@ class GaussianNoise(Noise):
         return self.clip is None
 
     def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
-        # of clipped noise, those of a rectified normal distribution
         std = values["std"]
         if self.clip is None:
             return x, std**2
         if std == 0:
             return np.clip(x, values["low"], values["high"]), 0.0
-        # those of a rectified normal distribution
+        # clipped noise has the moments of a rectified normal distribution
         low, high = (values["low"] - x) / std, (values["high"] - x) / std
         below, above = ndtr(low), ndtr(-high)
         low_density, high_density = _normal_density(low), _normal_density(high)
@@ -233,12 +233,12 @@ def _normal_density(x):
 
 
 class MaskingNoise(Noise):
-    """Puts zero in the place of a value, with the probability `level`.
+    """Masking noise, which replaces values by zero with the probability `level`.
 
     Parameters
     ----------
     level : float, default=0.5
-        The probability, in [0, 1].
+        The probability that a value is replaced, in [0, 1].
 
     Examples
     --------
@@ -275,12 +275,13 @@ class MaskingNoise(Noise):
 
 
 class SaltAndPepperNoise(MaskingNoise):
-    """Puts the least or the greatest value of the feature in the place of a value.
+    """Salt-and-pepper noise, which replaces values by the feature's minimum or maximum.
 
     Parameters
     ----------
     level : float, default=0.5
-        The probability that a value is replaced, in [0, 1]; either end is as likely.
+        The probability that a value is replaced, in [0, 1]; the minimum and the maximum
+        are equally likely.
 
     Examples
     --------
@@ -308,13 +309,13 @@ class SaltAndPepperNoise(MaskingNoise):
 
 
 class FunctionNoise(Noise):
-    """A function ``noise(x, seed)`` of rows and a seed generator, as a noise."""
+    """A function ``noise(x, seed)`` of samples and a seed generator, as a noise."""
 
     def __init__(self, function):
         self.function = function
 
     def values(self, rows: Any) -> dict[str, Any]:
-        """None; but what is no noise is found out here, before any training.
+        """Return no arrays, but check the function before any training.
 
         Raises
         ------
@@ -361,7 +362,7 @@ class FunctionNoise(Noise):
         return ops.cast(noisy, x.dtype)
 
 
-#: The noises that have a name of their own.
+#: The noises by name.
 NOISES = {
     "gaussian": GaussianNoise,
     "masking": MaskingNoise,

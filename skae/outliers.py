@@ -1,4 +1,4 @@
-"""Outliers: rows that a model of the usual rows reconstructs badly, or finds improbable."""
+"""Outlier detection by the reconstruction error or the likelihood of a fitted model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skae._variational import VAETransformer
 
 __all__ = ["ReconstructionOutlierDetector"]
 
-#: The least variance of an error, as a share of the mean variance of a feature.
+#: The minimum variance of an error, as a fraction of the mean variance of a feature.
 LEAST_ERROR = 1e-3
 
 
@@ -30,22 +30,23 @@ def _reconstructs(model):
 
 
 def _scores_features(detector):
-    """Whether the detector's model says something of single features."""
+    """Return True if the detector's model can score single features."""
     model = vars(detector).get("estimator_", detector._model())
     return hasattr(model, "score_features") or _reconstructs(model)
 
 
 @dataclass(frozen=True)
 class _Footing:
-    """What the features of usual rows add to a score, to compare rows of few values by.
+    """Moments of the features' contributions to a score, to score incomplete rows.
 
     Parameters
     ----------
     mean, variance : ndarray of shape (n_features,)
-        Of what each adds, over the rows in which it is there.
+        The mean and variance of each feature's contribution, over the rows in which the
+        feature is observed.
 
     covariance : float
-        The mean covariance of two of them.
+        The mean covariance of the contributions of two features.
     """
 
     mean: np.ndarray
@@ -54,7 +55,7 @@ class _Footing:
 
     @classmethod
     def of(cls, parts):
-        """That of rows' parts, of shape (n_samples, n_features); NaN is not there."""
+        """Compute the moments of contributions by row and feature; NaN is missing."""
         there = ~np.isnan(parts)
         count = np.maximum(there.sum(axis=0), 1)
         mean = np.nansum(parts, axis=0) / count
@@ -65,10 +66,10 @@ class _Footing:
         return cls(mean, (deviations**2).sum(axis=0) / count, max(between, 0.0))
 
     def totals(self, parts):
-        """The sum of each row's parts, as if all were there.
+        """Sum the contributions of each row, extrapolated to all features.
 
-        The sum of those that are there is as many standard deviations above what is
-        expected of them as that of all would be.
+        The sum over all features is assumed to be as many standard deviations above its
+        expectation as the sum over the observed features is.
         """
         there = ~np.isnan(parts)
         total, some = np.nansum(parts, axis=1), ~there.all(axis=1)
@@ -85,12 +86,12 @@ class _Footing:
 
 
 class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
-    """Outlier detector around any model of rows: the autoencoders, PCA, a Pipeline.
+    """Outlier detector based on any model of X: an autoencoder, PCA or a Pipeline.
 
-    A model of the usual rows reconstructs unusual ones badly, or finds them improbable.
-    The detector counts the errors of a row's reconstruction and how far out its code is,
-    each by how large it usually is, or takes the model's own `score_samples`, and sets a
-    threshold to it.
+    A model of the inliers reconstructs outliers badly, or assigns them a low likelihood.
+    The detector scores a sample by its reconstruction errors and by the distance of its
+    code from the mean, each relative to its usual size, or by the model's own
+    `score_samples`. A threshold on the score separates outliers from inliers.
 
     Parameters
     ----------
@@ -99,16 +100,16 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         is ``VAETransformer(0.4, random_state=0)``.
 
     score_by : {"robust", "model"}, default="robust"
-        What a row counts by. "robust": minus the sum over features j and components k of
+        The score of a sample. "robust": minus the sum over features j and components k of
         ``log(1 + error_j**2 / error_variance_[j])`` and of ``log(1 + (code_k -
-        code_mean_[k])**2 / code_variance_[k])``, as if they had Cauchy's heavy tails, so
-        that no feature alone decides. "model": the model's own `score_samples`, or where
-        it has none, minus the squared error of its reconstruction. A model that does not
-        reconstruct has its own score alone.
+        code_mean_[k])**2 / code_variance_[k])``, as for variables with the heavy tails of
+        Cauchy's distribution, so that no single feature dominates. "model": the model's
+        own `score_samples`, or if it has none, minus the squared error of its
+        reconstruction. A model that does not reconstruct always has its own score.
 
     contamination : float in (0, 0.5], default=0.1
-        The share of the training rows that is taken for outliers: they are those with
-        the lowest scores.
+        The fraction of outliers in the training samples: those with the lowest scores
+        are taken for outliers.
 
     Attributes
     ----------
@@ -116,14 +117,16 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         The fitted model, a clone of `estimator`.
 
     error_variance_ : ndarray of the shape of a row
-        With "robust", the mean squared error of each feature over the training rows, and
-        a thousandth of the features' mean variance.
+        With "robust", the mean squared error of each feature over the training samples,
+        plus a thousandth of the features' mean variance.
 
     code_mean_, code_variance_ : ndarrays of shape (n_components,)
-        With "robust", the mean and the variance of each component over the training rows.
+        With "robust", the mean and the variance of each component over the training
+        samples.
 
     offset_ : float
-        The threshold of `score_samples`, a percentile of the scores of the training rows.
+        The threshold of `score_samples`, a percentile of the scores of the training
+        samples.
 
     n_features_in_ : int
         Number of features seen during `fit`, where `estimator_` has it.
@@ -134,26 +137,26 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     See Also
     --------
     sklearn.ensemble.IsolationForest : Needs no scaling, and no training to speak of.
-    sklearn.neighbors.LocalOutlierFactor : For rows whose density differs by region.
+    sklearn.neighbors.LocalOutlierFactor : For samples whose density differs by region.
 
     Notes
     -----
-    With ``score_by="model"``, where a model has both, its own score goes before the error
-    of its reconstruction. So :class:`~sklearn.decomposition.PCA` is taken at its
-    log-likelihood, also with all components, where its reconstruction has no error; rows
-    of a lower rank than it has components have none. Squared errors are dominated by the
-    features with the largest units.
+    With ``score_by="model"``, a model that has both a score and a reconstruction is
+    scored by its own score. So :class:`~sklearn.decomposition.PCA` is scored by its
+    log-likelihood, even with all components, where its reconstruction has no error. If
+    the rank of X is lower than the number of components, PCA has no log-likelihood.
+    Squared errors are dominated by the features with the largest units.
 
-    The autoencoder itself is trained for squared errors: put a
+    The autoencoder is trained on squared errors: put a
     :class:`~sklearn.preprocessing.StandardScaler` before the detector, in a Pipeline.
 
-    Rows that lack values, of which less can be odd, are put on the footing of those that
-    don't: the sum over what is there is taken to be as many standard deviations above what
-    is expected of it as the sum over all features would be.
+    Samples with missing values have fewer features that may be unusual. Their scores are
+    made comparable with those of complete samples: the sum over all features is assumed
+    to be as many standard deviations above its expectation as the sum over the observed
+    features is.
 
-    The model reconstructs the rows that it was fitted to a little better than others, so
-    that of new usual rows a share somewhat above `contamination` lies below the
-    threshold.
+    The model reconstructs its training samples slightly better than others. So the
+    fraction of new inliers below the threshold is somewhat higher than `contamination`.
 
     Examples
     --------
@@ -200,7 +203,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or of what \
                 `estimator` takes
-            The training rows, most of them usual.
+            The training samples, most of them inliers.
 
         y : Ignored
             Present for API consistency.
@@ -217,18 +220,18 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             `inverse_transform`.
 
         ValueError
-            If X or a parameter is not what the detector or its model needs.
+            If X or a parameter is invalid for the detector or its model.
         """
         model = self._model()
         if not (hasattr(model, "score_samples") or _reconstructs(model)):
             raise TypeError(
                 "estimator needs score_samples, or transform and inverse_transform, to"
-                f" tell outliers, but got {model!r}."
+                f" detect outliers, but got {model!r}."
             )
         if _num_samples(X) < 2:
             raise ValueError("A threshold needs rows to compare, but got n_samples=1.")
         with all_or_nothing(self):
-            # what parameters say later is of the next fit
+            # parameters that are set later apply to the next fit
             self._by_errors = self.score_by == "robust" and _reconstructs(model)
             self.estimator_ = clone(model).fit(X)
             scores = self._training_scores(X)
@@ -241,7 +244,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return VAETransformer(0.4, random_state=0)
 
     def _learn_what_is_usual(self, X):
-        """Learn how large errors and codes are; the scores of the rows learned from."""
+        """Learn the usual size of errors and codes; return the scores of X."""
         found = [(*self._errors(rows), _variance(rows)) for rows in _dense(X)]
         squares, codes, variances = zip(*found, strict=True)
         squares, codes = np.concatenate(squares), np.concatenate(codes)
@@ -258,7 +261,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return self._score_by_errors(squares, codes)
 
     def _learn_of_scores(self, X):
-        """Learn what each feature adds to the model's own score, where a row may lack some."""
+        """Learn the features' contributions to a score that must handle NaN."""
         self._footing = None
         model = self.estimator_
         if get_tags(model).input_tags.allow_nan and hasattr(model, "score_features"):
@@ -267,7 +270,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return self._scores(X)
 
     def _training_scores(self, X):
-        """Scores of the rows that the model was fitted to, which must be finite."""
+        """Return the scores of the training samples, which must be finite."""
         singular = None
         try:
             robust = self._by_errors
@@ -283,27 +286,27 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return scores
 
     def predict(self, X: MatrixLike) -> np.ndarray:
-        """Say of each row whether it is an outlier.
+        """Predict whether each sample is an outlier.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Samples.
 
         Returns
         -------
         is_inlier : ndarray of shape (n_samples,)
-            -1 for outliers and 1 for usual rows.
+            -1 for outliers and 1 for inliers.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def decision_function(self, X: MatrixLike) -> np.ndarray:
-        """How far the score of each row is above the threshold.
+        """Return the score of each sample minus the threshold.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Samples.
 
         Returns
         -------
@@ -314,17 +317,17 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     @with_numpy_defaults
     def score_samples(self, X: MatrixLike) -> np.ndarray:
-        """How usual each row is.
+        """Score each sample by the measure that `score_by` chooses.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Samples.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            The higher the more usual, as `score_by` says.
+            The lower, the more abnormal.
         """
         check_is_fitted(self)
         return self._scores(X)
@@ -349,23 +352,23 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     @available_if(_scores_features)
     @with_numpy_defaults
     def score_features(self, X: MatrixLike) -> np.ndarray:
-        """How usual each feature of each row is, given the others.
+        """Score each feature of each sample, given the other features.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Samples.
 
         Returns
         -------
         scores : ndarray of the shape of X
-            The higher the more usual. With "robust", what each feature adds to the score,
-            and what the code and values that are missing add, shared out evenly: 0 where X
-            is NaN. With "model", the
-            model's own `score_features`, whose sum over a row is its score, or where it
-            has none, minus the squared errors of its reconstruction, over the noise
-            variance of each feature where the model has learned one for each
-            (`noise_variance_`).
+            The lower, the more abnormal; 0 where X is NaN. With "robust", the
+            contribution of each feature to the score; the contributions of the code and
+            of missing values are divided equally among the observed features. With
+            "model", the model's own `score_features`, whose sum over the features is the
+            score of the sample. If the model has none, minus the squared errors of its
+            reconstruction, divided by the noise variance of each feature if the model has
+            learned one for each (`noise_variance_`).
         """
         check_is_fitted(self)
         return np.concatenate([self._feature_scores_of(rows) for rows in _dense(X)])
@@ -384,7 +387,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return -errors / (noise if np.ndim(noise) == 1 else 1.0)
 
     def _unusual_features(self, X):
-        """How unusual each feature is, with its share of how unusual the code is."""
+        """Measure how unusual each feature is, with an equal part of the code's."""
         squares, codes = self._errors(X)
         of_features, _ = self._unusual(squares, codes)
         rest = -self._score_by_errors(squares, codes) - _flat(of_features).sum(axis=1)
@@ -398,13 +401,13 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return -self._footing.totals(parts) - of_code
 
     def _unusual(self, squares, codes):
-        """How unusual each feature is, 0 where X is NaN, and the code of each row."""
+        """Measure how unusual each feature, 0 where X is NaN, and each code is."""
         of_features = np.log1p(np.nan_to_num(squares) / self.error_variance_)
         of_code = np.log1p((codes - self.code_mean_) ** 2 / self.code_variance_)
         return of_features, of_code.sum(axis=1)
 
     def _errors(self, X):
-        """The squared error of each value of X, reconstructed by the model, and codes."""
+        """Return the squared error of each reconstructed value of X, and the codes."""
         if hasattr(self.estimator_, "_errors_and_codes"):  # on the scale of each row
             return self.estimator_._errors_and_codes(X)
         codes = self.estimator_.transform(X)
@@ -431,7 +434,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
 
 def _shared_out(rest, there):
-    """A number of each row, in equal shares to all that is there."""
+    """Divide one number for each row equally among its observed values."""
     places = tuple(range(1, there.ndim))
     return there * np.expand_dims(rest / np.maximum(there.sum(axis=places), 1), places)
 
@@ -445,7 +448,7 @@ def _has_nan(X):
 
 
 def _parts(model, X):
-    """What each feature adds to the model's score of a row, NaN where X is."""
+    """Return the contribution of each feature to the model's score, NaN where X is."""
     return np.where(np.isnan(_flat(_numbers(X))), np.nan, _flat(model.score_features(X)))
 
 
@@ -454,16 +457,16 @@ def _numbers(X):
 
 
 def _variance(X):
-    """The mean squared deviation of a value from the mean of its feature."""
+    """Return the mean squared deviation of a value from the mean of its feature."""
     X = np.asarray(_numbers(X), np.float64)
     there = np.maximum((~np.isnan(X)).sum(axis=0), 1)
     return np.nanmean((X - np.nansum(X, axis=0) / there) ** 2)
 
 
 def _dense(X):
-    """X, or if it is sparse, its rows as dense arrays of some rows each.
+    """Yield X, or the rows of a sparse X as dense arrays, some at a time.
 
-    Sparse rows are often taken by `transform` alone, as of PCA.
+    Many models, such as PCA, accept sparse input in `transform` only.
     """
     if not sparse.issparse(X):
         yield X

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks, for several settings of each estimator, no exceptions."""
+"""scikit-learn's own checks, for several settings of each estimator."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,8 @@
-"""What works with what: one cell for each two features, and in each a right value.
+"""Features that work together: one cell for each pair, and in each a right value.
 
 A cell is a test that computes the value in another way, a refusal by name, or the reason
-why the two don't touch. The guide's page is printed from it: `python tests/test_crossings.py`.
+why the two are independent. The guide's page is printed from it:
+`python tests/test_crossings.py`.
 """
 
 import ast
@@ -38,7 +39,7 @@ FEATURES = {
     "kinds": "Kinds of columns",
     "wide": "Wide tables",
     "sparse": "Sparse matrices",
-    "stored": "Stored and Dask's rows",
+    "stored": "Stored and Dask data",
     "stream": "``partial_fit``",
     "threads": "Threads",
     "files": "``save`` and ``load``",
@@ -409,24 +410,24 @@ def test_constraints_hold_with_missing_values(dtype, without_xla):
 # -- the table
 
 THIS = "test_crossings"
-BEFORE = "The loss is weighted before the optimizer sees its gradients."
-FITTED = "A fitted model no longer knows of it."
-SHAPES = "Both are of the network's weights, which rows don't change."
+BEFORE = "The loss is weighted before the optimizer uses its gradients."
+FITTED = "A fitted model does not depend on it."
+SHAPES = "Both concern the network's weights, which do not depend on the data."
 
-#: Of each two features: "works", "refused" or "apart", what a user has to know, and the
-#: test that says so, or None where they don't touch.
+#: For each pair of features: "works", "refused" or "apart", a note for users, and the
+#: test that shows it, or None if they are independent.
 CELLS = {
     "missing weights": ("works", "", "test_laws::test_order_weights_and_seeds_do_not_matter"),
-    "missing kinds": ("works", "A class is missing as a whole.", "test_kinds::test_shares_and_classes_of_which_a_part_is_missing_are_right"),
+    "missing kinds": ("works", "All columns of a missing class are NaN.", "test_kinds::test_shares_and_classes_of_which_a_part_is_missing_are_right"),
     "missing wide": ("works", "", "test_missing::test_any_shape_of_table_is_completed_as_by_plain_em"),
-    "missing sparse": ("refused", "In sparse rows nothing is missing: pass dense ones.", f"{THIS}::test_sparse_rows_lack_nothing"),
-    "missing stored": ("works", "The closed form is that of some 20,000 rows.", f"{THIS}::test_stored"),
-    "missing stream": ("works", "Closed forms are those of some 2,000 rows.", "test_stream::test_a_stream_with_missing_values_is_that_of_all_rows"),
+    "missing sparse": ("refused", "Pass dense arrays: sparse matrices can't have missing values.", f"{THIS}::test_sparse_rows_lack_nothing"),
+    "missing stored": ("works", "The linear initialisation uses some 20,000 samples.", f"{THIS}::test_stored"),
+    "missing stream": ("works", "Linear models use some 2,000 samples.", "test_stream::test_a_stream_with_missing_values_is_that_of_all_rows"),
     "missing threads": ("works", "", f"{THIS}::test_threads"),
     "missing files": ("works", "", f"{THIS}::test_files"),
     "missing onnx": ("works", "", f"{THIS}::test_onnx"),
     "missing jax": ("works", "", f"{THIS}::test_jax"),
-    "missing detector": ("works", "Rows of few values are put on the footing of others.", "test_kinds::test_rows_of_few_values_are_flagged_as_often_as_others"),
+    "missing detector": ("works", "Scores of incomplete samples are comparable with those of others.", "test_kinds::test_rows_of_few_values_are_flagged_as_often_as_others"),
     "missing own": ("works", "", f"{THIS}::test_constraints_hold_with_missing_values"),
     "missing float32": ("works", "", "test_laws::test_float32_and_sparse_rows_and_single_ones_are_the_same"),
     "weights kinds": ("works", "", "test_laws::test_order_weights_and_seeds_do_not_matter"),
@@ -438,18 +439,18 @@ CELLS = {
     "weights files": ("apart", FITTED, None),
     "weights onnx": ("apart", FITTED, None),
     "weights jax": ("works", "", f"{THIS}::test_jax"),
-    "weights detector": ("refused", "The detector takes no weights.", f"{THIS}::test_detector_is_refused_what_it_does_not_have"),
+    "weights detector": ("refused", "The detector has no ``sample_weight``.", f"{THIS}::test_detector_is_refused_what_it_does_not_have"),
     "weights own": ("apart", BEFORE, None),
     "weights float32": ("works", "", "test_laws::test_float32_and_sparse_rows_and_single_ones_are_the_same"),
     "kinds wide": ("works", "", f"{THIS}::test_wide_columns_of_several_kinds"),
-    "kinds sparse": ("works", "Rows with an unknown class become dense.", "test_kinds::test_sparse_rows_may_have_an_unknown_class_too"),
-    "kinds stored": ("works", "A row without a class is refused: make it NaN.", f"{THIS}::test_stored_rows_of_an_unknown_class_are_refused"),
-    "kinds stream": ("works", "Closed forms are those of some 2,000 rows.", f"{THIS}::test_stream"),
+    "kinds sparse": ("works", "Samples with an unknown class become dense.", "test_kinds::test_sparse_rows_may_have_an_unknown_class_too"),
+    "kinds stored": ("works", "A sample without a class is refused: set it to NaN.", f"{THIS}::test_stored_rows_of_an_unknown_class_are_refused"),
+    "kinds stream": ("works", "Linear models use some 2,000 samples.", f"{THIS}::test_stream"),
     "kinds threads": ("works", "", f"{THIS}::test_threads"),
     "kinds files": ("works", "", f"{THIS}::test_files"),
-    "kinds onnx": ("works", "An unknown class is missing there, too.", f"{THIS}::test_onnx"),
+    "kinds onnx": ("works", "An unknown class is a missing value there, too.", f"{THIS}::test_onnx"),
     "kinds jax": ("works", "", f"{THIS}::test_jax"),
-    "kinds detector": ("works", "An unknown class is an outlier's.", "test_kinds::test_rows_of_an_unknown_class_are_outliers_more_often"),
+    "kinds detector": ("works", "An unknown class makes a sample abnormal.", "test_kinds::test_rows_of_an_unknown_class_are_outliers_more_often"),
     "kinds own": ("apart", SHAPES, None),
     "kinds float32": ("works", "", "test_laws::test_float32_and_sparse_rows_and_single_ones_are_the_same"),
     "wide sparse": ("works", "", "test_weights::test_a_weight_is_so_many_rows_where_the_fit_is_a_closed_form"),
@@ -462,7 +463,7 @@ CELLS = {
     "wide detector": ("works", "", f"{THIS}::test_detector"),
     "wide own": ("apart", SHAPES, None),
     "wide float32": ("works", "", f"{THIS}::test_wide_rows_of_float32_are_pca"),
-    "sparse stored": ("refused", "Make chunks dense: ``X.map_blocks``.", "test_containers::test_records_and_sparse_chunks_are_refused_by_name"),
+    "sparse stored": ("refused", "Convert chunks to dense arrays: ``X.map_blocks``.", "test_containers::test_records_and_sparse_chunks_are_refused_by_name"),
     "sparse stream": ("works", "", f"{THIS}::test_stream"),
     "sparse threads": ("works", "", f"{THIS}::test_threads"),
     "sparse files": ("apart", FITTED, None),
@@ -493,9 +494,9 @@ CELLS = {
     "threads own": ("works", "", f"{THIS}::test_threads"),
     "threads float32": ("works", "", f"{THIS}::test_threads"),
     "files onnx": ("works", "", f"{THIS}::test_onnx"),
-    "files jax": ("works", "A file of the one backend loads on the other.", f"{THIS}::test_jax"),
+    "files jax": ("works", "A file from one backend can be loaded on the other.", f"{THIS}::test_jax"),
     "files detector": ("refused", "The detector has no ``save``: pickle it.", f"{THIS}::test_detector_is_refused_what_it_does_not_have"),
-    "files own": ("refused", "Files hold no objects of Keras: pickle it.", f"{THIS}::test_files_hold_no_objects_of_keras"),
+    "files own": ("refused", "Files contain no Keras objects: pickle it.", f"{THIS}::test_files_hold_no_objects_of_keras"),
     "files float32": ("works", "", f"{THIS}::test_files"),
     "onnx jax": ("works", "", "test_onnx::test_a_pipeline_gives_the_same_codes"),
     "onnx detector": ("refused", "Convert its ``estimator_``.", f"{THIS}::test_detector_has_no_onnx_converter"),
@@ -532,14 +533,14 @@ HEAD = """.. Printed by tests/test_crossings.py, which holds it against the code
 
 .. _crossings:
 
-=====================
-What works with what
-=====================
+===========================
+Features that work together
+===========================
 
-Two features that are each tested alone can still fail where they meet. For each two of those below a test
-computes the right value in another way, or expects an error that names what can't be had. "yes" works, "no"
-is refused, and "\\-" says that the two don't touch. Wide tables have more features than samples; constraints are
-those of layers of one's own, with optimizers of one's own.
+Two features that are each tested alone can still fail in combination. For each pair of the features below, a test
+computes the right value in another way, or expects an error that names the unsupported feature. "yes" works, "no"
+is refused, and "\\-" means that the two are independent. Wide tables have more features than samples; constraints are
+those of custom layers, with custom optimizers.
 """
 
 
@@ -555,7 +556,7 @@ def page():
         lines += [
             f"   {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(row)
         ]
-    lines += ["", "What to know of some of them:", ""]
+    lines += ["", "Notes on some of them:", ""]
     for key, (verdict, note, _) in CELLS.items():
         if note and verdict != "apart":
             one, other = (FEATURES[name] for name in key.split())

@@ -136,7 +136,7 @@ def test_bad_rows_are_refused_by_the_workers(client, little_memory):
         model.fit(bad)
     assert not hasattr(model, "n_features_in_")
     model = DenoisingAutoencoder(2, max_iter=0).fit(array())
-    with pytest.raises(ValueError, match="nothing beside X"):
+    with pytest.raises(ValueError, match="no other arguments than X"):
         model.score_samples(array(), X_clean=X)
 
 

@@ -92,9 +92,10 @@ def known(X, groups, names, parameter):
         if wrong.any():
             row = int(wrong.argmax())
             raise ValueError(
-                f"{_group(names, columns, parameter)} must have one 1 in a row, or shares that"
-                f" add up to 1, or NaN: row {row} adds up to {total[row]:.6g}. Give each"
-                " group a pair of its own, with all of its classes."
+                f"{_group(names, columns, parameter)} must have one 1 in a row, or"
+                f" fractions that add up to 1, or NaN: row {row} adds up to"
+                f" {total[row]:.6g}. Give each group a pair of its own, with all of its"
+                " classes."
             )
         lost = unknown[:, i] | (some & ~every & ~sure)
         said = some & ~every & sure

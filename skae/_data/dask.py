@@ -160,7 +160,7 @@ def lazily(method: Method) -> Method:
         check_is_fitted(self)
         if args or any(value is not None for value in kwargs.values()):
             raise ValueError(
-                f"{method.__name__} takes Dask's rows alone, with nothing beside X. Compute"
+                f"{method.__name__} of Dask data takes no other arguments than X. Compute"
                 " X first, or call it block by block."
             )
         return _mapped(self, method.__name__, X)

@@ -364,8 +364,8 @@ def _check_completes(estimator, reset, name):
     if not reset and not estimator._last_state.completes:
         raise ValueError(
             f"{name} contains NaN, but {type(estimator).__name__} was fitted to complete"
-            " rows without a linear start (init='random', or a code that is not dense and"
-            " linear), and knows nothing to expect in its place."
+            " rows without a linear initialisation (init='random', or a code that is not"
+            " dense and linear), which is needed to impute it."
         )
 
 

@@ -1,4 +1,4 @@
-"""FittedViews: what a fitted estimator shows of itself, made from its state on demand."""
+"""FittedViews: attributes of a fitted estimator that are computed on demand."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ class FittedViews:
 
     @property
     def encoder_(self) -> keras.Model:
-        """The encoder, a Keras model from raw rows to codes."""
+        """The encoder, a Keras model from raw samples to codes."""
         return self._keras_models().encoder
 
     @property
     def decoder_(self) -> keras.Model:
-        """The decoder, a Keras model from codes to raw rows."""
+        """The decoder, a Keras model from codes to raw samples."""
         return self._keras_models().decoder
 
     @property
     def autoencoder_(self) -> keras.Model:
-        """The autoencoder, a Keras model from raw rows to their reconstruction."""
+        """The autoencoder, a Keras model from raw samples to their reconstruction."""
         return self._keras_models().autoencoder
 
     def _keras_models(self):
@@ -77,7 +77,7 @@ class FittedViews:
             built["models", dtype] = raw(graph, state.coordinates)
         return built["models", dtype]
 
-    # -- as PCA has it
+    # -- PCA's attributes
 
     @property
     def singular_values_(self) -> np.ndarray:
@@ -102,7 +102,7 @@ class FittedViews:
         return bundle
 
     def _summary_html(self):
-        """Keras' summary of the encoder and decoder, folded away; none before `fit`."""
+        """Return Keras' summary of encoder and decoder, collapsed; none before `fit`."""
         if not hasattr(self, "_state"):
             return ""
         lines = []

@@ -46,9 +46,9 @@ class BaseAutoencoder(
 ):
     """Base class of the autoencoders: all bookkeeping of fit.
 
-    A subclass has one hook: `_objective(rows, missing)` returns what is trained for,
-    such as a `Reconstruction`. Everything else is here, in `fitting`, and for what is
-    done with a fitted model in `inference` and `attributes`.
+    A subclass has one hook: `_objective(rows, missing)` returns the objective, such as a
+    `Reconstruction`. Everything else is here, in `fitting`, and for fitted models in
+    `inference` and `attributes`.
     """
 
     _parameter_constraints: dict = CONSTRAINTS
@@ -71,19 +71,20 @@ class BaseAutoencoder(
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            The training rows.
+            The training samples.
 
         y : Ignored
             Present for API consistency.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each row counts: 2 is the row twice, and 0 leaves it out. None is 1.
+            Sample weights. Integer weights are equivalent to repeating samples, and 0
+            leaves a sample out. None is 1.
 
         X_val : {array-like, sparse matrix} of shape (n_val, n_features) or (n_val, ...), \
                 default=None
-            Rows to validate on, of the columns and the shape of X. `validation_fraction`
-            and `n_splits` then play no part. A search cuts what has as many rows as X,
-            of which there is a warning.
+            Validation samples, with the columns and the shape of X. They replace the
+            samples that `validation_fraction` and `n_splits` would set aside. A grid
+            search splits it where it has as many samples as X, and a warning is issued.
 
         Returns
         -------
@@ -93,7 +94,7 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If X or a parameter is not what the estimator needs; the message names it.
+            If X or a parameter is invalid; the message names it.
         """
         with all_or_nothing(self):
             return self._fit(X, sample_weight, X_val=X_val)
@@ -106,31 +107,33 @@ class BaseAutoencoder(
         *,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Train for one epoch on X, from where the last call left off.
+        """Train for one epoch on X, continuing from the last call.
 
-        Training begins with the call by which there have been more than five rows for
-        each component, on all rows so far, by whose mean and variance those of all calls
-        are standardised. Until then the model is the closed form of all rows, which a
-        first call may begin with as few as two. Early stopping plays no part. The mean is
-        that of the values of all calls; the components, with their scale, order and
-        signs, are those of some 2,000 rows, drawn from all, and are computed when they
-        are asked for.
+        Training begins at the call with which more than five samples for each component
+        have been seen. It begins on all samples so far, and their mean and variance
+        standardise the samples of all calls. Until then the model is the closed-form
+        initialisation of all samples; a first call needs at least two. Early stopping is
+        not used. `mean_` is the mean of the values of all calls. The components, with
+        their scale, order and signs, are those of some 2,000 samples drawn from all
+        calls, and are computed on demand.
 
-        With ``max_iter=0`` no call trains: the model stays linear, and is the closed form
-        of the rows of all calls, as if `fit` had been given them at once. Beyond some
-        2,000 rows, which are kept, that takes complete rows, and a loss or likelihood
-        whose start depends on their mean and covariance alone.
+        With ``max_iter=0`` no call trains: the model stays linear, and is the closed-form
+        model of the samples of all calls, as if `fit` had been given them at once. Beyond
+        some 2,000 samples, which are stored, that needs samples without missing values,
+        and a loss or likelihood whose initialisation depends on their mean and covariance
+        alone.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The rows of this call.
+            The samples of this call.
 
         y : Ignored
             Present for API consistency.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each row counts: 2 is the row twice, and 0 leaves it out. None is 1.
+            Sample weights. Integer weights are equivalent to repeating samples, and 0
+            leaves a sample out. None is 1.
 
         Returns
         -------
@@ -140,8 +143,8 @@ class BaseAutoencoder(
         Warns
         -----
         UserWarning
-            If the mean of X is more than three standard deviations off that of the first
-            call. Pass rows in random order.
+            If the mean of X is more than three standard deviations from that of the first
+            call. Pass samples in random order.
         """
         with all_or_nothing(self):
             return self._fit_call(X, sample_weight)
@@ -246,14 +249,14 @@ class BaseAutoencoder(
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to a file, which :func:`skae.load` reads.
 
-        The file is a zip of JSON and raw arrays and holds no code, so that it can be
-        loaded wherever it comes from. It takes the place of a file that is there only
-        when all of it is written.
+        The file is a zip of JSON and raw arrays and holds no code, so it is safe to load
+        wherever it comes from. An existing file is replaced only when the new one has
+        been written completely.
 
         Parameters
         ----------
         path : str or path-like
-            The file, by any name, such as "autoencoder.skae".
+            The file, with any name, such as "autoencoder.skae".
 
         Raises
         ------
@@ -272,7 +275,7 @@ class BaseAutoencoder(
         files.write(path, self)
 
     def __getstate__(self):
-        """Parameters and plain arrays: what is built from them is built again."""
+        """Return parameters and plain arrays; models are built again from them."""
         self._describe()
         state = dict(super().__getstate__())
         if "_built" in state:

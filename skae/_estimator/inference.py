@@ -1,4 +1,4 @@
-"""FittedMethods: what a fitted estimator does with rows and codes."""
+"""FittedMethods: inference with a fitted estimator."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class FittedMethods(TransformerMixin):
         return check_rows(self, X, network, reset)
 
     def _known_rows(self, X):
-        """Checked rows, NaN in groups of classes where a row has none, and their shape."""
+        """Return checked rows, with NaN for unknown classes, and their shape."""
         X, row_shape = self._check_rows(X)
         return self._known(X)[0], row_shape
 
     def _known(self, X):
-        """Checked rows, NaN in groups of classes where a row has none, and where."""
+        """Return checked rows, with NaN for unknown classes, and where these are."""
         groups = self._objective_of_fit.likelihood.groups(X.shape[1])
         if not groups:
             return X, None
@@ -49,7 +49,7 @@ class FittedMethods(TransformerMixin):
 
     @property
     def _has_groups(self):
-        """Whether some columns are classes, of which a row may have an unknown one."""
+        """Return True if some columns are classes, which may be unknown in a row."""
         n_features = self._last_state.specification.n_features
         return bool(self._objective_of_fit.likelihood.groups(n_features))
 
@@ -58,11 +58,11 @@ class FittedMethods(TransformerMixin):
         return self._last_state.specification.objective
 
     def _errors_and_codes(self, X):
-        """Squared errors of the rows' reconstruction, on the rows' own scale, and codes.
+        """Return squared reconstruction errors, on each row's own scale, and codes.
 
-        They are NaN where nothing was measured. A class that was never seen is one more
-        column, in which the row has 1 and nothing was expected: its error is shared out
-        among the columns of the group.
+        Errors of missing values are NaN. A class that was never seen counts as one more
+        column, in which the row has 1 and the model expects 0: its error is divided
+        equally among the columns of the group.
         """
         X, _ = self._check_rows(X)
         X, unknown = self._known(X)
@@ -79,18 +79,18 @@ class FittedMethods(TransformerMixin):
 
     @lazily
     def transform(self, X: MatrixLike) -> np.ndarray:
-        """Encode X.
+        """Encode the samples of X.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_components)
-            The code of each row, in float32 for float32 rows and else in float64.
+            The code of each sample, in float32 if X is float32 and otherwise in float64.
         """
         check_is_fitted(self)
         X, _ = self._known_rows(X)
@@ -99,7 +99,7 @@ class FittedMethods(TransformerMixin):
     @lazily
     @in_container
     def inverse_transform(self, X: MatrixLike) -> np.ndarray:
-        """Decode codes to rows.
+        """Decode codes to samples.
 
         Parameters
         ----------
@@ -109,13 +109,13 @@ class FittedMethods(TransformerMixin):
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features) or (n_samples, ...)
-            Rows of the shape that `fit` was given; a frame of its columns where
-            `set_output` asks for frames.
+            Samples of the shape that `fit` was given; a DataFrame with its columns if
+            `set_output` asks for DataFrames.
 
         Raises
         ------
         ValueError
-            If X has another number of columns than there are components.
+            If the number of columns of X is not the number of components.
         """
         check_is_fitted(self)
         X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
@@ -136,13 +136,13 @@ class FittedMethods(TransformerMixin):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         Returns
         -------
         X_reconstructed : ndarray of the shape of X
-            The reconstructed rows; a frame with the columns of X where `set_output`
-            asks for frames.
+            The reconstructed samples; a DataFrame with the columns of X if `set_output`
+            asks for DataFrames.
         """
         check_is_fitted(self)
         X, _ = self._known_rows(X)
@@ -151,18 +151,18 @@ class FittedMethods(TransformerMixin):
     @lazily
     @in_container
     def impute(self, X: MatrixLike) -> np.ndarray:
-        """X with the values that the model expects in place of NaN.
+        """Replace missing values with the model's expectation.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         Returns
         -------
         X_imputed : ndarray of the shape of X
-            The values that are not NaN as they were; a frame with the columns of X where
-            `set_output` asks for frames.
+            X without missing values; other values are unchanged. A DataFrame with the
+            columns of X if `set_output` asks for DataFrames.
         """
         check_is_fitted(self)
         X, row_shape = self._known_rows(X)
@@ -174,23 +174,24 @@ class FittedMethods(TransformerMixin):
         return X_imputed.reshape(-1, *row_shape)
 
     def _expected(self, X):
-        """What is expected of checked rows, at the values that are NaN too."""
+        """Return the expectation of each value of checked rows, missing or not."""
         return self._fitted(float_dtype(X)).reconstructed(X, self._encoded(X))
 
     @lazily
     def score_samples(self, X: MatrixLike) -> np.ndarray:
-        """Minus the squared error of each row's reconstruction, summed over features.
+        """Return minus the squared reconstruction error of each sample.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            The higher the better, in squared units of X; zero is perfect.
+            Minus the squared error, summed over features, in squared units of X. Higher
+            is better, and zero is a perfect reconstruction.
         """
         check_is_fitted(self)
         return self._minus_own_error(X)
@@ -201,24 +202,24 @@ class FittedMethods(TransformerMixin):
         y: object = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
-        """The mean of `score_samples` over the rows of X.
+        """Return the mean of `score_samples` over the samples of X.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
                 (n_samples, ...)
-            Rows of the shape that `fit` was given.
+            Samples of the shape that `fit` was given.
 
         y : Ignored
             Present for API consistency.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each row counts. None is once.
+            Sample weights. None is 1.
 
         Returns
         -------
         score : float
-            The higher the better.
+            Higher is better.
         """
         return self._mean(np.asarray(self.score_samples(X)), sample_weight)
 
@@ -230,7 +231,7 @@ class FittedMethods(TransformerMixin):
         return float(np.average(scores, weights=sample_weight))
 
     def _squared_errors(self, X, target):
-        """The squared error of each value, and which rows they are, batch by batch."""
+        """Yield the indices of a batch of rows and the squared errors of its values."""
         model, rows, wanted = self._fitted(float_dtype(X)), rows_of(X), rows_of(target)
         for batch in rows.batches(model.batch_rows):
             codes, given = self._encoded(rows.dense(batch)), wanted.dense(batch)
@@ -239,7 +240,7 @@ class FittedMethods(TransformerMixin):
             yield batch, np.square(difference, out=difference)
 
     def _minus_own_error(self, X):
-        """Minus the squared error of rows against themselves."""
+        """Return minus the squared error of the reconstruction of each row."""
         if self._has_groups:
             squares, _ = self._errors_and_codes(X)
             return -np.nansum(squares.reshape(len(squares), -1), axis=1)
@@ -265,7 +266,7 @@ class FittedMethods(TransformerMixin):
         return scores.reshape(-1, *row_shape)
 
     def _encoded(self, X):
-        """The codes of checked rows."""
+        """Return the codes of checked rows."""
         dtype = float_dtype(X)
         codes = self._fitted(dtype).encode(X)
         if not np.isfinite(codes).all():
@@ -276,8 +277,8 @@ class FittedMethods(TransformerMixin):
         return codes
 
     def _fitted(self, dtype):
-        """The model that encodes and decodes rows of this dtype, compiled."""
-        built = self._built  # before the state, in case that another thread fits now
+        """Return the compiled model that encodes and decodes rows of this dtype."""
+        built = self._built  # before the state, since another thread may fit now
         if dtype not in built:
             import_keras()
             from skae._backend.pool import Fitted
@@ -289,7 +290,7 @@ class FittedMethods(TransformerMixin):
         return built[dtype]
 
     def _pca_loss(self, X):
-        """The loss that the linear model of X has on X, in the units of `history_`."""
+        """Return the loss of the linear model of X on X, in the units of `history_`."""
         objective = self._state.specification.objective
         loss = objective.of_pca(rows_of(X), self.n_components_)
         if loss is None:

@@ -20,5 +20,5 @@ __all__ = [
     "from_transformer",
 ]
 
-for _name in __all__:  # where users find them, and pickles and links of the documentation
+for _name in __all__:  # the module that users, pickles and documentation refer to
     globals()[_name].__module__ = __name__

@@ -1,4 +1,4 @@
-"""Likelihood: a distribution around the decoder's output, and all that follows from it."""
+"""Likelihood: the base class of distributions around the decoder's output."""
 
 from __future__ import annotations
 
@@ -23,38 +23,39 @@ MAX_LOG_VARIANCE = 32.0
 
 
 def bounded(x):
-    """``x / (1 + abs(x) / 32)``: within (-32, 32), and its gradient never zero."""
+    """Compute ``x / (1 + abs(x) / 32)``, in (-32, 32) and with nonzero gradient."""
     return x / (1 + abs(x) / MAX_LOG_VARIANCE)
 
 
 def unbounded(log_variance):
-    """What `bounded` makes this log-variance of, as far as that is finite."""
+    """Invert `bounded`, for log-variances clipped to where the inverse is finite."""
     limit = 0.999 * MAX_LOG_VARIANCE
     log_variance = np.clip(log_variance, -limit, limit)
     return log_variance / (1 - np.abs(log_variance) / MAX_LOG_VARIANCE)
 
 
 def vary_alike(some, rows):
-    """Whether no feature of the rows would be taken for a constant by some of them."""
+    """Return True if every feature that varies in the rows varies in some of them too."""
     varies = rows.low != rows.high
     return bool((some.low != some.high)[varies].all())
 
 
 class Likelihood(Tunable):
-    """Base class of the likelihoods and losses: the distribution of a row.
+    """Base class of the likelihoods and losses: the distribution of a sample.
 
-    A subclass has `per_sample`; everything else has a default that suits real numbers.
+    A subclass implements `per_sample`; everything else has a default that suits real
+    numbers.
 
     Attributes
     ----------
     activation : str, default="linear"
-        The name of the Keras activation that makes the mean of the decoder's output.
+        The name of the Keras activation that maps the decoder's output to the mean.
 
     domain : (float, float), default=(-inf, inf)
-        The least and the greatest value that X may have.
+        The minimum and the maximum of the values that X may have.
 
     standardises : bool, default=True
-        Whether the network works on rows that are centred and scaled.
+        Whether samples are centred and scaled for the network.
     """
 
     activation: str = "linear"
@@ -63,12 +64,12 @@ class Likelihood(Tunable):
 
     @property
     def is_linear(self) -> bool:
-        """Whether the mean is the decoder's output as it is."""
+        """True if the mean is the decoder's output, without an activation."""
         return self.activation == "linear"
 
     @property
     def sees_rows(self) -> bool:
-        """Whether the network sees rows as they are, all on one scale."""
+        """True if the input of the network is untransformed, all on one scale."""
         return True
 
     #: Whether PCA has the least loss of all networks whose code and output are linear.
@@ -76,11 +77,11 @@ class Likelihood(Tunable):
 
     @property
     def follows_moments(self) -> bool:
-        """Whether the start depends on the mean and the covariance of the rows alone."""
+        """True if the initialisation depends on the mean and covariance of X alone."""
         return self.is_linear and self.sees_rows
 
     def blocks(self, n_features: int) -> list[tuple[Likelihood, np.ndarray]]:
-        """Pairs of a likelihood and the columns that have it: all have this one.
+        """Return pairs of a likelihood and its columns; by default one for all columns.
 
         Parameters
         ----------
@@ -90,12 +91,12 @@ class Likelihood(Tunable):
         Returns
         -------
         blocks : list of (Likelihood, ndarray of int)
-            Each column once.
+            Each column is in one of them.
         """
         return [(self, np.arange(n_features))]
 
     def groups(self, n_features: int) -> list[np.ndarray]:
-        """The columns of each group of which a row has one, of classes.
+        """Return the one-hot columns of each categorical variable.
 
         Parameters
         ----------
@@ -105,24 +106,25 @@ class Likelihood(Tunable):
         Returns
         -------
         groups : list of ndarray of int
-            By default there are none.
+            None by default.
         """
         return []
 
     def standardisation(
         self, mean: np.ndarray, variance: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What rows are centred by and divided by, of shape (n_features,) each.
+        """Return the mean and the scale that standardise samples.
 
         Parameters
         ----------
         mean, variance : ndarray of shape (n_features,)
-            Those of X.
+            The mean and the variance of X.
 
         Returns
         -------
         mean, scale : ndarray of shape (n_features,)
-            By default one scale for all features: the root of their mean variance.
+            By default the scale is the same for all features: the root of their mean
+            variance.
         """
         if not self.standardises:
             return np.zeros_like(mean), np.ones_like(mean)
@@ -131,22 +133,22 @@ class Likelihood(Tunable):
     # -- in `keras.ops`
 
     def seen(self, x: Any) -> Any:
-        """What the network sees of standardised rows.
+        """Transform standardised samples to the input of the network.
 
         Parameters
         ----------
         x : tensor of shape (n_samples, n_features)
-            The rows.
+            The samples.
 
         Returns
         -------
         seen : tensor of shape (n_samples, n_features)
-            By default the rows as they are.
+            By default the samples, unchanged.
         """
         return x
 
     def mean(self, output: Any) -> Any:
-        """The mean of a standardised row, from the decoder's output.
+        """Compute the mean of standardised samples from the decoder's output.
 
         Parameters
         ----------
@@ -156,17 +158,17 @@ class Likelihood(Tunable):
         Returns
         -------
         mean : tensor of shape (..., n_features)
-            The output after it.
+            The output after its activation.
         """
         return import_keras().activations.get(self.activation)(output)
 
     def output_layer(self) -> Any:
-        """The layer that computes `mean` in a Keras model.
+        """Make the layer that computes `mean` in a Keras model.
 
         Returns
         -------
         layer : keras.Layer
-            Without weights.
+            A layer without weights.
         """
         layer = import_keras().layers.Activation
         return layer(self.activation, name="output_activation")
@@ -174,12 +176,12 @@ class Likelihood(Tunable):
     def per_sample(
         self, x: Any, output: Any, log_noise: Any = None, present: Any = 1.0
     ) -> Any:
-        """Minus the log-density of each row, in ``keras.ops``.
+        """Compute minus the log-density of each sample, in ``keras.ops``.
 
         Parameters
         ----------
         x : tensor of shape (n_samples, n_features)
-            Standardised rows; 0 where nothing was measured.
+            Standardised samples; 0 for missing values.
 
         output : tensor of shape (..., n_samples, n_features)
             The decoder's output before its activation.
@@ -188,58 +190,58 @@ class Likelihood(Tunable):
             The log-variance of the noise, where the likelihood learns one.
 
         present : tensor of the shape of x, or 1.0
-            1 where a value was measured and 0 where none was.
+            1 for observed and 0 for missing values.
 
         Returns
         -------
         losses : tensor of shape (..., n_samples)
-            Summed over features.
+            The losses, summed over features.
         """
         raise NotImplementedError
 
     # -- in NumPy
 
     def expectation(self, x: Any, output: Any, present: Any) -> Any:
-        """The mean of a standardised row on the row's own scale, in ``keras.ops``.
+        """Compute the mean of samples on each sample's own scale, in ``keras.ops``.
 
         Parameters
         ----------
         x : tensor of shape (n_samples, n_features)
-            The rows; 0 where nothing was measured.
+            The standardised samples; 0 for missing values.
 
         output : tensor of shape (..., n_samples, n_features)
             The output before its activation.
 
         present : tensor of the shape of x
-            1 where a value was measured and 0 where none was.
+            1 for observed and 0 for missing values.
 
         Returns
         -------
         mean : tensor of the shape of output
-            By default what `mean` gives, which is on no other scale.
+            By default the result of `mean`, because samples have no scale of their own.
         """
         return self.mean(output)
 
     def like(self, X: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """Decoded rows on the scale of the rows that they are held against.
+        """Scale decoded samples to the samples that they are compared with.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
-            Rows, NaN where nothing was measured.
+            The samples; NaN for missing values.
 
         mean : ndarray of shape (n_samples, n_features)
-            What the decoder gives, in the units of X.
+            The decoder's means, in the units of X.
 
         Returns
         -------
         mean : ndarray of shape (n_samples, n_features)
-            By default as it was.
+            By default the same means.
         """
         return mean
 
     def n_noise(self, n_features: int) -> int:
-        """The number of noise variances that are learned.
+        """Return the number of noise variances that are learned.
 
         Parameters
         ----------
@@ -249,81 +251,82 @@ class Likelihood(Tunable):
         Returns
         -------
         n_noise : int
-            None are by default.
+            0 by default.
         """
         return 0
 
     def noise_of(self, start: Any, scale: np.ndarray) -> tuple[Any, Any]:
-        """The noise of a start in standardised units, and the unit of the output.
+        """Return a linear model's noise in standardised units, and its output's unit.
 
         Parameters
         ----------
         start : ProbabilisticStart
-            The linear model.
+            The linear model of the initialisation.
 
         scale : ndarray of shape (n_features,)
-            What rows are divided by.
+            The scale that samples are divided by.
 
         Returns
         -------
         noise : ndarray of shape (n_noise,) or None
-            Its noise variances; None where none are learned.
+            The noise variances; None if none are learned.
 
         unit : float or ndarray of shape (n_features,)
-            What its output is divided by.
+            The unit that the output is divided by.
         """
         return None, 1.0
 
     def noise_variance(
         self, noise: np.ndarray | None, scale: np.ndarray
     ) -> float | np.ndarray | None:
-        """The noise in squared units of X; None where there is none.
+        """Convert noise variances to squared units of X; None if there are none.
 
         Parameters
         ----------
         noise : ndarray of shape (n_noise,) or None
-            In standardised units.
+            Noise variances in standardised units.
 
         scale : ndarray of shape (n_features,)
-            What rows are divided by.
+            The scale that samples are divided by.
 
         Returns
         -------
         noise_variance : float, ndarray of shape (n_features,) or None
-            What `noise_variance_` is; NaN for columns that have none where others do.
+            The value of `noise_variance_`; NaN for columns without noise if others have
+            it.
         """
         return None
 
     def in_units(self, loss: Any, scale: np.ndarray, present: Any = 1.0) -> Any:
-        """A loss of standardised rows in the units of X: nats, by the change of scale.
+        """Convert a loss of standardised samples to the units of X: nats by default.
 
         Parameters
         ----------
         loss : float or ndarray of shape (..., n_samples)
-            In standardised units.
+            The loss in standardised units.
 
         scale : ndarray of shape (n_features,)
-            What rows are divided by.
+            The scale that samples are divided by.
 
         present : ndarray of shape (n_samples, n_features) or 1.0
-            Which values are there.
+            True or 1 for observed values, False or 0 for missing values.
 
         Returns
         -------
         loss : float or ndarray of shape (..., n_samples)
-            In the units of X.
+            The loss in the units of X.
         """
         return loss + (present * np.log(scale)).sum(axis=-1)
 
-    # -- starts
+    # -- initialisation
 
     def point_start(self, rows: Any, n_components: int) -> Any:
-        """The linear autoencoder that training starts at.
+        """Return the linear autoencoder that initialises training.
 
         Parameters
         ----------
         rows : Rows
-            The training rows.
+            The training samples.
 
         n_components : int
             The number of components.
@@ -331,66 +334,66 @@ class Likelihood(Tunable):
         Returns
         -------
         start : LinearStart
-            By default that of PCA.
+            By default PCA.
         """
         return pca_start(pca_of(rows, n_components), n_components)
 
     def decoder_start(self, start: Any, examples: Callable[[], Any]) -> Any:
-        """The linear start with the decoder that suits this distribution.
+        """Replace the decoder of a linear model with one fitted to this distribution.
 
         Parameters
         ----------
         start : LinearStart
-            The start with the decoder of least squares.
+            The linear model with the least-squares decoder.
 
         examples : callable
-            Returns `Examples`: rows as the network sees them, and as it is to give them.
+            Returns `Examples`: inputs of the network, and the outputs that it is to give.
 
         Returns
         -------
         start : LinearStart
-            By default as it was.
+            By default the same model.
         """
         return start
 
     def generative_start(self, rows: Any, n_components: int, beta: float) -> Any:
-        """The linear latent variable model in closed form.
+        """Compute the linear latent variable model that initialises training.
 
         Parameters
         ----------
         rows : Rows
-            The training rows.
+            The training samples.
 
         n_components : int
             The number of components.
 
         beta : float
-            The weight of the divergence from the prior.
+            The weight of the KL divergence from the prior.
 
         Returns
         -------
         start : ProbabilisticStart
-            By default that of probabilistic PCA.
+            By default probabilistic PCA.
         """
         return ppca_start(pca_of(rows, n_components), n_components, beta)
 
     # -- the steps of `skae._starts.glm`, in standardised units
 
     def intercept(self, X: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """The output that suits all rows best.
+        """Fit a constant output to all samples.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
-            The rows, any number where nothing was measured.
+            The samples, with any number for missing values.
 
         counts : ndarray of shape (n_samples, n_features or 1)
-            How often each value counts: 0 where nothing was measured.
+            The weight of each value: 0 for missing values.
 
         Returns
         -------
         intercept : ndarray of shape (n_features,)
-            Before the activation; by default the mean.
+            The output before its activation; by default the mean.
         """
         total = np.broadcast_to(counts, X.shape).sum(axis=0)
         return (counts * X).sum(axis=0) / np.where(total > 0, total, 1.0)
@@ -398,41 +401,41 @@ class Likelihood(Tunable):
     def step(
         self, design: Any, X: np.ndarray, decoder: np.ndarray, ridge: np.ndarray
     ) -> np.ndarray:
-        """A decoder that suits the rows better.
+        """Improve the decoder by one step.
 
         Parameters
         ----------
         design : Design
-            What is known of the codes of the rows, and how often each value counts.
+            The distribution of the codes of the samples, and the weight of each value.
 
         X : ndarray of shape (n_samples, n_features)
-            The rows, any number where nothing was measured.
+            The samples, with any number for missing values.
 
         decoder : ndarray of shape (n_design, n_features)
-            The decoder so far.
+            The current decoder.
 
         ridge : ndarray of shape (n_design, n_design)
-            The matrix of the penalty on the squares of the decoder.
+            The matrix of the ridge penalty on the decoder.
 
         Returns
         -------
         decoder : ndarray of shape (n_design, n_features)
-            By default that of least squares.
+            The new decoder, by default the least-squares solution.
         """
         return linear_step(design, X, ridge)
 
     def curvature(
         self, design: Any, X: np.ndarray, decoder: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the columns say about the code, at a decoder.
+        """Compute the curvature of minus the log-density of each column at a decoder.
 
         Parameters
         ----------
         design : Design
-            What is known of the codes of the rows, and how often each value counts.
+            The distribution of the codes of the samples, and the weight of each value.
 
         X : ndarray of shape (n_samples, n_features)
-            The rows, any number where nothing was measured.
+            The samples, with any number for missing values.
 
         decoder : ndarray of shape (n_design, n_features)
             The decoder.
@@ -442,9 +445,10 @@ class Likelihood(Tunable):
         curvature : ndarray of shape (n_features,)
             The mean second derivative of minus the log-density by the output.
         slope : ndarray of shape (n_features,)
-            How fast the output that a value asks for rises with what the network sees.
+            The derivative of the output that fits a value, with respect to the input of
+            the network.
         noise : ndarray of shape (n_noise,)
-            In standardised units.
+            The noise variances in standardised units.
         """
         mean, variance = design.outputs(decoder)
         noise = design.average((X - mean) ** 2 + variance, design.counts)
@@ -454,17 +458,17 @@ class Likelihood(Tunable):
         return 1 / noise, np.ones_like(noise), np.empty(0)
 
     def knows_enough(self, some: Any, rows: Any) -> bool:
-        """Whether a start on some of the rows knows what one on all of them would.
+        """Check that some of the samples are enough for the initialisation.
 
         Parameters
         ----------
         some, rows : Rows
-            Some rows, and all of them.
+            Some samples, and all samples.
 
         Returns
         -------
         knows_enough : bool
-            By default it does.
+            By default True.
         """
         return True
 
@@ -477,43 +481,44 @@ class Likelihood(Tunable):
         scale: np.ndarray,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        """Rows drawn around their means.
+        """Draw samples around their means.
 
         Parameters
         ----------
         mean : ndarray of shape (n_samples, n_features)
-            In the units of X.
+            The means in the units of X.
 
         noise : ndarray of shape (n_noise,) or None
-            In standardised units.
+            The noise variances in standardised units.
 
         scale : ndarray of shape (n_features,)
-            What rows are divided by.
+            The scale that samples are divided by.
 
         rng : RandomState
-            What they are drawn with.
+            The random number generator.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            In the units of X.
+            The samples in the units of X.
 
         Raises
         ------
         ValueError
-            If it is a loss, and no distribution.
+            If it is a loss that is not a distribution.
         """
         raise ValueError(f"{type(self).__name__} has no samples: it is a loss.")
 
     def of_pca(
         self, X: np.ndarray, X_noisy: np.ndarray, n_components: int
     ) -> float | None:
-        """The loss that the linear model has on X; None where the two don't compare.
+        """Compute the loss of the linear model on X; None if it is not comparable.
 
         Parameters
         ----------
         X, X_noisy : ndarray of shape (n_samples, n_features)
-            The rows that the model is of, and those that it reconstructs them from.
+            The samples that the linear model is fitted to, and those that it
+            reconstructs.
 
         n_components : int
             The number of its components.
@@ -521,13 +526,13 @@ class Likelihood(Tunable):
         Returns
         -------
         loss : float or None
-            In the units of `history_`.
+            The loss in the units of `history_`.
         """
         return None
 
 
 class StepwiseStarts:
-    """The starts of likelihoods whose decoder is fitted step by step, by `skae._starts.glm`."""
+    """Initialisation of likelihoods whose decoder is fitted by `skae._starts.glm`."""
 
     def generative_start(self, rows, n_components, beta):
         return latent_start(self, rows, n_components, beta)

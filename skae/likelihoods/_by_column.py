@@ -22,12 +22,12 @@ from skae.likelihoods._real import Gaussian
 class ByColumn(StepwiseStarts, Likelihood):
     """A likelihood for each of several groups of columns.
 
-    A list of pairs in an estimator's `loss` or `likelihood` becomes one of these.
+    An estimator converts a list of pairs in `loss` or `likelihood` to this class.
 
     Parameters
     ----------
     pairs : list of (Likelihood, array-like of int)
-        The columns of all together are those of X, each once.
+        The likelihoods and their columns; each column of X is in one pair.
     """
 
     def __init__(self, pairs: Sequence[tuple[Likelihood, ArrayLike]]) -> None:
@@ -59,7 +59,7 @@ class ByColumn(StepwiseStarts, Likelihood):
         return np.concatenate([columns for _, columns in self.pairs])
 
     def _joined(self, parts):
-        """Parts of the columns of each pair, in the columns' own order."""
+        """Join the parts of the pairs, in the order of the columns of X."""
         from keras import ops
 
         order = np.argsort(self._columns).astype(np.int32)
@@ -71,7 +71,7 @@ class ByColumn(StepwiseStarts, Likelihood):
         return [ops.take(x, np.asarray(c, np.int32), axis=-1) for _, c in self.pairs]
 
     def _noises(self, noise):
-        """The part of each pair in what all have learned of the noise, on the last axis."""
+        """Yield the part of each pair in the noise of all pairs, on the last axis."""
         start = 0
         for one, columns in self.pairs:
             n_noise = one.n_noise(len(columns))
@@ -150,7 +150,7 @@ class ByColumn(StepwiseStarts, Likelihood):
         return super().in_units(loss, self._density_scale(scale), present)
 
     def _density_scale(self, scale):
-        """The scale of columns that have a density; errors stay as they are."""
+        """Return the scale of columns that have a density, and 1 for errors."""
         scale = scale.copy()
         for one, columns in self.pairs:
             if type(one).in_units is not Likelihood.in_units:
@@ -168,26 +168,26 @@ class ByColumn(StepwiseStarts, Likelihood):
 
 
 def from_transformer(transformer: Any) -> list[tuple[str, list[int]]]:
-    """The likelihoods by column of what a fitted ColumnTransformer gives.
+    """Choose likelihoods for the output columns of a fitted ColumnTransformer.
 
     Each column that a :class:`~sklearn.preprocessing.OneHotEncoder` encodes becomes a
-    "categorical" group, or "bernoulli" where it is one column of 0 and 1, as for two
-    classes with ``drop="if_binary"``; all others are "gaussian_diag".
+    "categorical" group, or "bernoulli" if it is one column of 0 and 1, as for two classes
+    with ``drop="if_binary"``; all others are "gaussian_diag".
 
     Parameters
     ----------
     transformer : ColumnTransformer
-        Fitted; its encoders, at the end of a Pipeline or alone.
+        A fitted ColumnTransformer, with encoders alone or at the end of a Pipeline.
 
     Returns
     -------
     pairs : list of (str, list of int)
-        For the parameter `likelihood` of :class:`~skae.VAETransformer`.
+        The parameter `likelihood` of :class:`~skae.VAETransformer`.
 
     Raises
     ------
     ValueError
-        If an encoder drops one of several classes, the others of which are not one-hot.
+        If an encoder drops one of several classes: the others are not one-hot then.
 
     Examples
     --------
@@ -228,14 +228,14 @@ def from_transformer(transformer: Any) -> list[tuple[str, list[int]]]:
 
 
 def _infrequent(encoder):
-    """The number of classes of each column that share one column for infrequent ones."""
+    """Count the classes of each column that are encoded as infrequent, in one column."""
     if not getattr(encoder, "_infrequent_enabled", False):
         return [0] * len(encoder.categories_)
     return [0 if c is None else len(c) for c in encoder.infrequent_categories_]
 
 
 def _dropped(encoder):
-    """Whether each column has a class without a column of its own."""
+    """Return 1 for each column with a dropped class, and 0 for the others."""
     if encoder.drop_idx_ is None:
         return [0] * len(encoder.categories_)
     return [int(place is not None) for place in encoder.drop_idx_]

@@ -17,16 +17,16 @@ from skae.likelihoods._base import (
     StepwiseStarts,
 )
 
-#: The part of the bound in the curvature of classes. Of none to all of it, a quarter is
-#: near the best in the bound and in the likelihood of two tables of classes and numbers.
+#: The fraction of Böhning's bound in the curvature of classes. A quarter is near the
+#: best for the bound and for the likelihood of two tables of classes and numbers.
 BOUND_PART = 1 / 4
 
 
 class Bernoulli(Likelihood):
-    """Binary features, or probabilities: the binary cross-entropy, from logits.
+    """Binary features, or probabilities: the binary cross-entropy from logits.
 
-    ``max(a, 0) - a x + log(1 + exp(-abs(a)))`` for a logit ``a``: the same number as
-    from probabilities, with no clipping, so that gradients never vanish.
+    For a logit ``a`` it is ``max(a, 0) - a x + log(1 + exp(-abs(a)))``: the same number
+    as from probabilities but without clipping, so that gradients never vanish.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class Bernoulli(Likelihood):
     def per_sample(self, x, output, log_noise=None, present=1.0):
         from keras import ops
 
-        x = ops.broadcast_to(x, ops.shape(output))  # scores draw several outputs a row
+        x = ops.broadcast_to(x, ops.shape(output))  # scores have several outputs a row
         error = ops.binary_crossentropy(x, output, from_logits=True)
         return ops.sum(present * error, axis=-1)
 
@@ -70,13 +70,13 @@ class Bernoulli(Likelihood):
 
 
 def _inverse(curvature):
-    """How fast outputs rise with what is seen, 0 where that says nothing of the code."""
+    """Invert curvatures, with 0 where they are too small to inform the code."""
     real = curvature > np.finfo(float).eps
     return np.divide(1.0, curvature, out=np.zeros_like(curvature), where=real)
 
 
 def _logistic(logits):
-    """Probabilities, and their slopes."""
+    """Compute probabilities and their slopes."""
     p = expit(logits)
     return p, p * (1 - p)
 
@@ -102,7 +102,7 @@ class Categorical(StepwiseStarts, Likelihood):
     def mean(self, output):
         from keras import ops
 
-        if output.shape[-1] == 1:  # of which Keras warns
+        if output.shape[-1] == 1:  # Keras warns of a softmax of one
             return ops.ones_like(output)
         return super().mean(output)
 
@@ -115,9 +115,9 @@ class Categorical(StepwiseStarts, Likelihood):
         return np.log(np.clip(super().intercept(X, counts), 1e-3, None))
 
     def step(self, design, X, decoder, ridge):
-        # By Stein's lemma, with the probabilities at the mean of the code. Of their slopes
-        # a part is Böhning's bound (1992): those at the mean are next to nothing where a
-        # class is sure, which lets a decoder grow to any size
+        # By Stein's lemma, with the probabilities at the mean of the code. Their slopes
+        # are mixed with Böhning's bound (1992): slopes at the mean are close to zero for
+        # a certain class, and the decoder would grow without limit.
         p, loadings = softmax(design.rows @ decoder, axis=1), decoder[:-1]
         variance = design.counts[:, :1] * design.variance
         at_mean = (variance.T @ p) * loadings - (variance * (p @ loadings.T)).T @ p

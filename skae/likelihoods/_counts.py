@@ -16,22 +16,23 @@ from skae.likelihoods._base import (
     StepwiseStarts,
 )
 
-#: Counts above the exponential of this are no counts; dispersions are in between.
+#: The maximum log-rate of a count, and the bounds of dispersions.
 LARGEST_LOG_RATE, DISPERSIONS = 30.0, (1e-4, 1e2)
 
-#: Rounds of the sizes of rows with missing values and the rates that these depend on.
+#: Iterations between the sizes of rows with missing values and their rates.
 SIZES = 5
 
 
 class Poisson(StepwiseStarts, Likelihood):
-    """Counts whose variance is their mean: the network sees the logarithm of 1 + x.
+    """The Poisson distribution of counts. The network's input is the logarithm of 1 + x.
 
     Parameters
     ----------
     total : float or None, default=None
-        If not None, the rate of a row is relative to the sum of the row, and the
-        decoder's means are those of a row whose values add up to `total`. Where values
-        are missing, the sum of the others stands for the share that is expected of them.
+        If not None, the rates of a sample are relative to the sum of its values, and the
+        decoder's means are those of a sample whose values add up to `total`. With missing
+        values, the sum is estimated from the observed values and the fraction of the sum
+        that the model expects of them.
 
     Examples
     --------
@@ -64,10 +65,10 @@ class Poisson(StepwiseStarts, Likelihood):
         return ops.log1p(x)
 
     def _log_size(self, x, output, present):
-        """The logarithm of each row's sum over `total`.
+        """Compute the logarithm of each row's sum over `total`.
 
-        Of a row with missing values it is the sum of the others, over the share of the
-        expected sum that they have.
+        With missing values, the sum of the observed values is divided by their fraction
+        of the expected sum.
         """
         if self.total is None:
             return 0.0
@@ -104,7 +105,7 @@ class Poisson(StepwiseStarts, Likelihood):
         return ops.sum(present * nats, axis=-1)
 
     def _size(self, X, rate, present):
-        """What each row's sum is of `total`, of shape (n_samples, 1); see `_log_size`."""
+        """Compute each row's sum over `total`, as a column; see `_log_size`."""
         if self.total is None:
             return 1.0
         rate, share = np.broadcast_to(rate, X.shape), 1.0
@@ -117,7 +118,7 @@ class Poisson(StepwiseStarts, Likelihood):
         return np.maximum(size, 1e-9)
 
     def _rate(self, design, X, decoder):
-        """The expected rates, on each row's own scale."""
+        """Compute the expected rates, on each row's own scale."""
         mean, variance = design.outputs(decoder)
         rate = np.exp(np.minimum(mean + variance / 2, LARGEST_LOG_RATE))
         return rate * self._size(X, rate, design.present)
@@ -126,7 +127,7 @@ class Poisson(StepwiseStarts, Likelihood):
         rate = np.maximum(super().intercept(X, counts), 1e-3)
         if self.total is not None:
             present = np.broadcast_to(counts, X.shape) > 0
-            for _ in range(SIZES):  # of rows with missing values they depend on the rates
+            for _ in range(SIZES):  # with missing values, sizes depend on the rates
                 size = self._size(X, rate, present)
                 weight = np.broadcast_to(counts * size, X.shape).sum(axis=0)
                 rate = (counts * X).sum(axis=0) / np.where(weight > 0, weight, 1.0)
@@ -146,16 +147,16 @@ class Poisson(StepwiseStarts, Likelihood):
 
 
 class NegativeBinomial(Poisson):
-    """Counts that vary more than their mean, by a dispersion of each feature.
+    """The negative binomial distribution of counts, with a dispersion for each feature.
 
-    The variance of a count of the mean m is ``m + dispersion * m**2``; the dispersions
-    are learned.
+    The variance of a count with mean m is ``m + dispersion * m**2``; the dispersions are
+    learned.
 
     Parameters
     ----------
     total : float or None, default=None
-        If not None, the mean of a row is relative to the sum of the row, and the
-        decoder's means are those of a row whose values add up to `total`.
+        If not None, the means of a sample are relative to the sum of its values, and the
+        decoder's means are those of a sample whose values add up to `total`.
 
     Examples
     --------
@@ -218,10 +219,10 @@ class NegativeBinomial(Poisson):
 
 
 def log_gamma(x):
-    """The logarithm of the gamma function of positive numbers, in ``keras.ops``.
+    """Compute the log-gamma function of positive numbers, in ``keras.ops``.
 
-    Stirling's series at x + 7 (Abramowitz & Stegun 1964, 6.1.40), and the recurrence
-    back: right to 1e-10.
+    It is Stirling's series at x + 7 (Abramowitz & Stegun 1964, 6.1.40), and the
+    recurrence back to x: accurate to 1e-10.
     """
     from keras import ops
 

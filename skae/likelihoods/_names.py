@@ -1,4 +1,4 @@
-"""The losses and likelihoods that users give: by name, as objects, or by column."""
+"""Conversion of the parameters `loss` and `likelihood` to objects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skae.likelihoods._classes import Bernoulli, Categorical
 from skae.likelihoods._counts import NegativeBinomial, Poisson
 from skae.likelihoods._real import AbsoluteError, Gaussian, Huber, SquaredError
 
-#: The losses and likelihoods that have a name of their own.
+#: The losses and likelihoods by name.
 LOSSES = {
     "squared_error": SquaredError,
     "binary_crossentropy": Bernoulli,
@@ -31,24 +31,25 @@ LIKELIHOODS = {
 
 
 def by_name(given, names, n_features, feature_names=None, parameter="likelihood", X=None):
-    """The likelihood that a user names, or gives for several groups of columns.
+    """Make a likelihood from a name, an object or a list of pairs with columns.
 
     Parameters
     ----------
     given : str, Likelihood or list of (str or Likelihood, columns)
-        Columns as `ColumnTransformer` takes them: numbers, names, slices, masks, and
-        functions of X that give such. Pairs without columns are left out.
+        The parameter, with columns as `ColumnTransformer` takes them: numbers, names,
+        slices, masks, and functions of X that return these. Pairs without columns are
+        left out.
 
     names : dict
-        What names are short for.
+        The likelihood of each name.
 
     n_features : int
     feature_names : ndarray of str or None, default=None
     parameter : str
-        The estimator's, for messages.
+        The name of the estimator's parameter, for messages.
 
     X : object, default=None
-        X as it was given to `fit`.
+        X as it was passed to `fit`.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def by_name(given, names, n_features, feature_names=None, parameter="likelihood"
 
 
 def _places(columns, n_features, feature_names, parameter, X):
-    """The numbers of some columns, as an array."""
+    """Convert columns to an array of their indices."""
     names = [] if feature_names is None else list(feature_names)
 
     def place(name):
@@ -106,7 +107,7 @@ def _places(columns, n_features, feature_names, parameter, X):
         if isinstance(columns, str):
             columns = [place(columns)]
         elif isinstance(columns, slice):
-            end = place(columns.stop)  # a name is among them, as in a ColumnTransformer
+            end = place(columns.stop)  # a named end is included, as in ColumnTransformer
             end = end + 1 if isinstance(columns.stop, str) else end
             columns = slice(place(columns.start), end, columns.step)
         elif not isinstance(columns, np.ndarray):

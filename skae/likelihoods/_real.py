@@ -45,7 +45,7 @@ class SquaredError(Likelihood):
 
 
 class Gaussian(Likelihood):
-    """A normal distribution around the output, whose noise variance is learned.
+    """A normal distribution around the output, with learned noise variance.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class Gaussian(Likelihood):
 
 
 class AbsoluteError(Likelihood):
-    """The absolute error, summed over features: few large errors weigh less.
+    """The absolute error, summed over features, which is robust to large errors.
 
     Examples
     --------
@@ -133,12 +133,12 @@ class AbsoluteError(Likelihood):
 
 
 class Huber(Likelihood):
-    """Squared where errors are small and absolute where they are large.
+    """The Huber loss: squared for small errors and absolute for large ones.
 
     Parameters
     ----------
     delta : float, default=1.0
-        The error from which on it is absolute, in units of the overall standard
+        The error above which the loss is absolute, in units of the overall standard
         deviation of X, which is the root of the mean variance of its features.
 
     Examples
@@ -159,7 +159,7 @@ class Huber(Likelihood):
 
         error = ops.abs(x - output)
         small = ops.minimum(error, self.delta)
-        # half the square, and the line that goes on where that ends
+        # half the square up to delta, and its tangent beyond
         return ops.sum(present * small * (error - small / 2), axis=-1)
 
     def in_units(self, loss, scale, present=1.0):

@@ -1,4 +1,4 @@
-"""Networks: the bodies on each side of the code, with parameters to tune."""
+"""Networks: the layers on each side of the code, with parameters to tune."""
 
 from skae.networks._base import Network
 from skae.networks._conv import ConvNetwork
@@ -14,5 +14,5 @@ __all__ = [
     "SequenceNetwork",
 ]
 
-for _name in __all__:  # where users find them, and pickles and links of the documentation
+for _name in __all__:  # the module that users, pickles and documentation refer to
     globals()[_name].__module__ = __name__

@@ -1,4 +1,4 @@
-"""Network: the bodies on each side of the code, with parameters to tune."""
+"""Network: the base class of the layers on each side of the code."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ class Network(Tunable):
     and the linear path, so that every network works under every estimator.
 
     A subclass takes its parameters in `__init__` as any scikit-learn estimator does,
-    and builds with Keras' functional API in `encode` and `decode`. It may set these
-    attributes of the class.
+    and builds its layers with Keras' functional API in `encode` and `decode`. It may set
+    these class attributes.
 
     Attributes
     ----------
     makes_output : bool, default=True
-        Whether what `decode` returns is the output wherever it has the output's shape.
-        With False it is always features, of which the estimator makes the output by a
-        dense layer.
+        Whether the result of `decode` is the output if it has the output's shape. If
+        False, the result is always features, to which the estimator adds a dense output
+        layer.
 
     jit_compile : bool, default=True
-        Whether XLA pays: it speeds up dense and recurrent layers, and slows
-        convolutions down on a CPU.
+        Whether to compile training with XLA. It speeds up dense and recurrent layers, and
+        slows convolutions down on a CPU.
 
     jit_steps : int, default=2000
-        The batches from which on a fit repays the second or more, and the 10 MB, that XLA
-        takes: fewer where it makes the layers several times faster.
+        The minimum number of batches of a fit that is compiled with XLA. Compilation
+        takes a second or more, and 10 MB. Fewer batches suffice for layers that XLA makes
+        several times faster.
 
     allows_missing : bool, default=False
-        Whether rows may end in steps of NaN, which `encode` then must not read.
+        Whether samples may end in time steps of NaN, which `encode` must then not read.
     """
 
     _parameter_constraints: dict = {}
@@ -52,18 +53,19 @@ class Network(Tunable):
     allows_missing: bool = False
 
     def encode(self, x: KerasTensor) -> KerasTensor:
-        """Build the layers from the input to the features that the code is made of.
+        """Build the layers from the input to the features that the code is computed from.
 
         Parameters
         ----------
         x : KerasTensor of shape (None, n_features)
-            The rows, standardised by the estimator.
+            The samples, standardised by the estimator.
 
         Returns
         -------
         features : KerasTensor of shape (None, ...)
-            The estimator flattens them and makes the code of them by a dense layer;
-            with ``n_components=None`` the flattened features are the code.
+            The features. The estimator flattens them and computes the code from them
+            with a dense layer; with ``n_components=None`` the flattened features are the
+            code.
         """
         raise NotImplementedError
 
@@ -76,24 +78,24 @@ class Network(Tunable):
             The code.
 
         shape : tuple of int
-            The shape of one row of the output, ``(n_features,)``.
+            The shape of one sample of the output, ``(n_features,)``.
 
         Returns
         -------
         output : KerasTensor of shape (None, n_features) or (None, ...)
-            The output before its activation or, in any other shape, features that the
-            estimator makes the output of by a dense layer.
+            The output before its activation or, in any other shape, features from which
+            the estimator computes the output with a dense layer.
         """
         raise NotImplementedError
 
     @property
     def _row_shape(self):
-        """The shape that rows are folded into; None where any will do."""
+        """Return the shape that samples are folded into; None if any shape will do."""
         return None
 
     @property
     def _doubt(self):
-        """A warning of parameters that may not be what was meant; else None."""
+        """Return a warning if parameters may not be what was meant; else None."""
         return None
 
     def _numbers(self, x):
@@ -103,21 +105,21 @@ class Network(Tunable):
         return import_keras().ops.nan_to_num(x)  # the mean, where a series has ended
 
     def _seed_key(self, seed):
-        """The seed, where the layers are built from it and can't be started afresh."""
+        """Return the seed if layers depend on it and can't be initialised anew."""
 
 
-#: The size of a layer, at most: of more no machine has the memory for the weights.
+#: The maximum size of a layer: the weights of larger ones do not fit into memory.
 LARGEST = 2**24
 
 
 def activated(x, activation, name, parameter="activation"):
-    """A KerasTensor after a layer of this activation.
+    """Apply an activation layer to a KerasTensor.
 
     Raises
     ------
     ValueError
         If it is neither a name that Keras knows, nor a function from a tensor to one of
-        its shape; names the parameter.
+        its shape. The message names the parameter.
     """
     keras = import_keras()
     message = (
@@ -173,7 +175,7 @@ ACTIVATIONS = frozenset(
 
 
 def is_activation(name):
-    """Whether Keras knows an activation by this name, as far as is known without it."""
+    """Return True if Keras has an activation of this name, without importing Keras."""
     if name in ACTIVATIONS:
         return True
     keras = sys.modules.get("keras")
@@ -193,7 +195,7 @@ def sizes_of(sizes, name):
 
 
 def folded(x, shape):
-    """The rows in the shape that the layers take."""
+    """Reshape samples for the layers."""
     if math.prod(shape) != x.shape[-1]:
         raise ValueError(
             f"input_shape={shape} holds {math.prod(shape)} values, but a row of X has"

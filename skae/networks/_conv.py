@@ -20,33 +20,33 @@ from skae.networks._base import Network, activated, folded, sizes_of
 
 
 class ConvNetwork(Network):
-    """Convolutions that halve each axis on the way to the code, and double it back.
+    """Convolutional network that halves each axis in the encoder and doubles it back.
 
-    Each of the `filters` is a convolution followed by a halving; the decoder mirrors
-    them and ends at a linear convolution with as many filters as the input has
-    channels. Sizes that are not even are rounded up, and the excess is cropped on the
-    way back, so that any size comes back as it was.
+    Each of the `filters` is a convolution followed by downsampling by a factor of two.
+    The decoder mirrors them and ends with a linear convolution that has as many filters
+    as the input has channels. Odd sizes are rounded up, and the decoder crops the excess,
+    so the output always has the size of the input.
 
     Parameters
     ----------
     input_shape : tuple of int
-        The shape that rows are folded into, channels last: ``(steps, channels)``,
+        The shape that samples are folded into, channels last: ``(steps, channels)``,
         ``(height, width, channels)`` or ``(depth, height, width, channels)``, for
         convolutions along one, two or three axes. So (8, 8) is a signal of 8 steps with 8
-        channels, of which there is a warning; a grey image is (8, 8, 1).
+        channels, and a warning is issued for it; a grey image is (8, 8, 1).
 
     filters : int or array-like of int, default=(16, 8, 8)
         The number of filters of each convolution between the input and the code.
 
     kernel_size : int or tuple of int, default=3
-        The width of the convolutions, in every axis or in each.
+        The width of the convolutions, one for all axes or one for each.
 
     activation : str or callable, default="relu"
         The name of a Keras activation, or a function of a tensor.
 
     downsampling : {"max_pooling", "strides"}, default="max_pooling"
-        How an axis is halved and doubled: by max-pooling and by repeating each value,
-        or by convolutions and transposed convolutions with strides of 2.
+        The method to halve and double an axis: max-pooling and repetition of each value,
+        or convolutions and transposed convolutions with strides of 2.
 
     See Also
     --------
@@ -56,8 +56,8 @@ class ConvNetwork(Network):
     -----
     With ``n_components=None`` the flattened feature maps are the code: 4 x 4 x 8 = 128
     values for the default filters on 28 x 28 images, which is the convolutional
-    autoencoder of [1]_. With an int, a dense layer on each side makes the code and the
-    maps.
+    autoencoder of [1]_. With an int, dense layers compute the code from the maps and the
+    maps from the code.
 
     References
     ----------
@@ -102,7 +102,7 @@ class ConvNetwork(Network):
 
     @property
     def _row_shape(self):
-        if self.input_shape is None:  # of a subclass that finds it out later
+        if self.input_shape is None:  # in a subclass that determines it later
             return None
         return tuple(sizes_of(self.input_shape, "input_shape"))
 
@@ -156,7 +156,7 @@ class ConvNetwork(Network):
         return layers.Reshape(shape, name="unfold")(y)
 
     def _maps(self):
-        """Filters, the maps' size from the input's down to the code's, and channels."""
+        """Return filters, the sizes of the maps from input to code, and channels."""
         filters = sizes_of(self.filters, "filters")
         *size, channels = sizes_of(self.input_shape, "input_shape")
         if len(size) not in (1, 2, 3):
@@ -182,7 +182,7 @@ class ConvNetwork(Network):
         return layers.Reshape((*size, x.shape[2], channels), name=name)(x)
 
     def _layer(self, kind, name, size, *, transpose=False, **kwargs):
-        """A Keras layer of this kind with as many axes as the input has."""
+        """Make a Keras layer of this kind with as many axes as the input has."""
         n_axes = len(self.input_shape) - 1
         library = import_keras().layers
         if kind.endswith("Conv"):

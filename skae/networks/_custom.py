@@ -1,4 +1,4 @@
-"""Layers of the user's own, as functions or Keras models."""
+"""CustomNetwork: layers that the user defines, as functions or Keras models."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class CustomNetwork(Network):
     Parameters
     ----------
     encoder : callable or keras.Model
-        From rows to features: a function that takes a KerasTensor of shape
-        ``(None, *input_shape)``, makes layers, and returns what they give; or a Keras
-        model. A model is never trained or changed: each fit makes it again from its
-        configuration, with fresh weights.
+        The encoder from samples to features: a function that takes a KerasTensor of shape
+        ``(None, *input_shape)``, makes layers, and returns their output; or a Keras
+        model. A model is never trained or changed: each fit makes a new one from its
+        configuration, with new weights.
 
     decoder : callable or keras.Model
-        From the code, of shape ``(None, n_components)``, to the output before its
-        activation: one value per feature, in any shape. Any other number of values are
-        features that a dense layer makes the output of.
+        The decoder from the code, of shape ``(None, n_components)``, to the output before
+        its activation: one value per feature, in any shape. With any other number of
+        values, a dense layer computes the output from them.
 
     input_shape : tuple of int or None, default=None
-        The shape that rows are folded into. None is the shape that the encoder takes
-        where it is a Keras model that tells, and flat rows otherwise.
+        The shape that samples are folded into. None is the input shape of the encoder if
+        it is a Keras model that has one, and flat samples otherwise.
 
     jit_compile : bool, default=True
         Whether to compile training with XLA. It speeds up dense and recurrent layers,
@@ -49,13 +49,13 @@ class CustomNetwork(Network):
 
     Notes
     -----
-    Dtypes and seeds in a model's configuration give way to the estimator's: the dtype
-    that it computes in, and its `random_state`. Layers of your own in a Keras model
-    need a `get_config`.
+    Dtypes and seeds in a model's configuration are replaced by the estimator's: the dtype
+    that it computes in, and its `random_state`. Custom layers in a Keras model need a
+    `get_config`.
 
-    In an estimator that was pickled and loaded, a Keras model is a description, of which
-    a model is made in Keras' safe mode where one is needed. That refuses Lambda layers:
-    if you trust where the pickle comes from, call
+    An estimator that was pickled and loaded has the configuration of a Keras model, from
+    which the model is made on demand, in Keras' safe mode. That refuses Lambda layers: if
+    you trust the source of the pickle, call
     ``keras.config.enable_unsafe_deserialization()`` first.
 
     Examples
@@ -141,15 +141,15 @@ class CustomNetwork(Network):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _StoredModel:
-    """A Keras model as plain data, which stands for the model wherever it was loaded.
+    """A Keras model as plain data, which replaces the model in a loaded estimator.
 
-    Loading makes no model of it: that is done where one is needed, in Keras' safe mode,
-    in which no code runs that the configuration brings along.
+    Loading does not build the model. It is built on demand, in Keras' safe mode, which
+    runs no code that the configuration contains.
 
     Parameters
     ----------
     config : str
-        As JSON.
+        The configuration as JSON.
 
     weights : list of ndarray
     classes : dict of str to type
@@ -172,19 +172,19 @@ class _StoredModel:
         return f"<stored Keras model {name!r}>"
 
     def restored(self):
-        """The Keras model, with its weights."""
+        """Build the Keras model, with its weights."""
         model = self.remade(json.loads(self.config))
         if self.weights:
             model.set_weights(self.weights)
         return model
 
     def remade(self, config):
-        """A Keras model of this configuration, made of Keras' layers and `classes`.
+        """Build a Keras model of this configuration from Keras' layers and `classes`.
 
         Raises
         ------
         ValueError
-            If Keras' safe mode refuses; says what to do.
+            If Keras' safe mode refuses. The message says what to do.
         """
         keras = import_keras()
         strangers = [
@@ -214,7 +214,7 @@ def _is_keras(body):
 
 
 def _body_key(body):
-    """What is hashable, and equal for bodies that are made the same way."""
+    """Return a hashable key that is equal for bodies with equal configurations."""
     if isinstance(body, _StoredModel):
         return body.config
     if not _is_keras(body):
@@ -224,9 +224,9 @@ def _body_key(body):
 
 
 def _functions(body):
-    """The functions in the Lambda layers of a Keras model, by layer and argument.
+    """Return the functions in a Keras model's Lambda layers, by layer and argument.
 
-    A configuration has their code, but not the names that they know.
+    A configuration contains their code, but not the names of their scope.
     """
     found = {}
     for layer in body._flatten_layers():
@@ -243,7 +243,7 @@ _FUNCTIONS = ("function", "output_shape")
 
 
 def _named(config):
-    """The configuration with the names of `_functions` in place of their code."""
+    """Replace the code of functions in a configuration with the names of `_functions`."""
     if isinstance(config, list):
         return [_named(item) for item in config]
     if not isinstance(config, dict):
@@ -264,7 +264,7 @@ def _named(config):
 
 
 def _config(model):
-    """The configuration of a Keras model or layer, as JSON."""
+    """Return the configuration of a Keras model or layer, as JSON."""
     try:
         return json.dumps(import_keras().saving.serialize_keras_object(model))
     except NotImplementedError as error:
@@ -279,14 +279,14 @@ def _not_remade(model, error):
 
 
 def _custom_classes(model):
-    """The classes of the layers that are not Keras' own, by the name they are found."""
+    """Return the classes of layers that are not Keras' own, by registered name."""
     name = import_keras().saving.get_registered_name
     found = {type(layer) for layer in model._flatten_layers()}
     return {name(c): c for c in found if not c.__module__.startswith("keras.")}
 
 
 def _applied(body, name, x):
-    """What a function, or a fresh copy of a Keras model, makes of a KerasTensor."""
+    """Apply a function, or a new copy of a Keras model, to a KerasTensor."""
     if not _is_keras(body) and not isinstance(body, _StoredModel):
         return _called(body, name, x)
     model = _fresh(body, f"{name}_model")
@@ -317,9 +317,9 @@ def _blaming(name, x):
 
 
 def _fresh(body, name):
-    """A model by this name, made from a Keras model's configuration as it is or stored.
+    """Build a model of this name from the configuration of a Keras model, maybe stored.
 
-    The code of a model that is there is here already, so it is made again as it is.
+    Safe mode is for stored models only: the code of a live model is already in memory.
     """
     keras = import_keras()
     stored = isinstance(body, _StoredModel)
@@ -339,7 +339,7 @@ def _fresh(body, name):
 
 
 def _called(function, name, x):
-    """What the function makes of x, by layers that it makes itself."""
+    """Apply the function to x, and check that it makes its own layers."""
     keras = import_keras()
     scope = f"{name}_function"
     with keras.name_scope(scope), _blaming(name, x):
@@ -359,12 +359,12 @@ def _called(function, name, x):
     return y
 
 
-#: The layers that functions have made: none may be used twice.
+#: The layers that functions have made. None may be used twice.
 _made = weakref.WeakSet()
 
 
 def _renewed(config, policy):
-    """The configuration with floats in this dtype policy, no seeds, not compiled."""
+    """Set floats to a dtype policy in a configuration; drop seeds and compilation."""
     if isinstance(config, list):
         return [_renewed(item, policy) for item in config]
     if not isinstance(config, dict):

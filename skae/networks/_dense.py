@@ -23,20 +23,20 @@ class DenseNetwork(Network):
     Parameters
     ----------
     hidden_layer_sizes : int or array-like of int, default=(128, 64)
-        The number of units of each layer between the input and the code. ``()`` puts
-        the code straight on the input.
+        The number of units of each hidden layer between the input and the code. ``()``
+        has no hidden layers.
 
     encoder_layer_sizes : int, array-like of int or None, default=None
-        The number of units of each layer between the input and the code, where these are
-        not `hidden_layer_sizes`, which are the decoder's all the same. ``()`` is a linear
-        encoder: each component is a weighted sum of the features. None mirrors
+        The number of units of each hidden layer of the encoder, if it differs from
+        `hidden_layer_sizes`, which the decoder has in any case. ``()`` is a linear
+        encoder: each component is a weighted sum of the features. None is
         `hidden_layer_sizes`.
 
     activation : str or callable, default="gelu"
         The name of a Keras activation, or a function of a tensor.
 
     dropout : float, default=0.0
-        The share of units that are dropped after each hidden layer while training.
+        The fraction of the units to drop after each hidden layer in training.
 
     batch_normalization : bool, default=False
         Whether to normalise each hidden layer over the batch before its activation.

@@ -1,4 +1,4 @@
-"""Keras layers of an autoencoder, made of Keras' own: models of them load without skae."""
+"""Layers of an autoencoder, built from Keras' own so that models load without skae."""
 
 import math
 
@@ -8,7 +8,7 @@ from keras import layers, ops
 
 
 def gate(x, name):
-    """A learned factor that starts at zero (Bachlechner et al. 2021, ReZero)."""
+    """Multiply by a learned factor initialised to zero (Bachlechner 2021, ReZero)."""
     factor = layers.EinsumDense(
         "bfc,c->bfc", (x.shape[1], 1), kernel_initializer="zeros", name=name
     )
@@ -17,28 +17,28 @@ def gate(x, name):
 
 
 def present(x):
-    """Zeros in place of NaN, and which time steps hold anything else."""
+    """Replace NaN with zeros, and return a mask of the observed time steps."""
     missing = ops.isnan(x)
     mask = ops.logical_not(ops.all(missing, axis=-1))
     return ops.where(missing, ops.zeros_like(x), x), mask
 
 
 def standardized(x, mean, scale):
-    """``(x - mean) / scale``, with a mean for each feature."""
+    """Compute ``(x - mean) / scale``, with a mean for each feature."""
     centre = layers.Normalization(name="standardize")
     centre.build(x.shape)
-    centre.adapt_mean.assign(mean)  # of variance one: Keras bounds others from below
+    centre.adapt_mean.assign(mean)  # of variance one: Keras bounds small ones from below
     centre.finalize_state()
     return _scaled(centre(x), "standardize_scale", np.full(x.shape[1:], 1 / scale))
 
 
 def unstandardized(x, mean, scale):
-    """``x * scale + mean``, with a scale and a mean for each feature."""
+    """Compute ``x * scale + mean``, with a scale and a mean for each feature."""
     return _scaled(x, "unstandardize", scale, mean)
 
 
 def _scaled(x, name, *weights):
-    """Each feature by a factor of its own; numbers in a configuration are float32."""
+    """Scale each feature by weights, since numbers in a configuration are float32."""
     bias_axes = "f" if len(weights) > 1 else None
     layer = layers.EinsumDense(
         "bf,f->bf", x.shape[1:], bias_axes=bias_axes, trainable=False, name=name
@@ -47,7 +47,7 @@ def _scaled(x, name, *weights):
 
 
 def rotated(z, matrix, offset, name):
-    """``z @ matrix + offset``."""
+    """Compute ``z @ matrix + offset``."""
     layer = layers.Dense(len(offset), trainable=False, name=name)
     return _with_weights(layer, z, [matrix, offset])
 
@@ -61,9 +61,9 @@ def _with_weights(layer, x, weights):
 class _OneFilter:
     """A convolution with one filter: a product for each of its taps, shifted and added.
 
-    The same numbers in a half of the time that TensorFlow takes on a CPU, whose
-    convolutions want many filters. It is saved by the name of the convolution that it
-    is, which loads without skae.
+    The results are the same, in half of the time of TensorFlow's convolution on a CPU,
+    which is optimised for many filters. It is saved by the name of Keras' own layer, so
+    that models load without skae.
     """
 
     def __init_subclass__(cls):

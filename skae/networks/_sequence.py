@@ -17,19 +17,19 @@ from skae.networks._base import Network, folded, sizes_of
 
 
 class SequenceNetwork(Network):
-    """A recurrent layer that reads a series, and one that writes it from the code.
+    """Recurrent network for series: one layer encodes a series and one decodes it.
 
-    The encoder's last state is what the code is made of. The decoder is given the code
-    at each time step (the sequence-to-sequence autoencoder of [1]_).
+    The code is computed from the encoder's last state. The decoder receives the code at
+    each time step (the sequence-to-sequence autoencoder of [1]_).
 
-    Series of different lengths are rows of equal length that end in NaN: time steps
-    all of whose features are NaN are neither read by the network nor counted by the
-    loss. The decoder writes all of them.
+    Pad series of different lengths to equal length with NaN at the end. The network and
+    the loss ignore time steps all of whose features are NaN. The decoder outputs all time
+    steps.
 
     Parameters
     ----------
     input_shape : tuple of int
-        The shape that rows are folded into, ``(timesteps, features)``.
+        The shape that samples are folded into, ``(timesteps, features)``.
 
     units : int, default=64
         The number of units of each recurrent layer.
@@ -38,12 +38,12 @@ class SequenceNetwork(Network):
         The kind of recurrent layer.
 
     bidirectional : bool, default=False
-        Whether a second encoder reads the series backwards.
+        Whether to add a second encoder, which reads the series backwards.
 
     head : {"linear", "recurrent"}, default="linear"
-        What writes the output: a dense layer on the decoder's units at each time step,
-        or the decoder itself, a recurrent layer with one unit per feature, as in [1]_.
-        The latter's own output stays within (-1, 1), in standard deviations of X.
+        The output layer: a dense layer on the decoder's units at each time step, or the
+        decoder itself, a recurrent layer with one unit per feature, as in [1]_. The
+        output of the latter is limited to (-1, 1), in standard deviations of X.
 
     See Also
     --------
@@ -95,7 +95,7 @@ class SequenceNetwork(Network):
 
     @property
     def _row_shape(self):
-        if self.input_shape is None:  # of a subclass that finds it out later
+        if self.input_shape is None:  # in a subclass that determines it later
             return None
         return tuple(sizes_of(self.input_shape, "input_shape"))
 

@@ -1,4 +1,4 @@
-"""Converters of the estimators, as skl2onnx registers them."""
+"""Converters of the estimators for skl2onnx."""
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -6,23 +6,23 @@ from skae._autoencoder import AutoencoderTransformer
 from skae._denoising import DenoisingAutoencoder
 from skae._variational import VAETransformer
 
-#: The methods that can be converted: what each is given, and what it returns.
+#: The methods that can be converted, with the kind of their input and output.
 METHODS = {
     "transform": ("rows", "codes"),
     "reconstruct": ("rows", "rows"),
     "inverse_transform": ("codes", "rows"),
 }
 
-#: The first set of ONNX' operations that has all that are written.
+#: The oldest opset of ONNX that has all operations of the converters.
 OLDEST_OPSET = 17
 
 
 def register_converters() -> None:
     """Let skl2onnx convert the estimators of skae, alone or in a Pipeline.
 
-    What it writes computes `transform` in any program that runs ONNX, such as
-    onnxruntime, without skae, Keras or TensorFlow. It takes another method by
-    skl2onnx's options: ``options={id(estimator): {"method": "reconstruct"}}``, or
+    The ONNX model computes `transform` in any program that runs ONNX, such as
+    onnxruntime, without skae, Keras or TensorFlow. skl2onnx's options choose another
+    method: ``options={id(estimator): {"method": "reconstruct"}}``, or
     "inverse_transform".
 
     Raises
@@ -32,14 +32,14 @@ def register_converters() -> None:
 
     Notes
     -----
-    The numbers are `transform`'s to 1e-5 of the codes' scale: in float32 where the
-    declared input is a ``FloatTensorType``, and in float64 where it is a
-    ``DoubleTensorType``, but for layers that onnxruntime has in float32 only, the exact
-    gelu, convolutions and recurrent layers among them. NaN is what it is in
+    The results agree with `transform` to 1e-5 of the codes' scale. They are computed in
+    float32 if the declared input is a ``FloatTensorType``, and in float64 if it is a
+    ``DoubleTensorType``, except for layers that onnxruntime has in float32 only: the
+    exact gelu, convolutions and recurrent layers among them. NaN means the same as in
     `transform`: a missing value, or the end of a series.
 
-    skl2onnx's functions raise a ValueError that names the layer where a network has one
-    that can't be converted: a layer of one's own, a Lambda, attention.
+    skl2onnx's functions raise a ValueError that names the layer if a network has one that
+    can't be converted: a custom layer, a Lambda, attention.
 
     Examples
     --------
@@ -76,13 +76,13 @@ def register_converters() -> None:
 
 
 def _method(operator):
-    """What is given to the method that is asked for, and what it returns."""
+    """Return the kinds of the input and the output of the method to convert."""
     options = operator.scope_inst.get_options(operator.raw_operator, {})
     return METHODS[options.get("method") or "transform"]
 
 
 def _declare_output(operator):
-    """Tell skl2onnx the shape and the dtype of what `_convert` writes."""
+    """Declare the shape and the dtype of the output of `_convert` to skl2onnx."""
     from skl2onnx.common.data_types import guess_tensor_type
 
     model, declared = operator.raw_operator, operator.inputs[0].type
@@ -100,7 +100,7 @@ def _declare_output(operator):
 
 
 def _convert(scope, operator, container):
-    """Write the nodes of a fitted estimator into a model of skl2onnx's."""
+    """Write the nodes of a fitted estimator into an skl2onnx model."""
     from skl2onnx.common.data_types import DoubleTensorType
 
     from skae.onnx._model import computed

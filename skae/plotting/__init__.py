@@ -1,4 +1,4 @@
-"""Displays of what an autoencoder does: reconstructions, codes, components, losses."""
+"""Displays of an autoencoder's reconstructions, codes, components and losses."""
 
 from skae.plotting._code import CodeDisplay
 from skae.plotting._components import ComponentsDisplay, ExplainedVarianceDisplay

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class CodeDisplay:
-    """Codes as grey images, one column for each row of X.
+    """Codes as grey images, one column for each sample of X.
 
     Feature maps, such as the code of a convolutional network with
-    ``n_components=None``, stand below each other, one image each. Any other code is
-    one image: a square where that is possible, or else a column.
+    ``n_components=None``, are drawn below each other, one image each. Any other code is
+    one image: a square if possible, or else a column.
 
     Create it with :meth:`from_estimator` or :meth:`from_predictions`.
 
@@ -37,7 +37,7 @@ class CodeDisplay:
         The figure of the axes.
 
     image_ : matplotlib AxesImage
-        All images side by side.
+        The mosaic of all images.
 
     See Also
     --------
@@ -66,7 +66,7 @@ class CodeDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``.
@@ -90,25 +90,25 @@ class CodeDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> CodeDisplay:
-        """Encode the first rows of X, and draw their codes.
+        """Encode the first samples of X, and draw their codes.
 
         Parameters
         ----------
         estimator : fitted transformer or Pipeline
-            Anything with `transform`.
+            Any model with `transform`.
 
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            The rows to encode.
+            The samples to encode.
 
         n_samples : int, default=10
-            The number of rows of X to encode.
+            The number of samples of X to encode.
 
         code_shape : tuple of int or None, default=None
-            ``(height, width)`` or ``(height, width, n_maps)``. None takes the shape
-            of the network's feature maps where those are the code.
+            ``(height, width)`` or ``(height, width, n_maps)``. None uses the shape of the
+            network's feature maps if they are the code.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``.
@@ -137,7 +137,7 @@ class CodeDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> CodeDisplay:
-        """Draw codes that are there already.
+        """Draw codes that are already computed.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class CodeDisplay:
             else a column.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``.
@@ -172,7 +172,7 @@ class CodeDisplay:
 
 
 def _feature_shape(estimator: Any) -> tuple[int, ...] | None:
-    """The shape of the network's feature maps, where they are the code."""
+    """Return the shape of the network's feature maps if they are the code."""
     estimator = last_step(estimator)
     if getattr(estimator, "n_components", 0) is not None:
         return None

@@ -1,4 +1,4 @@
-"""The components: what moving along each does, and how much variance it explains."""
+"""Displays of the components: their effects, and the variance that they explain."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 class ComponentsDisplay:
-    """What moving along each component does to what is decoded.
+    """The effect of each component on the decoded samples.
 
-    From a code in the middle, each component in turn goes from below to above, while
-    the others stay. Images stand in a row for each component. Series are lines in a cell
-    for each component, dark below and light above. For a table, a cell for each
-    component shows by how much each feature moves.
+    From the mean code, each component in turn is moved from a low to a high value, while
+    the others are fixed. Images are drawn in a row for each component. Series are lines
+    in a cell for each component, dark for low and light for high values. For a table, a
+    cell for each component shows the change of each feature.
 
     Create it with :meth:`from_estimator`.
 
@@ -47,13 +47,13 @@ class ComponentsDisplay:
             (n_components, n_steps, height, width, 3), \
             (n_components, n_steps, timesteps, n_features) or \
             (n_components, n_steps, n_features)
-        What is decoded along each component.
+        The decoded samples along each component.
 
     steps : ndarray of shape (n_steps,)
-        How far each code lies from the middle, in standard deviations of the component.
+        The distance of each code from the mean, in standard deviations of the component.
 
     kind : {"image", "series", "table"}, default="image"
-        What is decoded: images, series, or rows of a table.
+        The kind of the decoded samples: images, series, or rows of a table.
 
     names : sequence of str or None, default=None
         The names of the components.
@@ -64,21 +64,21 @@ class ComponentsDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes with all that is decoded.
+        The axes with all decoded samples.
 
     figure_ : matplotlib Figure
         The figure of the axes.
 
     image_ : matplotlib AxesImage
-        All images side by side, where rows are images.
+        The mosaic of all images, if samples are images.
 
     lines_ : list of matplotlib Line2D
-        The lines, or the points of each step, where rows are series or a table.
+        The lines of series, or the points of each step for rows of a table.
 
     See Also
     --------
-    LatentManifoldDisplay : What two components do together.
-    ExplainedVarianceDisplay : How much each component matters.
+    LatentManifoldDisplay : The joint effect of two components.
+    ExplainedVarianceDisplay : The variance that each component explains.
 
     Examples
     --------
@@ -110,12 +110,12 @@ class ComponentsDisplay:
         self.feature_names = feature_names
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> ComponentsDisplay:
-        """Draw what is decoded.
+        """Draw the decoded samples.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow`` or ``plot``.
@@ -171,42 +171,42 @@ class ComponentsDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> ComponentsDisplay:
-        """Decode codes along each component, and draw what they are decoded to.
+        """Decode codes along each component, and draw the decoded samples.
 
         Parameters
         ----------
         estimator : fitted transformer or Pipeline
-            With `transform` and `inverse_transform`, :class:`~sklearn.decomposition.PCA`
-            too. Images and series are drawn as they are in X; rows of a table, and
-            all rows where a step of a Pipeline has no inverse, as its last step is given
-            them.
+            Any model with `transform` and `inverse_transform`, such as
+            :class:`~sklearn.decomposition.PCA`. Images and series are drawn as they are
+            in X. Rows of a table are drawn as the input of the last step of a Pipeline,
+            and so are all samples if one of its steps has no inverse.
 
         X : array-like of shape (n_samples, n_features) or (n_samples, ...) or None, \
                 default=None
-            Rows whose codes give the middle, by their mean, and the standard
-            deviations; steps end where the codes of X do. None takes the prior of a
-            :class:`~skae.VAETransformer`, and for a linear code zero and
-            `explained_variance_`.
+            Samples whose codes give the mean and the standard deviations; steps end where
+            the codes of X do. None uses the prior of a :class:`~skae.VAETransformer`, and
+            for a linear code zero and `explained_variance_`.
 
         components : sequence of int or None, default=None
-            Which components to draw; None draws the first ten.
+            The components to draw; None draws the first ten.
 
         n_steps : int, default=7
             The number of codes along each component, an odd number.
 
         limit : float, default=2.0
-            How far to go to each side, in standard deviations.
+            The distance to move to each side, in standard deviations.
 
         kind : {"auto", "image", "series", "table"}, default="auto"
-            What is decoded. "auto" goes by `image_shape`, then by the `input_shape` of the
-            estimator's network, then by the shape of what is decoded.
+            The kind of a decoded sample. "auto" depends on `image_shape`, then on the
+            `input_shape` of the estimator's network, then on the shape of the decoded
+            samples.
 
         image_shape : tuple of int or None, default=None
-            ``(height, width)`` or ``(height, width, 3)``. None takes the `input_shape`
-            of the estimator's network, then the shape of the rows, then a square.
+            ``(height, width)`` or ``(height, width, 3)``. None uses the `input_shape` of
+            the estimator's network, then the shape of the samples, then a square.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow`` or ``plot``.
@@ -245,7 +245,7 @@ class ComponentsDisplay:
 
 
 def _spread(step, last, X):
-    """The codes' middle, standard deviations, least and greatest values."""
+    """Return the means, standard deviations, minima and maxima of the codes."""
     if X is not None:
         codes = np.asarray(step.transform(X), np.float64)
         return codes.mean(axis=0), codes.std(axis=0), codes.min(axis=0), codes.max(axis=0)
@@ -258,24 +258,24 @@ def _spread(step, last, X):
     else:
         raise ValueError(
             f"X is needed to draw the components of {type(last).__name__}: its code is not"
-            " linear, so that only the codes of X tell its middle and its range."
+            " linear, so that its mean and its range are those of the codes of X."
         )
     unbounded = np.full(len(std), np.inf)
     return np.zeros(len(std)), std, -unbounded, unbounded
 
 
 class ExplainedVarianceDisplay:
-    """The share of the variance that each component explains, and all up to it.
+    """The fraction of the variance that each component explains, and the cumulative one.
 
     Create it with :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
     ratio : ndarray of shape (n_components,)
-        The shares of the variance, such as `explained_variance_ratio_`.
+        The explained fractions of the variance, such as `explained_variance_ratio_`.
 
     pca_ratio : ndarray of shape (n_components,) or None, default=None
-        Those of PCA, to compare with.
+        The fractions of PCA, for comparison.
 
     Attributes
     ----------
@@ -286,15 +286,15 @@ class ExplainedVarianceDisplay:
         The figure of the axes.
 
     bars_ : matplotlib BarContainer
-        The share of each component.
+        The fraction of each component.
 
     lines_ : list of matplotlib Line2D
-        The share of all components up to each; with PCA's, those of PCA, and the share
+        The cumulative fractions; with PCA, also its cumulative fractions and the fraction
         of each of its components.
 
     See Also
     --------
-    ComponentsDisplay : What each component does.
+    ComponentsDisplay : The effect of each component.
 
     Examples
     --------
@@ -315,12 +315,12 @@ class ExplainedVarianceDisplay:
         self.pca_ratio = pca_ratio
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> ExplainedVarianceDisplay:
-        """Draw the shares.
+        """Draw the explained fractions.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``bar``.
@@ -364,7 +364,7 @@ class ExplainedVarianceDisplay:
                 **{**style, "markersize": 10},
             )
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set(xlabel="component", ylabel="share of the variance")
+        ax.set(xlabel="component", ylabel="fraction of the variance")
         ax.set_ylim(bottom=0)
         ax.legend(frameon=False)
         return self
@@ -378,20 +378,20 @@ class ExplainedVarianceDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> ExplainedVarianceDisplay:
-        """Draw the shares of a fitted estimator's components.
+        """Draw the variance that a fitted estimator's components explain.
 
         Parameters
         ----------
         estimator : fitted estimator or Pipeline
-            With `explained_variance_ratio_`, or a Pipeline that ends in one.
+            An estimator with `explained_variance_ratio_`, or a Pipeline that ends in one.
 
         X : array-like of shape (n_samples, n_features) or (n_samples, ...) or None, \
                 default=None
-            The training rows, to compare with PCA of the same number of components
-            fitted to them: to what the steps before the last make of them, in a Pipeline.
+            The training samples, to compare with PCA of the same number of components. In
+            a Pipeline, PCA is fitted to the input of the last step.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``bar``.
@@ -418,18 +418,18 @@ class ExplainedVarianceDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> ExplainedVarianceDisplay:
-        """Draw shares that are there already.
+        """Draw explained fractions of the variance that are already computed.
 
         Parameters
         ----------
         ratio : array-like of shape (n_components,)
-            The shares of the variance.
+            The explained fractions of the variance.
 
         pca_ratio : array-like of shape (n_components,) or None, default=None
-            Those of PCA, to compare with.
+            The fractions of PCA, for comparison.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``bar``.

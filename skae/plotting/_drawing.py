@@ -1,4 +1,4 @@
-"""What the displays share: how a row of X is drawn, axes, colours."""
+"""Common code of the displays: views of samples, axes, colours."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 KINDS = ("auto", "image", "series", "table")
 
-#: The least side of a square of features that is taken for an image.
+#: The minimum side of a square of features that is drawn as an image.
 MIN_SIDE = 5
 
-#: Colours that are told apart with any colour vision (Tol 2021, "muted"), and black.
+#: Colours that are distinct with any colour vision (Tol 2021, "muted"), and black.
 COLORS = (
     "#332288",
     "#CC6677",
@@ -35,13 +35,13 @@ COLORS = (
     "#000000",
 )
 
-#: What tells more classes than there are colours apart.
+#: Markers for more classes than there are colours.
 MARKERS = ("o", "^", "s", "v", "D", "P", "X", "*")
 
 #: From low to high, for values and steps.
 COLORMAP = "cividis"
 
-#: The share of a cell's side that is drawn on.
+#: The fraction of a cell's side that is drawn on.
 CELL = 0.86
 
 
@@ -58,11 +58,11 @@ def decoding_step(
     kind: str,
     image_shape: Sequence[int] | None,
 ) -> tuple[Any, ArrayLike | None]:
-    """What encodes and decodes, and X as it takes it.
+    """Return the step of a Pipeline to encode and decode with, and its input.
 
-    Images and series go through a whole Pipeline and back, so that they look as they
-    do in X, where each of its steps has an inverse. Rows of a table, whose features may
-    have different units, are drawn as the last step is given them.
+    Images and series go through the whole Pipeline and back if each of its steps has an
+    inverse, so that they look as they do in X. Rows of a table, whose features may have
+    different units, are drawn as the input of the last step.
     """
     if not isinstance(estimator, Pipeline):
         return estimator, X
@@ -74,7 +74,7 @@ def decoding_step(
 
 
 def into_last_step(estimator: Any, X: ArrayLike) -> np.ndarray:
-    """X as the last step of a Pipeline is given it, as flat rows."""
+    """Transform X to the input of the last step of a Pipeline, as flat rows."""
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         X = estimator[:-1].transform(X)
     X = check_array(X, allow_nd=True, dtype=[np.float64, np.float32])
@@ -82,7 +82,7 @@ def into_last_step(estimator: Any, X: ArrayLike) -> np.ndarray:
 
 
 def feature_names(estimator: Any, step: Any, X: ArrayLike) -> list[str] | None:
-    """The names of the features that a step of the estimator decodes to, if known."""
+    """Return the names of the features that a step decodes to, if known."""
     names = getattr(X, "columns", None)
     if names is None:
         names = getattr(step, "feature_names_in_", None)
@@ -108,12 +108,12 @@ def check_components(components: Sequence[int], n_components: int) -> list[int]:
     return found
 
 
-# -- rows of X as images, series or rows of a table
+# -- samples of X as images, series or rows of a table
 
 
 @dataclass(frozen=True)
 class View:
-    """How a row of X is drawn: as an image, as a series or as a row of a table."""
+    """The way to draw a sample of X: as an image, a series or a row of a table."""
 
     kind: str
     shape: tuple[int, ...]
@@ -126,7 +126,7 @@ class View:
         image_shape: Sequence[int] | None = None,
         estimator: Any = None,
     ) -> View:
-        """Choose by what is given, by the network's `input_shape`, by the rows."""
+        """Choose by the arguments, by the network's `input_shape`, by the rows."""
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}. Got {kind!r}.")
         last = last_step(estimator)
@@ -149,7 +149,7 @@ class View:
         return cls(kind, (math.prod(shape),))
 
     def fold(self, rows: ArrayLike) -> np.ndarray:
-        """Rows in this shape."""
+        """Reshape rows to this shape."""
         rows = np.asarray(rows)
         if math.prod(rows.shape[1:]) != math.prod(self.shape):
             raise ValueError(
@@ -178,7 +178,7 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def mosaic(grid: np.ndarray, gap: int) -> np.ndarray:
-    """Images of shape (rows, columns, height, width, ...) as one, NaN in the gaps."""
+    """Join images of shape (rows, columns, height, width, ...), with NaN in gaps."""
     pad = [(0, 0), (0, 0), (0, gap), (0, gap), *[(0, 0)] * (grid.ndim - 4)]
     grid = np.pad(np.asarray(grid, np.float64), pad, constant_values=np.nan)
     rows, columns, height, width = grid.shape[:4]
@@ -219,7 +219,7 @@ class Cells:
     Parameters
     ----------
     display : object
-        Keeps the axes as `ax_`, and the figure.
+        Stores the axes as `ax_`, and the figure as `figure_`.
 
     ax : matplotlib Axes or None
         None makes a new figure.
@@ -228,7 +228,7 @@ class Cells:
         The number of rows and of columns.
 
     values : ndarray
-        All that will be drawn, whose range is that of each cell.
+        All values that will be drawn; their range is that of each cell.
 
     figsize : tuple of two float
         The size of a new figure, in inches.
@@ -254,7 +254,7 @@ class Cells:
             self.high = self.low + 1.0
 
     def lines(self, grid: np.ndarray, **kwargs: Any) -> list:
-        """Series of shape (rows, columns, timesteps, n_features), a line a feature."""
+        """Draw series (rows, columns, timesteps, n_features), a line for each feature."""
         along, drawn = _along(grid.shape[2]), []
         for i, j in np.ndindex(*grid.shape[:2]):
             drawn += self.ax.plot(j + along, i - self._share(grid[i, j]), **kwargs)
@@ -263,10 +263,10 @@ class Cells:
     def bars(
         self, grid: np.ndarray, height: float = 0.8, shift: float = 0.0, **kwargs: Any
     ) -> list:
-        """Rows of shape (rows, columns, n_features), a horizontal bar a feature.
+        """Draw rows (rows, columns, n_features), a horizontal bar for each feature.
 
-        The bars begin at zero, or at the end of the range that is nearest to it. `height`
-        and `shift` are shares of the room of one bar.
+        The bars begin at zero, or at the end of the range that is nearest to zero.
+        `height` and `shift` are fractions of the space for one bar.
         """
         along, room = _along(grid.shape[2]), CELL / grid.shape[2]
         zero = self._share(np.clip(0.0, self.low, self.high))
@@ -282,7 +282,7 @@ class Cells:
         ]
 
     def points(self, grid: np.ndarray, **kwargs: Any) -> list:
-        """Rows of shape (rows, columns, n_features), a point a feature."""
+        """Draw rows (rows, columns, n_features), a point for each feature."""
         along, drawn = _along(grid.shape[2]), []
         kwargs = {"linestyle": "none", "marker": "o", "markersize": 4, **kwargs}
         for i, j in np.ndindex(*grid.shape[:2]):
@@ -290,7 +290,7 @@ class Cells:
         return drawn
 
     def name_bars(self, names: Sequence[str]) -> None:
-        """The features' names, at the bars of the first row of cells."""
+        """Label the bars of the first row of cells with the features' names."""
         self.ax.set_yticks(_along(len(names)), names)
         self.ax.tick_params(axis="y", length=0)
 
@@ -299,7 +299,7 @@ class Cells:
 
 
 def _along(n: int) -> np.ndarray:
-    """The middles of n rooms side by side in a cell."""
+    """Return the centres of n equal intervals of a cell."""
     return CELL * ((np.arange(n) + 0.5) / n - 0.5)
 
 
@@ -317,7 +317,7 @@ def draw_grid(
     Returns
     -------
     middles : tuple of two ndarray
-        Where on the axes the middles of the grid's rows and of its columns are.
+        The centres of the grid's rows and of its columns on the axes.
     """
     n_rows, n_columns = grid.shape[:2]
     if kind == "image":
@@ -339,7 +339,7 @@ def draw_grid(
 def put_axes(
     display: Any, ax: Axes | None, figsize: tuple[float, float] | None = None
 ) -> Axes:
-    """The axes to draw on, kept as `ax_` with `figure_`; None makes a new figure."""
+    """Store the axes to draw on as `ax_` and `figure_`; None makes a new figure."""
     if ax is None:
         with _needing_matplotlib(display):
             import matplotlib.pyplot as plt
@@ -351,7 +351,7 @@ def put_axes(
 def new_figure(
     display: Any, figsize: tuple[float, float] | None = None
 ) -> tuple[Any, Any]:
-    """A figure and its canvas, apart from pyplot and from any backend."""
+    """Make a figure and its canvas, without pyplot and any backend."""
     with _needing_matplotlib(display):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -370,7 +370,7 @@ def _needing_matplotlib(display: Any) -> Iterator[None]:
 
 
 def label_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Names to the left of the rows of a grid."""
+    """Write names to the left of the rows of a grid."""
     for i, name in enumerate(names):
         ax.text(
             -0.01,
@@ -383,7 +383,7 @@ def label_rows(ax: Axes, names: Sequence[str]) -> None:
 
 
 def label_columns(ax: Axes, names: Sequence[str], title: str = "") -> None:
-    """Names below the columns of a grid, and left of them what they are."""
+    """Write names below the columns of a grid, with a title to the left."""
     for i, name in enumerate(names):
         ax.text(
             (i + 0.5) / len(names),
@@ -408,7 +408,7 @@ def label_columns(ax: Axes, names: Sequence[str], title: str = "") -> None:
 def legend_above(
     ax: Axes, handles: Sequence, names: Sequence[str], **kwargs: Any
 ) -> None:
-    """A legend in one line above the axes."""
+    """Add a legend in one line above the axes."""
     ax.legend(
         handles,
         names,
@@ -421,7 +421,7 @@ def legend_above(
 
 
 def gradient(n: int) -> np.ndarray:
-    """That many colours from low to high."""
+    """Return n colours from low to high."""
     import matplotlib
 
     return matplotlib.colormaps[COLORMAP](np.linspace(0, 0.95, n))

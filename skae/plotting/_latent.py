@@ -1,4 +1,4 @@
-"""The latent space: where rows are in it, and what is decoded from it."""
+"""Displays of the latent space: the codes of samples, and samples decoded from it."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ if TYPE_CHECKING:
 
     from skae._utils.typing import MatrixLike
 
-#: The number of different numbers in y from which they are values, not classes.
+#: The maximum number of distinct numbers in y that are taken for classes.
 MAX_CLASSES = 20
 
-#: The room that a pair of components takes in a grid of pairs.
+#: The fraction of a cell that the axes of a pair take in a grid of pairs.
 PAIR = 0.94
 
 
 class LatentSpaceDisplay:
-    """Rows of X as points in the latent space, coloured by class or by value.
+    """Scatter plot of samples in the latent space, coloured by class or by value.
 
-    Two components are a plane. More are a grid with a plane for each pair of them.
+    Two components are drawn in a plane, and more in a grid with a plane for each pair.
 
     Create it with :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
     codes : ndarray of shape (n_samples, n_components)
-        The coordinates, at least two a row.
+        The coordinates of each sample, at least two.
 
     y : ndarray of shape (n_samples,) or None, default=None
-        Classes, which get a legend, or values, which get a colour bar: numbers of which
-        more than 20 differ, or that are not whole.
+        Classes, which get a legend, or values, which get a colour bar. Numbers are values
+        if more than 20 of them are distinct or if some are not integers.
 
     names : sequence of str or None, default=None
         The names of the components.
@@ -61,21 +61,21 @@ class LatentSpaceDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes with the points, or those that the grid of pairs stands in.
+        The axes with the points, or the axes that contain the grid of pairs.
 
     axes_ : ndarray of shape (n_components - 1, n_components - 1) of matplotlib Axes
-        The axes of the pairs: row i, column j has component j to the right and component
-        i + 1 upwards; None where j > i.
+        The axes of the pairs. Row i, column j has component j on the x-axis and component
+        i + 1 on the y-axis; None where j > i.
 
     figure_ : matplotlib Figure
         The figure of the axes.
 
     scatter_ : list of matplotlib PathCollection
-        The points: of each class, or all of them; pair by pair.
+        The points of each class, or all points, for each pair of components.
 
     See Also
     --------
-    LatentManifoldDisplay : What is decoded from the points of the plane.
+    LatentManifoldDisplay : Samples decoded from a grid of points of the plane.
 
     Examples
     --------
@@ -108,7 +108,7 @@ class LatentSpaceDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``scatter``.
@@ -155,7 +155,7 @@ class LatentSpaceDisplay:
             ax.tick_params(labelbottom=i == n - 1, labelleft=j == 0)
 
     def _styles(self, kwargs):
-        """Which rows are drawn together, and how."""
+        """Return the rows that are drawn together, with their style."""
         everything = slice(None)
         if self.y is None:
             return [(everything, {"color": COLORS[0], **kwargs})]
@@ -204,25 +204,25 @@ class LatentSpaceDisplay:
         Parameters
         ----------
         estimator : fitted transformer or Pipeline
-            Anything with `transform`.
+            Any model with `transform`.
 
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            The rows to encode.
+            The samples to encode.
 
         y : array-like of shape (n_samples,) or None, default=None
             Classes or values, which colour the points.
 
         components : sequence of int, default=(0, 1)
-            Which components to draw: two, or more for a grid of pairs. Ignored with a
+            The components to draw: two, or more for a grid of pairs. Ignored with a
             `projection`.
 
         projection : {"pca", "tsne"}, transformer or None, default=None
-            How to map all components to a plane: their first two principal components,
-            :class:`~sklearn.manifold.TSNE` with its defaults, or any other with
-            `fit_transform`.
+            The projection of all components to a plane: their first two principal
+            components, :class:`~sklearn.manifold.TSNE` with its defaults, or any
+            transformer with `fit_transform`.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``scatter``.
@@ -248,7 +248,7 @@ class LatentSpaceDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> LatentSpaceDisplay:
-        """Draw codes that are there already.
+        """Draw codes that are already computed.
 
         Parameters
         ----------
@@ -259,16 +259,16 @@ class LatentSpaceDisplay:
             Classes or values, which colour the points.
 
         components : sequence of int, default=(0, 1)
-            Which components to draw: two, or more for a grid of pairs. Ignored with a
+            The components to draw: two, or more for a grid of pairs. Ignored with a
             `projection`.
 
         projection : {"pca", "tsne"}, transformer or None, default=None
-            How to map all components to a plane: their first two principal components,
-            :class:`~sklearn.manifold.TSNE` with its defaults, or any other with
-            `fit_transform`.
+            The projection of all components to a plane: their first two principal
+            components, :class:`~sklearn.manifold.TSNE` with its defaults, or any
+            transformer with `fit_transform`.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``scatter``.
@@ -281,8 +281,8 @@ class LatentSpaceDisplay:
         Raises
         ------
         ValueError
-            If there are no such components, or fewer than two, or if y has not one entry
-            for each code.
+            If there are no such components, if there are fewer than two, or if y and the
+            codes differ in length.
         """
         codes = np.asarray(codes)
         check_consistent_length(codes, y)
@@ -302,11 +302,11 @@ class LatentSpaceDisplay:
 
 
 class LatentManifoldDisplay:
-    """What is decoded over the plane of two components.
+    """Samples decoded from a grid of codes in the plane of two components.
 
-    The first component grows to the right, the second upwards. For a variational
-    autoencoder the points are quantiles of the normal prior, so that each stands for
-    the same share of what the model generates; for any other, they are evenly spaced
+    The first component increases to the right, the second upwards. For a variational
+    autoencoder the points are quantiles of the normal prior, so that each represents the
+    same fraction of the generated samples. For any other model, they are evenly spaced
     over the range of the codes of X, from the 1st percentile to the 99th.
 
     Create it with :meth:`from_estimator`.
@@ -315,13 +315,13 @@ class LatentManifoldDisplay:
     ----------
     rows : ndarray of shape (n, n, height, width), (n, n, height, width, 3), \
             (n, n, timesteps, n_features) or (n, n, n_features)
-        What is decoded, by rows from the top.
+        The decoded samples; the first row of the grid is at the top.
 
     first, second : ndarray of shape (n,)
-        The coordinates along both components, ascending.
+        The coordinates along the first and the second component, ascending.
 
     kind : {"image", "series", "table"}, default="image"
-        What is decoded: images, series, or rows of a table.
+        The kind of the decoded samples: images, series, or rows of a table.
 
     names : sequence of str, default=("component 0", "component 1")
         The names of the two components.
@@ -329,20 +329,20 @@ class LatentManifoldDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes with all that is decoded.
+        The axes with all decoded samples.
 
     figure_ : matplotlib Figure
         The figure of the axes.
 
     image_ : matplotlib AxesImage
-        All images side by side, where rows are images.
+        The mosaic of all images, if samples are images.
 
     lines_ : list of matplotlib Line2D or BarContainer
-        The lines or bars, where rows are series or a table.
+        The lines or bars, if samples are series or rows of a table.
 
     See Also
     --------
-    LatentSpaceDisplay : Where on the plane given rows are.
+    LatentSpaceDisplay : The codes of given samples in the plane.
 
     Examples
     --------
@@ -374,12 +374,12 @@ class LatentManifoldDisplay:
         self.names = names
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> LatentManifoldDisplay:
-        """Draw what is decoded.
+        """Draw the decoded samples.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
@@ -413,38 +413,39 @@ class LatentManifoldDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> LatentManifoldDisplay:
-        """Decode a grid of codes, and draw what they are decoded to.
+        """Decode a grid of codes, and draw the decoded samples.
 
         Parameters
         ----------
         estimator : fitted transformer or Pipeline
-            With `transform` and `inverse_transform`, :class:`~sklearn.decomposition.PCA`
-            too. Images and series are drawn as they are in X; rows of a table, and
-            all rows where a step of a Pipeline has no inverse, as its last step is given
-            them.
+            Any model with `transform` and `inverse_transform`, such as
+            :class:`~sklearn.decomposition.PCA`. Images and series are drawn as they are
+            in X. Rows of a table are drawn as the input of the last step of a Pipeline,
+            and so are all samples if one of its steps has no inverse.
 
         X : array-like of shape (n_samples, n_features) or (n_samples, ...) or None, \
                 default=None
-            Rows whose codes give the range of the grid, and what the components that
-            are not drawn stay at: their median. None takes the prior, which only
-            :class:`~skae.VAETransformer` has: its quantiles, the others at zero.
+            Samples whose codes give the range of the grid; components that are not drawn
+            are fixed at their median. None uses the quantiles of the prior, which only
+            :class:`~skae.VAETransformer` has, with the other components at zero.
 
         components : sequence of two int, default=(0, 1)
-            The components that the plane is made of.
+            The two components of the plane.
 
         n : int, default=15
             The number of points on each side.
 
         kind : {"auto", "image", "series", "table"}, default="auto"
-            What is decoded. "auto" goes by `image_shape`, then by the `input_shape` of the
-            estimator's network, then by the shape of what is decoded.
+            The kind of a decoded sample. "auto" depends on `image_shape`, then on the
+            `input_shape` of the estimator's network, then on the shape of the decoded
+            samples.
 
         image_shape : tuple of int or None, default=None
-            ``(height, width)`` or ``(height, width, 3)``. None takes the `input_shape`
-            of the estimator's network, then the shape of the rows, then a square.
+            ``(height, width)`` or ``(height, width, 3)``. None uses the `input_shape` of
+            the estimator's network, then the shape of the samples, then a square.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
@@ -489,7 +490,7 @@ class LatentManifoldDisplay:
 
 
 def _are_values(y):
-    """Whether y has values, of which none need come twice, and not classes."""
+    """Return True if y contains values on a continuous scale, not classes."""
     if y.dtype.kind not in "iuf":
         return False
     found = np.unique(y)

@@ -1,4 +1,4 @@
-"""LossCurveDisplay: the course of training."""
+"""LossCurveDisplay: the losses by epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-#: The entries of `history_` that are losses, and how each is drawn.
+#: The entries of `history_` that are losses, and the style of each.
 STYLES = {
     "loss": {"color": COLORS[0]},
     "val_loss": {"color": COLORS[1]},
@@ -23,7 +23,7 @@ STYLES = {
 
 
 class LossCurveDisplay:
-    """Losses by epoch: training and validation; reconstruction and KL for a VAE.
+    """Training and validation losses by epoch; for a VAE, reconstruction and KL too.
 
     Create it with :meth:`from_estimator`.
 
@@ -33,7 +33,7 @@ class LossCurveDisplay:
         The losses after each epoch, by name.
 
     pca_loss : float or None, default=None
-        PCA's loss, for a line across.
+        PCA's loss, drawn as a horizontal line.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class LossCurveDisplay:
 
     See Also
     --------
-    ReconstructionDisplay : What the losses stand for.
+    ReconstructionDisplay : The reconstructions that the losses measure.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class LossCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``plot``.
@@ -115,20 +115,20 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : fitted estimator or Pipeline
-            With a `history_`, or a Pipeline that ends in one.
+            An estimator with a `history_`, or a Pipeline that ends in one.
 
         X : array-like of shape (n_samples, n_features) or (n_samples, ...) or None, \
                 default=None
-            The training rows, for a line at the loss that PCA with as many components
-            has on them: the squared error; for :class:`~skae.DenoisingAutoencoder`, that
-            of what PCA makes of rows with noise; for :class:`~skae.VAETransformer`,
+            The training samples, for a line at the loss of PCA with as many components on
+            them: the squared error; for :class:`~skae.DenoisingAutoencoder`, that of
+            PCA's reconstruction of noisy samples; for :class:`~skae.VAETransformer`,
             minus the log-likelihood of PCA, or of FactorAnalysis for "gaussian_diag".
 
         names : sequence of str, default=("loss", "val_loss", "reconstruction", "kl")
-            Which entries of `history_` to draw; those that it lacks are left out.
+            The entries of `history_` to draw; missing ones are left out.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``plot``.
@@ -141,8 +141,8 @@ class LossCurveDisplay:
         Raises
         ------
         ValueError
-            If X is given but the loss is not one that PCA has: the squared error, or the
-            likelihood "gaussian" or "gaussian_diag".
+            If X is given and PCA has no comparable loss, which is the squared error, or
+            the likelihood "gaussian" or "gaussian_diag".
         """
         last = last_step(estimator)
         history = {name: last.history_[name] for name in names if name in last.history_}

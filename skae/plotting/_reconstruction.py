@@ -1,4 +1,4 @@
-"""ReconstructionDisplay: rows of X over what an autoencoder makes of them."""
+"""ReconstructionDisplay: samples of X and their reconstructions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-#: How each kind of row is told apart where several share a cell.
+#: The style of each kind of row where several are drawn in one cell.
 STYLES = {
     "original": {"color": "#000000"},
     "noisy": {"color": "#BBBBBB"},
@@ -33,10 +33,10 @@ STYLES = {
 
 
 class ReconstructionDisplay:
-    """Rows of X and their reconstructions, a column for each, with its squared error.
+    """Samples of X and their reconstructions, one column each, with the squared error.
 
-    Images stand over each other. A series is a line, and a row of a table a bar for each
-    feature, with the original and the reconstruction in one cell.
+    Images are drawn one above the other. A series is a line, and a row of a table a bar
+    for each feature, with the original and the reconstruction in one cell.
 
     Create it with :meth:`from_estimator` or :meth:`from_predictions`.
 
@@ -44,16 +44,16 @@ class ReconstructionDisplay:
     ----------
     X : ndarray of shape (n_samples, height, width), (n_samples, height, width, 3), \
             (n_samples, timesteps, n_features) or (n_samples, n_features)
-        The rows: images, series, or rows of a table.
+        The samples: images, series, or rows of a table.
 
     X_reconstructed : ndarray of the shape of X
         Their reconstructions.
 
     X_noisy : ndarray of the shape of X or None, default=None
-        What was reconstructed, if not X as it is: drawn between the two.
+        The noisy samples that were reconstructed, drawn between the two; None is X.
 
     kind : {"image", "series", "table"}, default="image"
-        What a row of X is.
+        The kind of a sample of X.
 
     feature_names : sequence of str or None, default=None
         The names of the features of a table.
@@ -65,21 +65,21 @@ class ReconstructionDisplay:
         units of X.
 
     ax_ : matplotlib Axes
-        The axes with all rows.
+        The axes with all samples.
 
     figure_ : matplotlib Figure
         The figure of the axes.
 
     image_ : matplotlib AxesImage
-        All images side by side, where rows are images.
+        The mosaic of all images, if samples are images.
 
     lines_ : list of matplotlib Line2D or BarContainer
-        The lines or bars, where rows are series or a table.
+        The lines or bars, if samples are series or rows of a table.
 
     See Also
     --------
-    CodeDisplay : The codes in between.
-    ComponentsDisplay : What each component does to a row.
+    CodeDisplay : The codes of the samples.
+    ComponentsDisplay : The effect of each component.
 
     Examples
     --------
@@ -112,17 +112,17 @@ class ReconstructionDisplay:
 
     @property
     def errors(self) -> np.ndarray:
-        """The squared error of each row, summed over features, of shape (n_samples,)."""
+        """The squared error of each sample, summed over features."""
         difference = np.subtract(self.X, self.X_reconstructed, dtype=np.float64)
         return np.nansum(difference.reshape(len(difference), -1) ** 2, axis=1)
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> ReconstructionDisplay:
-        """Draw the rows.
+        """Draw the samples and their reconstructions.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
@@ -182,37 +182,37 @@ class ReconstructionDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> ReconstructionDisplay:
-        """Reconstruct the first rows of X, and draw both.
+        """Reconstruct the first samples of X, and draw both.
 
         Parameters
         ----------
         estimator : fitted transformer or Pipeline
-            Anything with `transform` and `inverse_transform`, :class:`~sklearn.\
-decomposition.PCA` too. Images and series are drawn as they are in X; rows of a table, and
-            all rows where a step of a Pipeline has no inverse, as its last step is given
-            them.
+            Any model with `transform` and `inverse_transform`, such as
+            :class:`~sklearn.decomposition.PCA`. Images and series are drawn as they are
+            in X. Rows of a table are drawn as the input of the last step of a Pipeline,
+            and so are all samples if one of its steps has no inverse.
 
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            The rows.
+            The samples.
 
         X_noisy : array-like of the shape of X or None, default=None
-            What to reconstruct in place of X, drawn between the two.
+            Noisy samples to reconstruct instead of X, drawn between the two.
 
         n_samples : int, default=10
-            The number of rows of X to draw.
+            The number of samples of X to draw.
 
         kind : {"auto", "image", "series", "table"}, default="auto"
-            What a row of X is. "auto" goes by `image_shape`, then by the `input_shape` of
-            the estimator's network, then by the shape of the rows of X: a number of
-            features that is the square of at least 5 is an image, any other a row of a
-            table.
+            The kind of a sample of X. "auto" depends on `image_shape`, then on the
+            `input_shape` of the estimator's network, then on the shape of the samples: a
+            number of features that is the square of at least 5 is an image, any other a
+            row of a table.
 
         image_shape : tuple of int or None, default=None
-            ``(height, width)`` or ``(height, width, 3)``. None takes the `input_shape`
-            of the estimator's network, then the shape of the rows of X, then a square.
+            ``(height, width)`` or ``(height, width, 3)``. None uses the `input_shape` of
+            the estimator's network, then the shape of the samples, then a square.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
@@ -247,33 +247,33 @@ decomposition.PCA` too. Images and series are drawn as they are in X; rows of a 
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> ReconstructionDisplay:
-        """Draw rows and reconstructions that are there already.
+        """Draw samples and reconstructions that are already computed.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            The rows.
+            The samples.
 
         X_reconstructed : array-like of the shape of X
             Their reconstructions.
 
         X_noisy : array-like of the shape of X or None, default=None
-            What was reconstructed, if not X, drawn between the two.
+            The noisy samples that were reconstructed, drawn between the two; None is X.
 
         n_samples : int, default=10
-            The number of rows of X to draw.
+            The number of samples of X to draw.
 
         kind : {"auto", "image", "series", "table"}, default="auto"
-            What a row of X is. "auto" goes by `image_shape`, then by the shape of the
-            rows of X: a number of features that is the square of at least 5 is an image,
-            any other a row of a table.
+            The kind of a sample of X. "auto" depends on `image_shape`, then on the shape
+            of the samples: a number of features that is the square of at least 5 is an
+            image, any other a row of a table.
 
         image_shape : tuple of int or None, default=None
-            ``(height, width)`` or ``(height, width, 3)``. None takes the shape of the
-            rows of X, or a square.
+            ``(height, width)`` or ``(height, width, 3)``. None uses the shape of the
+            samples, or a square.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.

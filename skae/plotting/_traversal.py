@@ -1,4 +1,4 @@
-"""TraversalDisplay: what one component does to given rows."""
+"""TraversalDisplay: the effect of one component on given samples."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class TraversalDisplay:
-    """What rows of X become where one component of their codes goes its way.
+    """Latent traversal: samples of X decoded with different values of one component.
 
-    Each row of the picture begins at the code of a row of X. The component goes through
-    the range of its values, and the others stay what they are. A triangle marks the value
-    that the row of X has.
+    Each row of the picture starts from the code of one sample of X. The component
+    traverses the range of its values, and the others are fixed. A triangle marks the
+    sample's own value.
 
     Create it with :meth:`from_estimator`.
 
@@ -35,16 +35,16 @@ class TraversalDisplay:
             (n_samples, n_steps, height, width, 3), \
             (n_samples, n_steps, timesteps, n_features) or \
             (n_samples, n_steps, n_features)
-        What is decoded.
+        The decoded samples.
 
     values : ndarray of shape (n_steps,)
         The values of the component, ascending.
 
     own : ndarray of shape (n_samples,)
-        The value that each row of X has.
+        The value of the component in the code of each sample of X.
 
     kind : {"image", "series", "table"}, default="image"
-        What is decoded: images, series, or rows of a table.
+        The kind of the decoded samples: images, series, or rows of a table.
 
     name : str, default="component 0"
         The name of the component.
@@ -52,24 +52,24 @@ class TraversalDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes with all that is decoded.
+        The axes with all decoded samples.
 
     figure_ : matplotlib Figure
         The figure of the axes.
 
     image_ : matplotlib AxesImage
-        All images side by side, where rows are images.
+        The mosaic of all images, if samples are images.
 
     lines_ : list of matplotlib Line2D or BarContainer
-        The lines or bars, where rows are series or a table.
+        The lines or bars, if samples are series or rows of a table.
 
     points_ : matplotlib Line2D
-        Where the rows of X are.
+        The triangles at the samples' own values.
 
     See Also
     --------
-    ComponentsDisplay : What each component does to the middle of all rows.
-    LatentManifoldDisplay : What two components do together.
+    ComponentsDisplay : The effect of each component on the mean code.
+    LatentManifoldDisplay : The joint effect of two components.
 
     Examples
     --------
@@ -101,12 +101,12 @@ class TraversalDisplay:
         self.name = name
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> TraversalDisplay:
-        """Draw what is decoded.
+        """Draw the decoded samples.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
@@ -148,39 +148,40 @@ class TraversalDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> TraversalDisplay:
-        """Encode X, let a component of the first codes go its way, and decode them.
+        """Encode X, vary one component of the first codes, and draw the decoded samples.
 
         Parameters
         ----------
         estimator : fitted transformer or Pipeline
-            With `transform` and `inverse_transform`, :class:`~sklearn.decomposition.PCA`
-            too. Images and series are drawn as they are in X; rows of a table, and
-            all rows where a step of a Pipeline has no inverse, as its last step is given
-            them.
+            Any model with `transform` and `inverse_transform`, such as
+            :class:`~sklearn.decomposition.PCA`. Images and series are drawn as they are
+            in X. Rows of a table are drawn as the input of the last step of a Pipeline,
+            and so are all samples if one of its steps has no inverse.
 
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Rows, the first of which are drawn; the codes of all give the range of the
+            Samples, the first of which are drawn. The codes of all give the range of the
             component, from the 1st percentile to the 99th.
 
         component : int, default=0
-            Which component goes its way.
+            The component to vary.
 
         n_samples : int, default=5
-            The number of rows of X to begin at.
+            The number of samples of X to start from.
 
         n_steps : int, default=9
             The number of values of the component.
 
         kind : {"auto", "image", "series", "table"}, default="auto"
-            What is decoded. "auto" goes by `image_shape`, then by the `input_shape` of the
-            estimator's network, then by the shape of what is decoded.
+            The kind of a decoded sample. "auto" depends on `image_shape`, then on the
+            `input_shape` of the estimator's network, then on the shape of the decoded
+            samples.
 
         image_shape : tuple of int or None, default=None
-            ``(height, width)`` or ``(height, width, 3)``. None takes the `input_shape`
-            of the estimator's network, then the shape of the rows, then a square.
+            ``(height, width)`` or ``(height, width, 3)``. None uses the `input_shape` of
+            the estimator's network, then the shape of the samples, then a square.
 
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw on; None makes a new figure.
 
         **kwargs : dict
             Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
