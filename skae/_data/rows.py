@@ -175,6 +175,11 @@ class Rows(Statistics):
         """Slices of n rows; by default of as many as stay in the processor's cache."""
         return gen_batches(len(self), n or max(1, VALUES_AT_ONCE // self.n_features))
 
+    @property
+    def has_missing(self):
+        """Whether a value is NaN that the network must not see."""
+        return self.has_nan and not self.series
+
     # -- as arrays
 
     def shown(self, row_shape):

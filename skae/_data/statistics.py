@@ -38,11 +38,6 @@ class Statistics:
         """Whether no value is NaN."""
         return not self.has_nan
 
-    @property
-    def has_missing(self):
-        """Whether a value is NaN that the network must not see."""
-        return self.has_nan and not self.series
-
     @cached_property
     def _moments(self):
         """The mean of each feature, its summed squared deviations from it, and the number
@@ -76,7 +71,7 @@ class Statistics:
     def _squares(self):
         """The summed squared deviations, as if holes had as much as the values."""
         squares, count = self._moments[1:]
-        if not self.has_missing:
+        if self.series or self.is_complete:
             return squares
         return squares * (self.size / np.where(count > 0, count, self.size))
 
