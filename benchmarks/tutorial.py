@@ -238,7 +238,7 @@ def denoising(benchmark):
     X = benchmark.X_test
     noise = np.random.default_rng(0).normal(scale=0.5, size=X.shape)
     X_noisy = np.clip(X + noise, 0, 1).astype(np.float32)
-    X_back = estimator.denoise(X_noisy)
+    X_back = estimator.reconstruct(X_noisy)
     model = "conv denoiser 32-32"
     row(model, "BCE", binary_crossentropy(X, X_back), "<= .093", seconds)
     row(model, "PSNR", psnr(X, X_back), ">= 17.57")

@@ -279,6 +279,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "whiten": ["boolean"],
         "loss": [StrOptions(set(LOSSES)), Likelihood, list],
         "activity_l1": [Interval(Real, 0, None, closed="left")],
+        "smoothing": [StrOptions({"auto"}), Interval(Real, 0, 2, closed="both")],
     }
 
     noise_variance_: float

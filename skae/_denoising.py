@@ -37,7 +37,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     """Denoising autoencoder: a network trained to reconstruct samples from noisy copies.
 
     New noise is drawn for every batch of training [1]_, and none in `transform` or
-    `denoise`. A linear path parallel to the network is initialised with the best linear
+    `reconstruct`. A linear path parallel to the network is initialised with the best linear
     denoiser of that rank for this noise, the reduced-rank Wiener filter [2]_. The
     network's own contribution is initialised to zero, and the result of training is used
     only where it lowers the loss on held-out samples. ``fit(X, X_clean=...)`` learns from
@@ -158,15 +158,6 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         epochs, for which the model is then trained on all samples. "auto" is 5 with
         fewer than 1,000 samples and otherwise 1; it is 1 with callbacks, which watch a
         single training.
-
-    smoothing : float or "auto", default="auto"
-        Bandwidth of the smoothed bootstrap that augments the training samples, as a
-        fraction of their standard deviation; at most 2. Each sample is mixed at random
-        with a few others, such that the expected mean and covariance are unchanged. So
-        the network overfits single samples less. The bandwidth falls with the learning
-        rate, and 0 trains on the samples themselves. Mixtures of samples must be valid
-        samples: no missing values, and a `loss` of any real numbers. "auto" is 0: the
-        noise already has this effect.
 
     warm_start : bool, default=False
         Whether `fit` continues from the weights of the last fit.
@@ -290,7 +281,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     >>> autoencoder = autoencoder.fit(X)
     >>> pca = PCA(16).fit(X)
     >>> X_pca = pca.inverse_transform(pca.transform(X_noisy))
-    >>> X_denoised = autoencoder.denoise(X_noisy)
+    >>> X_denoised = autoencoder.reconstruct(X_noisy)
     >>> bool(((X - X_denoised) ** 2).sum() < ((X - X_pca) ** 2).sum())
     True
     """
@@ -299,6 +290,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         **AutoencoderTransformer._parameter_constraints,
         "noise": [StrOptions(set(NOISES)), Noise, callable],
     }
+    _parameter_constraints.pop("smoothing")
 
     def __init__(
         self,
@@ -325,7 +317,6 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         early_stopping: bool = True,
         validation_fraction: float = 0.15,
         n_splits: int | Literal["auto"] = "auto",
-        smoothing: float | Literal["auto"] = "auto",
         warm_start: bool = False,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
         verbose: int = 0,
@@ -351,7 +342,6 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_splits = n_splits
-        self.smoothing = smoothing
         self.warm_start = warm_start
         self.callbacks = callbacks
         self.verbose = verbose
@@ -473,22 +463,6 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         _refuse_clean_rows(X, y, X_clean)
         with all_or_nothing(self):
             return self._fit_call(X, sample_weight, X_clean=X_clean)
-
-    def denoise(self, X: MatrixLike) -> np.ndarray:
-        """Reconstruct X without its noise, as `reconstruct` does.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
-                (n_samples, ...)
-            Noisy samples, of the shape that `fit` was given.
-
-        Returns
-        -------
-        X_denoised : ndarray of the shape of X
-            The reconstructed samples.
-        """
-        return self.reconstruct(X)
 
     @lazily
     def score_samples(

@@ -165,15 +165,6 @@ class VAETransformer(BaseAutoencoder):
         fewer than 1,000 samples and otherwise 1; it is 1 with callbacks, which watch a
         single training.
 
-    smoothing : float or "auto", default="auto"
-        Bandwidth of the smoothed bootstrap that augments the training samples, as a
-        fraction of their standard deviation; at most 2. Each sample is mixed at random
-        with a few others, such that the expected mean and covariance are unchanged. So
-        the network overfits single samples less. The bandwidth falls with the learning
-        rate, and 0 trains on the samples themselves. Mixtures of samples must be valid
-        samples: no missing values, and a `likelihood` of any real numbers. "auto" is 0:
-        the draws of the codes already have this effect.
-
     warm_start : bool, default=False
         Whether `fit` continues from the weights of the last fit.
 
@@ -365,7 +356,6 @@ class VAETransformer(BaseAutoencoder):
         early_stopping: bool = True,
         validation_fraction: float = 0.15,
         n_splits: int | Literal["auto"] = "auto",
-        smoothing: float | Literal["auto"] = "auto",
         warm_start: bool = False,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
         verbose: int = 0,
@@ -389,7 +379,6 @@ class VAETransformer(BaseAutoencoder):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_splits = n_splits
-        self.smoothing = smoothing
         self.warm_start = warm_start
         self.callbacks = callbacks
         self.verbose = verbose

@@ -83,11 +83,11 @@ def test_starts_at_the_linear_denoiser_of_least_expected_error(kind):
     brute_force = y @ encoder @ decoder + clean.mean(axis=0)
     model = start(noise=KINDS[kind]).fit(X)
     assert_allclose(
-        squared_error(clean, model.denoise(drawn)),
+        squared_error(clean, model.reconstruct(drawn)),
         squared_error(clean, brute_force),
         rtol=2e-3,
     )
-    assert_allclose(model.denoise(drawn[:99]), brute_force[:99], atol=0.1)
+    assert_allclose(model.reconstruct(drawn[:99]), brute_force[:99], atol=0.1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +96,7 @@ def test_start_denoises_no_worse_than_pca(kind):
     drawn = noisy(X, X, noise=KINDS[kind])
     pca = PCA(2).fit(X)
     by_pca = squared_error(X, pca.inverse_transform(pca.transform(drawn)))
-    assert squared_error(X, start(noise=KINDS[kind]).fit(X).denoise(drawn)) < by_pca
+    assert squared_error(X, start(noise=KINDS[kind]).fit(X).reconstruct(drawn)) < by_pca
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "masking", "salt_and_pepper"])
@@ -107,7 +107,9 @@ def test_without_noise_it_starts_at_pca(kind):
     model = start(noise=NOISES[kind](level=0.0)).fit(X)
     assert_allclose(model.transform(X), pca.transform(X), atol=1e-5)
     assert_allclose(model.explained_variance_, pca.explained_variance_, rtol=1e-5)
-    assert_allclose(model.denoise(X), pca.inverse_transform(pca.transform(X)), atol=1e-5)
+    assert_allclose(
+        model.reconstruct(X), pca.inverse_transform(pca.transform(X)), atol=1e-5
+    )
 
 
 def test_pca_shrunken_is_the_wiener_filter_of_gaussian_noise():
@@ -144,7 +146,7 @@ def test_more_components_than_features_are_zero():
     X = correlated(n_features=3)
     model = start(5, noise="masking").fit(X)
     assert (model.explained_variance_[3:] < 1e-8).all()
-    assert np.isfinite(model.denoise(X)).all()
+    assert np.isfinite(model.reconstruct(X)).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -162,14 +164,14 @@ def test_code_of_the_start_is_centred_uncorrelated_and_ordered(kind):
 def test_constant_rows(kind):
     X = np.ones((10, 3))
     model = start(noise=kind).fit(X)
-    assert_allclose(model.denoise(X), X, atol=1e-6)
+    assert_allclose(model.reconstruct(X), X, atol=1e-6)
 
 
 def test_sparse_rows_start_like_dense_ones():
     X = np.maximum(correlated(), 0)
     for kind in ("masking", "salt_and_pepper"):
-        dense = start(noise=kind).fit(X).denoise(X)
-        assert_allclose(start(noise=kind).fit(sparse.csr_matrix(X)).denoise(X), dense)
+        dense = start(noise=kind).fit(X).reconstruct(X)
+        assert_allclose(start(noise=kind).fit(sparse.csr_matrix(X)).reconstruct(X), dense)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "masking", "salt_and_pepper"])
@@ -183,7 +185,7 @@ def test_logistic_start_is_better_on_noisy_rows_than_the_mean(kind):
         return -np.mean(X * np.log(P) + (1 - X) * np.log(1 - P))
 
     mean = np.broadcast_to(X.mean(axis=0), X.shape)
-    assert loss(model.denoise(drawn)) < 0.95 * loss(mean)
+    assert loss(model.reconstruct(drawn)) < 0.95 * loss(mean)
 
 
 # -- the noise
@@ -253,7 +255,9 @@ def test_absolute_noise_is_in_the_units_of_X():
     std = np.sqrt(X.var(axis=0, ddof=1).mean())
     relative = start(noise=GaussianNoise(0.5)).fit(X)
     absolute = start(noise=GaussianNoise(0.5 * std, relative=False)).fit(X)
-    assert_allclose(relative.denoise(X), absolute.denoise(X), rtol=1e-4, atol=1e-3)
+    assert_allclose(
+        relative.reconstruct(X), absolute.reconstruct(X), rtol=1e-4, atol=1e-3
+    )
 
 
 def test_relative_noise_is_relative_for_binary_crossentropy_too():
@@ -296,7 +300,6 @@ def test_transform_sees_no_noise():
     model = DenoisingAutoencoder(noise="masking", max_iter=2, random_state=0).fit(X)
     assert_array_equal(model.transform(X), model.transform(X))
     assert_allclose(model.encoder_(X, training=True), model.transform(X), atol=1e-5)
-    assert_array_equal(model.denoise(X), model.reconstruct(X))
     names = [layer.name for layer in model.autoencoder_._flatten_layers()]
     assert "corruption" not in names
 
@@ -357,14 +360,14 @@ def test_a_function_is_noise():
     again = clone(model).fit(X)
     assert_array_equal(model.transform(X), again.transform(X))
     assert len(set(model.history_["loss"])) == 3
-    assert np.isfinite(model.denoise(X)).all()
+    assert np.isfinite(model.reconstruct(X)).all()
 
 
 def test_a_function_starts_at_its_linear_denoiser():
     X = correlated(4000)
     drawn = start(noise=like_gaussian).fit(X)
     known = start(noise=GaussianNoise(1.0, relative=False)).fit(X)
-    assert_allclose(drawn.denoise(X), known.denoise(X), atol=0.15)
+    assert_allclose(drawn.reconstruct(X), known.reconstruct(X), atol=0.15)
 
 
 def test_a_function_must_keep_the_shape():
@@ -379,12 +382,12 @@ def test_pairs_start_at_the_linear_map_between_them():
     X = correlated()
     X_clean = 3 - 2 * X[:, ::-1]
     model = start(6).fit(X, X_clean=X_clean)
-    assert_allclose(model.denoise(X), X_clean, atol=1e-4)
+    assert_allclose(model.reconstruct(X), X_clean, atol=1e-4)
     assert model.score(X, X_clean=X_clean) > -1e-6
     assert model.score(X) < -1
     assert_allclose(
         model.score_samples(X, X_clean),
-        -np.square(model.denoise(X) - X_clean).sum(axis=1),
+        -np.square(model.reconstruct(X) - X_clean).sum(axis=1),
         atol=1e-9,
     )
 
@@ -422,13 +425,13 @@ def test_pairs_of_another_type_and_format(dtype):
     model = clone(expected).fit(X, X_clean=sparse.csr_matrix(X_clean.astype(dtype)))
     assert_allclose(model.transform(X), expected.transform(X), atol=1e-4)
     single = clone(expected).fit(X.astype(np.float32), X_clean=X_clean.tolist())
-    assert single.denoise(X.astype(np.float32)).dtype == np.float32
+    assert single.reconstruct(X.astype(np.float32)).dtype == np.float32
 
 
 def test_pairs_of_images():
     X = correlated(40, 12).reshape(40, 4, 3)
     model = DenoisingAutoencoder(max_iter=1, network=SMALL).fit(X + 1, X_clean=X)
-    assert model.denoise(X).shape == X.shape
+    assert model.reconstruct(X).shape == X.shape
     assert model.score_samples(X + 1, X_clean=X).shape == (40,)
 
 
@@ -484,9 +487,9 @@ def test_denoises_held_out_digits_better_than_pca_and_its_start():
     pca = PCA(8).fit(X)
     by_pca = squared_error(held_out, pca.inverse_transform(pca.transform(drawn)))
     model = DenoisingAutoencoder(8, max_iter=30, random_state=0).fit(X)
-    error = squared_error(held_out, model.denoise(drawn))
+    error = squared_error(held_out, model.reconstruct(drawn))
     assert error < 0.8 * by_pca
-    assert error < 0.8 * squared_error(held_out, start(8).fit(X).denoise(drawn))
+    assert error < 0.8 * squared_error(held_out, start(8).fit(X).reconstruct(drawn))
     plain = AutoencoderTransformer(8, max_iter=30, random_state=0).fit(X)
     assert error < squared_error(held_out, plain.reconstruct(drawn))
 
@@ -516,7 +519,7 @@ def test_convolutional_denoiser_compiled_without_xla():
         random_state=0,
     ).fit(X)
     assert model.loss_curve_[2] < model.loss_curve_[0]
-    assert model.denoise(X).shape == X.shape
+    assert model.reconstruct(X).shape == X.shape
     assert len(set(model.history_["val_loss"])) == 3
 
 

@@ -570,3 +570,20 @@ def test_a_file_has_the_rights_of_any_other(fitted, tmp_path):
     fitted["dense"].save(str(tmp_path / "link"))
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "two").read_bytes() == (tmp_path / "one").read_bytes()
+
+
+def test_names_of_earlier_files_are_read(tmp_path):
+    path = tmp_path / "vae.skae"
+    vae = VAETransformer(2, max_iter=0).fit(DIGITS)
+    vae.save(path)
+
+    def earlier(description):
+        description["parameters"]["smoothing"] = "auto"
+        content = state_of(description)["coordinates"]["$Coordinates"]
+        model = content.pop("linear_model")
+        content["completion"] = {"$Completion": model["$LinearGaussian"]}
+
+    loaded = loads(forged(path, earlier), tmp_path)
+    assert "smoothing" not in loaded.get_params()
+    missing = np.where(np.arange(DIGITS.shape[1]) % 7 == 0, np.nan, DIGITS)
+    assert_array_equal(loaded.transform(missing), vae.transform(missing))

@@ -252,7 +252,7 @@ def test_pairs_may_have_holes_on_either_side():
     clean = np.where(RNG.random(WINE.shape) < 0.1, np.nan, WINE)
     noisy = np.where(MISSING, np.nan, WINE + 0.3 * RNG.normal(size=WINE.shape))
     model = DenoisingAutoencoder(4, network=SMALL, max_iter=5, random_state=0)
-    denoised = model.fit(noisy, X_clean=clean).denoise(noisy)
+    denoised = model.fit(noisy, X_clean=clean).reconstruct(noisy)
     assert error_of(denoised) < error_of(SimpleImputer().fit_transform(HOLES))
 
 

@@ -186,7 +186,7 @@ def test_clean_rows_are_what_features_are_held_against(without_xla):
     denoiser = DenoisingAutoencoder(2, **QUICK).fit(BENIGN)
     noisy = BENIGN + 1
     shares = denoiser.score_features(noisy, X_clean=BENIGN)
-    assert_allclose(shares, -((denoiser.denoise(noisy) - BENIGN) ** 2))
+    assert_allclose(shares, -((denoiser.reconstruct(noisy) - BENIGN) ** 2))
     assert_allclose(shares.sum(axis=1), denoiser.score_samples(noisy, X_clean=BENIGN))
 
 

@@ -80,7 +80,7 @@ assert_type(AutoencoderTransformer(2, max_iter=0).fit(X).get_covariance(), np.nd
 
 denoiser = DenoisingAutoencoder(2, noise=GaussianNoise(0.1, clip=(-3, 3)), max_iter=0)
 assert_type(denoiser.fit(X, X_clean=X), DenoisingAutoencoder)
-assert_type(denoiser.denoise(X), np.ndarray)
+assert_type(denoiser.reconstruct(X), np.ndarray)
 assert_type(denoiser.score(X, X_clean=X), float)
 
 vae = VAETransformer(2, max_iter=0, n_iter_no_change=np.inf)

@@ -42,7 +42,6 @@ CONSTRAINTS: dict = {
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "n_splits": [StrOptions({"auto"}), Interval(Integral, 1, 100, closed="both")],
-    "smoothing": [StrOptions({"auto"}), Interval(Real, 0, 2, closed="both")],
     "warm_start": ["boolean"],
     "callbacks": [list, tuple, None],
     "verbose": ["verbose"],

@@ -72,6 +72,9 @@ PARTS = {
 #: Kinds and parts that had other names in earlier files.
 RENAMED = {"Completion": "LinearGaussian", "completion": "linear_model"}
 
+#: Parameters that estimators of earlier files may have, and these no longer.
+REMOVED = {"smoothing"}
+
 #: What is made from the state again.
 MADE_AGAIN = {"_built", "network_"}
 
@@ -174,7 +177,10 @@ def _read(file, estimators):
         raise ValueError(f"it holds {min(members)!r}, which nothing refers to.")
     if strangers := [name for name in fitted if not _is_fitted_attribute(name)]:
         raise ValueError(f"{strangers} are no fitted attributes.")
-    estimator = _kind(description["estimator"], estimators)(**parameters)
+    kind = _kind(description["estimator"], estimators)
+    for name in (REMOVED & parameters.keys()) - {*kind._get_param_names()}:
+        del parameters[name]
+    estimator = kind(**parameters)
     estimator._validate_params()
     _check_state(fitted["_state"])
     _check_fitted(fitted)

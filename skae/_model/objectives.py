@@ -56,7 +56,6 @@ class Reconstruction:
     parts = ()  # of the loss, reported by these names
     turns_features = False  # whether a code that the network gives is turned as well
     has_posterior = False  # whether a code is a distribution
-    noisy = False  # whether the network is shown noise anyway
 
     @property
     def key(self):
@@ -219,8 +218,6 @@ def _standardized(x, values):
 class Noisy(Reconstruction):
     """The objective of a denoising autoencoder: clean rows from noisy ones."""
 
-    noisy = True
-
     def start(self, rows, n_components):
         # codes of noisy rows are uncorrelated, but not PCA's
         return replace(self._start(rows, n_components), in_order=False)
@@ -376,7 +373,7 @@ class Evidence(Reconstruction):
 
     parameter = "likelihood"
     parts = ("reconstruction", "kl")
-    noisy = has_posterior = turns_features = True
+    has_posterior = turns_features = True
     pca_is_best = False
 
     # -- the graph

@@ -282,10 +282,10 @@ def _n_splits(estimator, defaults, one_training, validated):
 
 def _smoothing(estimator, objective, rows, defaults, several):
     """The bandwidth of the smoothed bootstrap."""
-    smoothing, smooths = estimator.smoothing, objective.takes_mixtures(rows)
+    smoothing = getattr(estimator, "smoothing", 0.0)  # noise has its effect already
+    smooths = objective.takes_mixtures(rows)
     if smoothing == "auto":
-        helps = several and smooths and not objective.noisy
-        return defaults.smoothing if helps else 0.0
+        return defaults.smoothing if several and smooths else 0.0
     if smoothing and not smooths:
         raise ValueError(
             "smoothing mixes rows, for which none may be missing a value and the loss"
