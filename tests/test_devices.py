@@ -25,7 +25,7 @@ import keras, numpy as np
 from keras import layers
 from sklearn.datasets import load_digits
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
-from skae._backend import pool, tensorflow
+from skae._backend import pool
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 warnings.simplefilter("ignore")
 X = load_digits().data[:300] / 16
@@ -52,16 +52,21 @@ models = {
         clipnorm=0.1), **flat), X, {}),
     "by XLA": (AutoencoderTransformer(4, batch_size=6, **flat), X, {}),
 }
-tensorflow.ROWS_OF_A_DEVICE = 1
+names = [f"CPU:{i}" for i in range(int(sys.argv[1]))]
+# without collective operations, of which fits in two threads would mix up theirs
+reduction = tf.distribute.ReductionToOneDevice()
+strategy = tf.distribute.MirroredStrategy(names, cross_device_ops=reduction)
 DenseNetwork.jit_steps = 160  # batches, which the last alone makes
-def fit(name):
+def fit(name, strategy=strategy):
     model, rows, beside = models[name]
     model.set_params(max_iter=4, n_splits=1, shuffle=True, random_state=0)
-    model.fit(rows, **beside)
+    with strategy.scope():
+        model.fit(rows, **beside)
     return [model.history_["loss"], model.history_["val_loss"]]
 """
 
 ALL = """
+del models["clipped"]  # is refused: gradients of whole batches
 found = {name: fit(name) for name in models}
 found["parts"] = [p.n_parts for p in pool.programs.items.values()]
 found["XLA"] = [p.jit_compile for p in pool.programs.items.values()]
@@ -88,9 +93,7 @@ def alone():
 def test_losses_do_not_depend_on_the_number_of_devices(alone, n_devices):
     several = run(HEAD + ALL + TELL, n_devices)
     parts = several.pop("parts")
-    assert set(parts) == {1, n_devices}
-    assert parts.count(1) == 1  # an optimizer that clips the gradients of whole batches
-    assert several["clipped"] == alone["clipped"]
+    assert set(parts) == {n_devices}
     assert set(alone["parts"]) == {1}
     assert several.pop("XLA") == alone["XLA"]
     assert sum(alone["XLA"]) == 1
@@ -125,9 +128,7 @@ found = {"again": own.history_["loss"] == own.fit(X).history_["loss"] + [0]}
 
 SCOPES = """
 def parts(strategy, name="autoencoder"):
-    with strategy.scope():
-        found = fit(name)
-    return found, [*pool.programs.items.values()][-1].n_parts
+    return fit(name, strategy), [*pool.programs.items.values()][-1].n_parts
 alone = parts(tf.distribute.OneDeviceStrategy("CPU:0"))
 assert alone[1] == 1, alone
 assert parts(tf.distribute.MirroredStrategy(["CPU:1"])) == alone

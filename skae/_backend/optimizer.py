@@ -10,6 +10,8 @@ from numbers import Real
 
 import keras
 
+from skae._model.graph import value_of
+
 #: Optimizers whose update of a weight depends on no other weight.
 ELEMENTWISE = {
     keras.optimizers.SGD,
@@ -115,7 +117,9 @@ class Optimizer:
                 "learning_rate_init must be a number or an instance of a schedule, such as"
                 f" CosineDecay(1e-3, 1000). Got the class {rate.__name__}."
             )
-        if isinstance(rate, (Real, keras.Variable)):
+        if isinstance(rate, keras.Variable):
+            rate = float(value_of(rate))  # which a strategy may have on several devices
+        if isinstance(rate, Real):
             return replace(self, learning_rate=float(rate))
         schedule = copy.deepcopy(rate)  # an object: copied, not made again
         kind, config, _, settings = self.key

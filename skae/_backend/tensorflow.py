@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -14,9 +14,6 @@ from skae._backend.program import BaseProgram, aligned
 from skae._data.rows import VALUES_AT_ONCE
 from skae._utils.keras import reason
 from skae._utils.seed import Seed
-
-#: Rows of a batch for which a device is worth while, and fewer are not: a guess.
-ROWS_OF_A_DEVICE = 128
 
 #: What Keras' optimizers do to each device's gradients, before these are added up.
 OF_WHOLE_BATCHES = (
@@ -356,10 +353,7 @@ class Program(BaseProgram):
 
 
 def _strategy(optimizer, batch_size):
-    """Over which devices the rows of a batch are spread.
-
-    They are those of the strategy in whose scope the fit is called, else of the GPUs that
-    are visible as many as have rows enough.
+    """The strategy in whose scope the fit is called, over whose devices a batch is spread.
 
     Raises
     ------
@@ -367,14 +361,9 @@ def _strategy(optimizer, batch_size):
         If the strategy is not of one machine, or has devices for which there is nothing
         to do or whose gradients can't be added up.
     """
-    split = [name for name in OF_WHOLE_BATCHES if optimizer.config.get(name)]
-    if not tf.distribute.has_strategy():
-        devices = tf.config.list_logical_devices("GPU")
-        devices = devices or tf.config.list_logical_devices("CPU")
-        n_devices = 1 if split else batch_size // ROWS_OF_A_DEVICE
-        names = tuple(device.name for device in devices[:n_devices])
-        return _mirrored(names) if len(names) > 1 else tf.distribute.get_strategy()
     strategy = tf.distribute.get_strategy()
+    if not tf.distribute.has_strategy():
+        return strategy
     n_devices = strategy.num_replicas_in_sync
     if not isinstance(strategy, ONE_MACHINE):
         raise ValueError(
@@ -387,19 +376,13 @@ def _strategy(optimizer, batch_size):
             "batch_size must be at least the number of devices of the strategy in whose"
             f" scope fit is called, {n_devices}. Got {batch_size}."
         )
+    split = [name for name in OF_WHOLE_BATCHES if optimizer.config.get(name)]
     if n_devices > 1 and split:
         raise ValueError(
             f"optimizer must not have {split[0]} in the scope of a strategy of several"
             " devices, whose gradients it would be applied to one by one."
         )
     return strategy
-
-
-@cache
-def _mirrored(names):
-    """Without collective operations, of which fits in two threads would mix up theirs."""
-    reduction = tf.distribute.ReductionToOneDevice()
-    return tf.distribute.MirroredStrategy(names, cross_device_ops=reduction)
 
 
 # -- inference
