@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skae.plotting._drawing import (
-    COLORS,
-    View,
     check_components,
     component_names,
+    decoded,
     decoding_step,
-    draw_grid,
+    draw_steps,
+    feature_names,
 )
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 class TraversalDisplay:
     """What rows of X become where one component of their codes goes its way.
 
-    Each row of the picture begins at the code of a row of X. The component goes through
-    the range of its values, and the others stay what they are. A triangle marks the value
-    that the row of X has.
+    From the code of each row of X, the component goes through the range of its values, and
+    the others stay what they are. Images stand in a row for each row of X, which is named
+    by the value that it has; series and tables in a cell, dark for low values and light for
+    high ones.
 
     Create it with :meth:`from_estimator`.
 
@@ -49,6 +51,9 @@ class TraversalDisplay:
     name : str, default="component 0"
         The name of the component.
 
+    feature_names : sequence of str or None, default=None
+        The names of the features of a table.
+
     Attributes
     ----------
     ax_ : matplotlib Axes
@@ -60,11 +65,8 @@ class TraversalDisplay:
     image_ : matplotlib AxesImage
         All images side by side, where rows are images.
 
-    lines_ : list of matplotlib Line2D or BarContainer
-        The lines or bars, where rows are series or a table.
-
-    points_ : matplotlib Line2D
-        Where the rows of X are.
+    lines_ : list of matplotlib Line2D
+        The lines, or the points of each value, where rows are series or a table.
 
     See Also
     --------
@@ -93,12 +95,14 @@ class TraversalDisplay:
         *,
         kind: str = "image",
         name: str = "component 0",
+        feature_names: Sequence[str] | None = None,
     ) -> None:
         self.rows = rows
         self.values = values
         self.own = own
         self.kind = kind
         self.name = name
+        self.feature_names = feature_names
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> TraversalDisplay:
         """Draw what is decoded.
@@ -109,29 +113,18 @@ class TraversalDisplay:
             Where to draw; None makes a new figure.
 
         **kwargs : dict
-            Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
+            Passed on to matplotlib's ``imshow`` or ``plot``.
 
         Returns
         -------
         display : TraversalDisplay
             The display, drawn.
         """
-        n_samples, n_steps = self.rows.shape[:2]
-        figsize = (min(11.0, n_steps + 0.5), min(11.0, n_samples + 0.7))
-        middles = draw_grid(self, ax, self.rows, self.kind, figsize, 1, **kwargs)
-        height = middles[0][0] + 0.5  # half of a row's
-        self.points_ = self.ax_.plot(
-            np.interp(self.own, self.values, middles[1]),
-            middles[0] + 0.86 * height,
-            color=COLORS[1],
-            marker="^",
-            linestyle="none",
-        )[0]
-        self.ax_.set_axis_on()
-        self.ax_.spines[:].set_visible(False)
-        self.ax_.set_yticks([])
-        self.ax_.set_xticks(middles[1], [f"{value:.2g}" for value in self.values])
-        self.ax_.set_xlabel(self.name)
+        names = [f"row {i} at {own:.2g}" for i, own in enumerate(self.own)]
+        values = [f"{value:.2g}" for value in self.values]
+        draw_steps(
+            self, ax, self.rows, names, values, self.name, self.feature_names, **kwargs
+        )
         return self
 
     @classmethod
@@ -183,7 +176,7 @@ class TraversalDisplay:
             Where to draw; None makes a new figure.
 
         **kwargs : dict
-            Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
+            Passed on to matplotlib's ``imshow`` or ``plot``.
 
         Returns
         -------
@@ -199,15 +192,15 @@ class TraversalDisplay:
         step, X = decoding_step(estimator, X, kind, image_shape)
         codes = np.asarray(step.transform(X))
         values = np.linspace(*np.percentile(codes[:, component], [1, 99]), n_steps)
-        codes = codes[:n_samples]
-        along = np.repeat(codes, n_steps, axis=0)
-        along[:, component] = np.tile(values, len(codes))
-        rows = np.asarray(step.inverse_transform(along))
-        view = View.of(rows, kind, image_shape, estimator)
+        own = codes[:n_samples, component]
+        along = np.repeat(codes[:n_samples, None], n_steps, axis=1)
+        along[:, :, component] = values
+        rows, kind = decoded(step, along, kind, image_shape, estimator)
         return cls(
-            view.fold(rows).reshape(len(codes), n_steps, *view.shape),
+            rows,
             values,
-            codes[:, component],
-            kind=view.kind,
+            own,
+            kind=kind,
             name=component_names([component])[0],
+            feature_names=feature_names(estimator, step, X),
         ).plot(ax, **kwargs)
