@@ -176,8 +176,8 @@ class VAETransformer(BaseAutoencoder):
         copied at each fit.
 
     verbose : int, default=0
-        If not 0, shows the losses of each epoch, those of `history_`: in a terminal with
-        a progress bar, and elsewhere a line for each.
+        If not 0, shows a progress bar with the losses of the last epoch, those of
+        `history_`: in a terminal and in a notebook. Elsewhere the line comes at the end.
 
     random_state : int, RandomState instance or None, default=None
         Determines the initial weights, the split into training and validation rows,

@@ -94,7 +94,8 @@ class Monitor:
         self.callbacks = check_callbacks(estimator.callbacks)
         n_epochs = plan.n_starts * plan.max_iter  # of one training where one looks on
         self.context = estimator._init_callback_context(max_subtasks=n_epochs)
-        self.display = self.model = None
+        self.model = None
+        self.displays = []  # one at most, those of `aside` too
         self.interrupted = threading.Event()
 
     def aside(self):
@@ -170,8 +171,8 @@ class Monitor:
                 **self.task,
                 reconstruction_attributes=lambda: self._attributes(program),
             )
-        if self.display is not None:
-            self.display.add(logs)
+        for display in self.displays:
+            display.add(logs)
         return stop
 
     def refit_begin(self, n_epochs):
@@ -179,18 +180,18 @@ class Monitor:
         self._show("refit", 0, n_epochs)
 
     def refit_epoch_end(self, logs):
-        if self.display is not None:
-            self.display.add(logs)
+        for display in self.displays:
+            display.add(logs)
 
     def _show(self, name, first, last):
         self.close()
         if self.estimator.verbose:
-            self.display = Progress(name, first, last)
+            self.displays.append(Progress(name, first, last))
 
     def close(self):
         """Leave the display as it is, whatever has ended the training."""
-        if self.display is not None:
-            self.display.close()
+        while self.displays:
+            self.displays.pop().close()
 
     def _follow_learning_rate(self, program):
         """Train at the rate that a callback has set; a schedule goes its own way."""
