@@ -62,8 +62,8 @@ class _OneFilter:
     """A convolution with one filter: a product for each of its taps, shifted and added.
 
     The same numbers in a half of the time that TensorFlow takes on a CPU, whose
-    convolutions want many filters. It is saved by the name of the convolution that it
-    is, which loads without skae.
+    convolutions want many filters: 10 % of an epoch and more (benchmarks/one_filter.py).
+    It is saved by the name of the convolution that it is, which loads without skae.
     """
 
     def __init_subclass__(cls):
