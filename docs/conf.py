@@ -11,7 +11,6 @@ import skae
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_extensions"))
-inventories = import_module("inventories")
 
 project = "skae"
 copyright = "2026, The skae developers"
@@ -66,12 +65,36 @@ def setup(app):
     write_api()
 
 
-# -- other projects' pages, known without a network
+# -- other projects' pages, known without a network: docs/README.md says how to add one
 
-intersphinx_mapping = inventories.write(HERE / "generated" / "inventories")
+intersphinx_mapping = {
+    project: (address, f"_inventories/{project}.inv")
+    for project, address in {
+        "sklearn": "https://scikit-learn.org/stable/",
+        "numpy": "https://numpy.org/doc/stable/",
+        "keras": "https://keras.io/api/",
+        "matplotlib": "https://matplotlib.org/stable/",
+    }.items()
+}
 xref.DEFAULT_LINKS.clear()  # int and None need no link
 numpydoc_xref_param_type = True
-numpydoc_xref_aliases = inventories.TYPES
+numpydoc_xref_aliases = {
+    "array-like": ":term:`array-like <numpy:array_like>`",
+    "ndarray": "numpy.ndarray",
+    "RandomState": "numpy.random.RandomState",
+    "Axes": "matplotlib.axes.Axes",
+    "Figure": "matplotlib.figure.Figure",
+    **{
+        f"keras.{name}": f":class:`keras.{name}`"
+        for name in (
+            "Model",
+            "callbacks.Callback",
+            "callbacks.TensorBoard",
+            "optimizers.Optimizer",
+            "optimizers.schedules.LearningRateSchedule",
+        )
+    },
+}
 numpydoc_xref_ignore = "all"
 
 # -- gallery

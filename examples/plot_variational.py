@@ -59,7 +59,7 @@ LatentManifoldDisplay.from_estimator(vae, n=15)
 # %%
 # What a component does
 # ---------------------
-# Each row begins at a held-out digit; the triangle is where its code has the component.
+# Each row is a held-out digit, named by the value that its code has.
 TraversalDisplay.from_estimator(vae, X_test, component=0)
 
 # %%

@@ -167,8 +167,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         with a Keras model of raw samples. They are copied at each fit.
 
     verbose : int, default=0
-        If not 0, print the losses of each epoch, which are those of `history_`: with a
-        progress bar in a terminal, and otherwise as one line for each epoch.
+        If not 0, show a progress bar with the losses of the last epoch, which are those
+        of `history_`, in a terminal and in a notebook. Elsewhere print one line at the end.
 
     random_state : int, RandomState instance or None, default=None
         Determines the initial weights, the split into training and validation samples,

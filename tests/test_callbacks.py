@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import sys
+import threading
 import warnings
 
 import numpy as np
@@ -131,13 +132,15 @@ def test_what_is_no_callback_is_refused():
 
 
 def shown(text):
-    """What a display has shown: the losses by name, and what each epoch was called."""
-    losses, counts = {}, []
-    for line in filter(str.strip, re.split("[\\r\\n]+", text)):
-        counts.append(re.match(r"([\w, ]+?) +(\d+)/(\d+)", line).groups())
-        for name, value in re.findall(r"(\w+): (\S+)", line):
-            losses.setdefault(name, []).append(float(value))
-    return losses, counts
+    """What a display shows at its ends: what was counted, and the losses by name."""
+    text = re.sub("\x1b\\[[?\\d;]*[A-Za-z]", "", text)  # colours, and the cursor's moves
+    found = []
+    for line in filter(str.strip, text.split("\n")):
+        last = line.rsplit("\r", 1)[-1]
+        count = re.match(r"[━╸╺ ]+ ([\w, ]+?) (\d+)/(\d+) ", last).groups()
+        losses = {name: float(v) for name, v in re.findall(r"(\w+): (\S+)", last)}
+        found.append((*count, losses))
+    return found
 
 
 class Terminal(io.StringIO):
@@ -156,41 +159,66 @@ def test_verbose_shows_the_history(in_terminal, ends_by, monkeypatch, without_xl
     out = Terminal() if in_terminal else io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
     skae = fit(**{"n_splits": 1, "init": "linear", "verbose": 1} | parameters)
-    losses, counts = shown(out.getvalue())
-    assert losses.keys() == skae.history_.keys()
-    for name, values in skae.history_.items():
-        assert losses[name] == pytest.approx(values, rel=1e-5)
-    n_epochs, most = skae.n_iter_, str(parameters["max_iter"])
-    assert counts[:n_epochs] == [("epoch", str(i + 1), most) for i in range(n_epochs)]
-    assert {count[0] for count in counts[n_epochs:]} <= {"refit"}
-    assert out.getvalue().endswith("\n")
+    assert sys.stdout is out
+    last = {name: values[-1] for name, values in skae.history_.items()}
+    displays = shown(out.getvalue())
+    name, count, most, losses = displays[0]
+    assert (name, count) == ("epoch", str(skae.n_iter_))
+    assert most == str(parameters["max_iter"])
+    for other in displays[1:]:
+        assert other[0] == "refit"
+        losses |= other[3]
+    assert len(displays) == 1 + (ends_by == "splits")
+    assert losses == pytest.approx(last, rel=1e-5)
+    assert out.getvalue().endswith("\n" if not in_terminal else "\x1b[?25h")
     assert ("\r" in out.getvalue()) == in_terminal
-    n_lines = 1 + (ends_by == "splits") if in_terminal else len(counts)
-    assert out.getvalue().count("\n") == n_lines
 
 
 def test_verbose_shows_both_starts(capfd, without_xla):
     skae = AutoencoderTransformer(2, verbose=1, max_iter=2, n_iter_no_change=np.inf)
     skae.fit(load_digits().data[:1000])
-    losses, counts = shown(capfd.readouterr().out)
-    names = ["epoch"] * 2 + ["from random weights, epoch"] * 2
-    assert counts == [
-        (name, count, "2") for name, count in zip(names, "1212", strict=True)
-    ]
-    of_linear, of_other = losses["loss"][:2], losses["loss"][2:]
-    kept = pytest.approx(skae.history_["loss"], rel=1e-5)
-    assert of_linear == kept or of_other == kept
-    assert of_linear != of_other
+    linear, random = shown(capfd.readouterr().out)
+    assert linear[:3] == ("epoch", "2", "2")
+    assert random[:3] == ("from random weights, epoch", "2", "2")
+    kept = pytest.approx(skae.history_["loss"][-1], rel=1e-5)
+    assert linear[3]["loss"] == kept or random[3]["loss"] == kept
+    assert linear[3] != random[3]
 
 
 def test_verbose_counts_the_calls_of_partial_fit(capfd, without_xla):
     skae = fit(verbose=0, max_iter=2)
     assert capfd.readouterr() == ("", "")
     skae.set_params(verbose=1).partial_fit(X)
-    losses, counts = shown(capfd.readouterr().out)
-    assert counts == [("epoch", "3", "3")]
-    assert losses["loss"] == pytest.approx(skae.loss_curve_[2:], rel=1e-5)
+    ((*count, losses),) = shown(capfd.readouterr().out)
+    assert count == ["epoch", "3", "3"]
+    assert losses["loss"] == pytest.approx(skae.loss_curve_[2], rel=1e-5)
+
+
+@pytest.mark.parametrize("call", [2, 5])
+def test_a_display_ends_with_a_training_that_fails(call, monkeypatch, without_xla):
+    """In the first of two starts, and in the second."""
+    from skae._training.epochs import Run
+
+    out, epoch, calls = Terminal(), Run.epoch, []
+
+    def failing(*args):
+        calls.append(None)
+        if len(calls) == call:
+            raise RuntimeError("failed")
+        return epoch(*args)
+
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(Run, "epoch", failing)
+    skae = AutoencoderTransformer(2, verbose=1, max_iter=3, n_iter_no_change=np.inf)
+    with pytest.raises(RuntimeError, match="failed"):
+        skae.fit(load_digits().data[:1000])
+    assert sys.stdout is out
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("rich"):
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 # -- where max_iter is too few

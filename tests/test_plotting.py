@@ -215,7 +215,8 @@ def test_feature_maps_stand_below_each_other():
     [(None, (5, 1, 1)), ((1, 5), (1, 5, 1)), ((1, 1, 5), (1, 1, 5))],
 )
 def test_shape_of_codes(shape, expected):
-    display = CodeDisplay.from_predictions(X[:, :5], code_shape=shape)
+    pca = PCA(5).fit(X)
+    display = CodeDisplay.from_estimator(pca, X, code_shape=shape)
     assert display.codes.shape == (10, *expected)
 
 
@@ -394,9 +395,9 @@ def test_a_traversal_moves_one_component_of_each_row(autoencoder):
         rtol=1e-3,
         atol=1e-3,
     )
-    x, y = display.points_.get_data()
-    assert np.all((x >= 0) & (x < 45))
-    assert np.all(y // 9 == [0, 1, 2])
+    texts = [text.get_text() for text in display.ax_.texts]
+    assert texts[1] == f"row 1 at {codes[1, 2]:.2g}"
+    assert texts[3:] == [*(f"{value:.2g}" for value in display.values), "component 2"]
     with pytest.raises(ValueError, match="components must be different numbers"):
         TraversalDisplay.from_estimator(autoencoder, X, component=16)
 
@@ -405,6 +406,8 @@ def test_a_traversal_of_series_and_tables(wine, wine_pipeline):
     display = TraversalDisplay.from_estimator(wine_pipeline, wine[0], n_steps=3)
     assert display.kind == "table"
     assert len(display.lines_) == 15
+    names = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert names == list(wine[0].columns)
     rows = np.random.default_rng(0).normal(size=(30, 12))
     display = TraversalDisplay.from_estimator(PCA(2).fit(rows), rows, kind="series")
     assert len(display.lines_) == 45
@@ -497,12 +500,13 @@ def test_shares_of_the_variance(autoencoder, wine, wine_pipeline):
     ratio = autoencoder.explained_variance_ratio_
     heights = [bar.get_height() for bar in display.bars_]
     np.testing.assert_allclose(heights, ratio)
-    np.testing.assert_allclose(display.lines_[0].get_ydata(), np.cumsum(ratio))
+    assert display.lines_ == []
     display = ExplainedVarianceDisplay.from_estimator(wine_pipeline, wine[0])
     pca = PCA(3).fit(wine_pipeline[0].transform(wine[0]))
     expected = pca.explained_variance_ratio_
-    np.testing.assert_allclose(display.lines_[1].get_ydata(), np.cumsum(expected))
-    np.testing.assert_allclose(display.lines_[2].get_ydata(), expected)
+    np.testing.assert_allclose(display.lines_[0].get_ydata(), expected)
+    labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert sorted(labels)[0] == f"PCA, {expected.sum():.1%} in all"
 
 
 #: How linear RGB looks with one kind of cone missing (Machado et al. 2009, severity 1).

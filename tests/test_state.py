@@ -152,5 +152,5 @@ def test_no_code_in_a_pickle_runs_until_one_says_so(tmp_path):
 
 def test_only_layers_take_part_in_a_stored_model():
     stored = _StoredModel('{"config": {"name": "body"}}', [], {"body": np.load})
-    with pytest.raises(ValueError, match=r"body.*no Keras layers"):
+    with pytest.raises(ValueError, match=r"body.*no Keras layer"):
         stored.restored()

@@ -104,13 +104,14 @@ class Monitor:
         self.context = estimator._init_callback_context(
             max_subtasks=plan.n_epochs_at_most
         )
-        self.display = self.model = None
+        self.model = None
+        self.displays = []  # one at most, also of those that are `unwatched`
         self.interrupted = threading.Event()
 
     def unwatched(self):
         """Another one, which shows epochs, and tells no callback of them."""
         other = copy.copy(self)
-        other.context = other.model = other.display = None
+        other.context = other.model = None
         return other
 
     def attach(self, specification, optimizer, begin, rows, held_out):
@@ -156,7 +157,7 @@ class Monitor:
         self.close()
         if self.shows:
             first = run.first_epoch
-            self.display = Progress(run.name, first, first + run.n_epochs)
+            self.displays.append(Progress(run.name, first, first + run.n_epochs))
         if self.model:
             self.callbacks.on_train_begin()
 
@@ -182,14 +183,14 @@ class Monitor:
                 **self.task,
                 reconstruction_attributes=lambda: self._attributes(program),
             )
-        if self.display is not None:
-            self.display.add(logs)
+        for display in self.displays:
+            display.add(logs)
         return stop
 
     def close(self):
         """Leave the display as it is, whatever has ended the training."""
-        if self.display is not None:
-            self.display.close()
+        while self.displays:
+            self.displays.pop().close()
 
     def _follow_learning_rate(self, program):
         """Train at the rate that a callback has set; a schedule goes its own way."""

@@ -1,16 +1,10 @@
-"""Progress: what `verbose` shows of a training, in a terminal and elsewhere."""
-
-import shutil
-import sys
-
-#: Characters of the bar.
-BAR = 20
+"""Progress: what `verbose` shows of a training, by rich, which Keras brings along."""
 
 
 class Progress:
-    """The losses of each epoch: a line for each or, in a terminal, one line that changes.
+    """A bar with the losses of the last epoch: one line, which changes while training runs.
 
-    Lines are what notebooks and log files can show.
+    In a terminal and in a notebook; elsewhere, as in a log file, the line comes at the end.
 
     Parameters
     ----------
@@ -25,28 +19,27 @@ class Progress:
     """
 
     def __init__(self, name, first, last):
-        self.name, self.done, self.last = name, first, last
-        self.stream, self.is_open = sys.stdout, False
-        self.in_terminal = getattr(self.stream, "isatty", bool)()
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        console = Console(force_jupyter=False)  # a line, not a widget
+        if not console.is_terminal:
+            console.width = 200  # of a file nobody knows it
+        self.bar = Progress(
+            BarColumn(20),
+            TextColumn(
+                "{task.description} {task.completed}/{task.total}  {task.fields[losses]}"
+            ),
+            console=console,
+        )
+        self.task = self.bar.add_task(name, total=last, completed=first, losses="")
+        self.bar.start()
 
     def add(self, losses):
         """Show one more epoch, of these losses by name."""
-        self.done += 1
-        count = f"{self.name} {self.done:>{len(str(self.last))}}/{self.last}"
         values = "  ".join(f"{name}: {value:.6g}" for name, value in losses.items())
-        if not self.in_terminal:
-            print(f"{count}  {values}", file=self.stream, flush=True)
-            return
-        full = BAR * self.done // self.last
-        line = f"{count} [{'=' * full}{' ' * (BAR - full)}] {values}"
-        width = shutil.get_terminal_size().columns - 1
-        self.stream.write(f"\r{line[:width]:<{width}}")
-        self.stream.flush()
-        self.is_open = True
+        self.bar.update(self.task, advance=1, losses=values)
 
     def close(self):
-        """End the line that changes, so that what is printed next has its own."""
-        if self.is_open:
-            self.stream.write("\n")
-            self.stream.flush()
-            self.is_open = False
+        """Leave the last losses there, whatever has ended the training."""
+        self.bar.stop()

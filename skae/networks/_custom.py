@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from skae._utils.keras import import_keras, reason
+from skae._utils.keras import building, import_keras, reason
 
 if TYPE_CHECKING:
     import keras
@@ -29,10 +29,10 @@ class CustomNetwork(Network):
     Parameters
     ----------
     encoder : callable or keras.Model
-        The encoder from samples to features: a function that takes a KerasTensor of shape
-        ``(None, *input_shape)``, makes layers, and returns their output; or a Keras
-        model. A model is never trained or changed: each fit makes a new one from its
-        configuration, with new weights.
+        From rows to features: a function that takes a KerasTensor of shape
+        ``(None, *input_shape)``, makes layers, and returns what they give; or a Keras
+        model. A model is never trained or changed: each fit trains a copy of it, with
+        fresh weights.
 
     decoder : callable or keras.Model
         The decoder from the code, of shape ``(None, n_components)``, to the output before
@@ -49,9 +49,10 @@ class CustomNetwork(Network):
 
     Notes
     -----
-    Dtypes and seeds in a model's configuration are replaced by the estimator's: the dtype
-    that it computes in, and its `random_state`. Custom layers in a Keras model need a
-    `get_config`.
+    Dtypes and seeds in a model's configuration give way to the estimator's: the dtype
+    that it computes in, and its `random_state`. Layers of your own in a Keras model
+    need a `get_config`. What a Normalization layer was adapted to begins anew as weights
+    do: the rows that a network gets are standardised.
 
     An estimator that was pickled and loaded has the configuration of a Keras model, from
     which the model is made on demand, in Keras' safe mode. That refuses Lambda layers: if
@@ -97,9 +98,7 @@ class CustomNetwork(Network):
     def _row_shape(self):
         if self.input_shape is not None:
             return tuple(sizes_of(self.input_shape, "input_shape"))
-        shape = getattr(self.encoder, "input_shape", None)  # of a Keras model
-        known = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape[1:])
-        return shape[1:] if known else None
+        return _shape_of(self.encoder)
 
     def encode(self, x: KerasTensor) -> KerasTensor:
         if self.input_shape is not None:
@@ -116,7 +115,8 @@ class CustomNetwork(Network):
         params = self.get_params(deep=False)
         return (
             type(self),
-            *(_body_key(body) for body in (self.encoder, self.decoder)),
+            _key_of(self.encoder, "encoder"),
+            _key_of(self.decoder, "decoder"),
             plain(params["input_shape"]),
             params["jit_compile"],
         )
@@ -135,16 +135,16 @@ class CustomNetwork(Network):
         state = dict(super().__getstate__())
         for name in ("encoder", "decoder"):
             if _is_keras(state[name]):
-                state[name] = _StoredModel.of(state[name])
+                model = state[name]
+                state[name] = _StoredModel(
+                    _config(model, name), model.get_weights(), _own_classes(model)
+                )
         return state
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _StoredModel:
     """A Keras model as plain data, which replaces the model in a loaded estimator.
-
-    Loading does not build the model. It is built on demand, in Keras' safe mode, which
-    runs no code that the configuration contains.
 
     Parameters
     ----------
@@ -160,52 +160,33 @@ class _StoredModel:
     weights: list
     classes: dict
 
-    @classmethod
-    def of(cls, model):
-        return cls(_config(model), model.get_weights(), _custom_classes(model))
-
     def __call__(self, x):
         return self.restored()(x)
 
     def __repr__(self):
-        name = json.loads(self.config)["config"].get("name")
-        return f"<stored Keras model {name!r}>"
+        return f"<stored Keras model {json.loads(self.config)['config'].get('name')!r}>"
 
     def restored(self):
-        """Build the Keras model, with its weights."""
-        model = self.remade(json.loads(self.config))
+        """The Keras model with its weights, made where no code of a file is run."""
+        with building("float32", seed=0) as keras:
+            for name, kind in self.classes.items():
+                if not (isinstance(kind, type) and issubclass(kind, keras.Layer)):
+                    raise ValueError(f"{self!r} names {name!r}, which is no Keras layer.")
+            try:
+                model = keras.saving.deserialize_keras_object(
+                    json.loads(self.config), custom_objects=self.classes
+                )
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{self!r}, which this network was loaded with, can't be made again in"
+                    " Keras' safe mode, which runs no code that a file brings along, such"
+                    " as that of a Lambda layer. If you trust where it comes from, call"
+                    " keras.config.enable_unsafe_deserialization() first. Keras says:"
+                    f" {error}"
+                ) from error
         if self.weights:
             model.set_weights(self.weights)
         return model
-
-    def remade(self, config):
-        """Build a Keras model of this configuration from Keras' layers and `classes`.
-
-        Raises
-        ------
-        ValueError
-            If Keras' safe mode refuses. The message says what to do.
-        """
-        keras = import_keras()
-        strangers = [
-            name
-            for name, kind in self.classes.items()
-            if not (isinstance(kind, type) and issubclass(kind, keras.Layer))
-        ]
-        if strangers:
-            raise ValueError(f"{self!r} names {strangers}, which are no Keras layers.")
-        try:
-            return keras.saving.deserialize_keras_object(
-                config, custom_objects=self.classes
-            )
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{self!r}, which this network was loaded with, can't be made again in"
-                " Keras' safe mode, which runs no code that a file brings along, such as"
-                " that of a Lambda layer. If you trust where it comes from, call"
-                " keras.config.enable_unsafe_deserialization() first. Keras says:"
-                f" {error}"
-            ) from error
 
 
 def _is_keras(body):
@@ -213,93 +194,99 @@ def _is_keras(body):
     return keras is not None and isinstance(body, keras.Layer)
 
 
-def _body_key(body):
-    """Return a hashable key that is equal for bodies with equal configurations."""
+def _shape_of(body):
+    """The shape of a row that a Keras model takes; None where it does not tell."""
+    shape = getattr(body, "input_shape", None)
+    known = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape[1:])
+    return shape[1:] if known else None
+
+
+def _key_of(body, name):
+    """Return a hashable key, equal for bodies that are made the same way."""
     if isinstance(body, _StoredModel):
         return body.config
     if not _is_keras(body):
         return body
-    functions = _functions(body)
-    return (_config(body), *functions.items()) if functions else _config(body)
+    # a configuration has the code of a Lambda, but not the names that it knows
+    functions = [getattr(layer, "function", None) for layer in body._flatten_layers()]
+    return (_config(body, name), *functions) if any(functions) else _config(body, name)
 
 
-def _functions(body):
-    """Return the functions in a Keras model's Lambda layers, by layer and argument.
-
-    A configuration contains their code, but not the names of their scope.
-    """
-    found = {}
-    for layer in body._flatten_layers():
-        if isinstance(layer, import_keras().layers.Lambda):
-            known = (layer.function, layer._output_shape)
-            for name, function in zip(_FUNCTIONS, known, strict=True):
-                if callable(function):
-                    found[f"{layer.name}/{name}"] = function
-    return found
-
-
-#: Arguments of a Lambda layer that may be functions.
-_FUNCTIONS = ("function", "output_shape")
-
-
-def _named(config):
-    """Replace the code of functions in a configuration with the names of `_functions`."""
-    if isinstance(config, list):
-        return [_named(item) for item in config]
-    if not isinstance(config, dict):
-        return config
-    new = {name: _named(value) for name, value in config.items()}
-    if config.get("class_name") == "Lambda":
-        inner = new["config"]
-        for name in _FUNCTIONS:
-            if isinstance(inner.get(name), dict):  # a function
-                path = f"{inner['name']}/{name}"
-                inner[name] = {
-                    "class_name": "function",
-                    "config": path,
-                    "registered_name": path,
-                    "module": None,
-                }
-    return new
-
-
-def _config(model):
-    """Return the configuration of a Keras model or layer, as JSON."""
+def _config(model, name):
     try:
         return json.dumps(import_keras().saving.serialize_keras_object(model))
-    except NotImplementedError as error:
-        raise _not_remade(model, error) from error
+    except (NotImplementedError, TypeError) as error:
+        raise _not_copied(model, name) from error
 
 
-def _not_remade(model, error):
-    return ValueError(
-        "encoder and decoder must be functions, or Keras models that can be made again"
-        f" from their get_config(). Got {model!r}, for which Keras says: {error}"
-    )
-
-
-def _custom_classes(model):
-    """Return the classes of layers that are not Keras' own, by registered name."""
+def _own_classes(model):
+    """The classes of the layers that are not Keras' own, by the name they are found."""
     name = import_keras().saving.get_registered_name
     found = {type(layer) for layer in model._flatten_layers()}
     return {name(c): c for c in found if not c.__module__.startswith("keras.")}
 
 
+def _not_copied(model, name):
+    return ValueError(
+        f"{name} must be a function, or a Keras model each layer of which can be made again"
+        f" from its get_config(). {model!r} can't be. Make it in a function:\n\n"
+        f"    def {name}(x):\n        return {type(model).__name__}(...)(x)"
+    )
+
+
+def _copied(layer, name=None):
+    """A copy of a Keras layer or model, in the dtype policy in force, without seeds."""
+    keras = import_keras()
+    from keras.src.models import Functional
+
+    policy, name = keras.config.dtype_policy().name, name or layer.name
+    if type(layer) is Functional:
+        model = keras.Model(layer.input, layer.output, name=name)  # is not compiled
+        inputs = keras.tree.map_structure(lambda x: _input(x, policy), layer.input)
+        return keras.models.clone_model(model, inputs, _copied)
+    if type(layer) is keras.Sequential:
+        return keras.Sequential([_copied(one) for one in layer._layers], name=name)
+    if type(layer) is keras.layers.Lambda:
+        return keras.layers.Lambda(
+            layer.function, layer._output_shape, layer.mask, layer.arguments, name=name
+        )
+    config = _renewed(layer.get_config(), policy)
+    return type(layer).from_config(config | {"name": name})
+
+
+def _input(x, policy):
+    dtype = policy if "float" in x.dtype else x.dtype
+    return import_keras().Input(batch_shape=x.shape, dtype=dtype, name=x.name)
+
+
+def _renewed(config, policy):
+    """The configuration with floats in this dtype policy, and without seeds."""
+    if isinstance(config, list | tuple):
+        return type(config)(_renewed(item, policy) for item in config)
+    if not isinstance(config, dict):
+        return config
+    new = {name: _renewed(value, policy) for name, value in config.items()}
+    if "float" in str(new.get("dtype")):
+        new["dtype"] = policy
+    return new | {"seed": None} if "seed" in new else new
+
+
 def _applied(body, name, x):
-    """Apply a function, or a new copy of a Keras model, to a KerasTensor."""
-    if not _is_keras(body) and not isinstance(body, _StoredModel):
+    """Apply a function, or a fresh copy of a Keras model, to a KerasTensor."""
+    keras = import_keras()
+    if isinstance(body, _StoredModel):
+        body = body.restored()
+    if not _is_keras(body):
         return _called(body, name, x)
-    model = _fresh(body, f"{name}_model")
-    shape = getattr(model, "input_shape", None)
-    if isinstance(shape, tuple) and None not in shape[1:]:
-        if math.prod(shape[1:]) != math.prod(x.shape[1:]):
-            raise ValueError(
-                f"{name} takes an input of shape {shape[1:]}, but it is given one of"
-                f" shape {tuple(x.shape[1:])}."
-            )
-        if shape[1:] != tuple(x.shape[1:]):
-            x = import_keras().layers.Reshape(shape[1:], name=f"{name}_fold")(x)
+    try:
+        with keras.saving.custom_object_scope(_own_classes(body)):
+            model = _copied(body, f"{name}_model")
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise _not_copied(body, name) from error
     with _blaming(name, x):
+        shape = _shape_of(model)
+        if shape not in (None, tuple(x.shape[1:])):
+            x = keras.layers.Reshape(shape, name=f"{name}_fold")(x)
         return model(x)
 
 
@@ -314,28 +301,6 @@ def _blaming(name, x):
             f" given the shape {tuple(x.shape)} and returns a KerasTensor. It fails:"
             f" {reason(error)}"
         ) from error
-
-
-def _fresh(body, name):
-    """Build a model of this name from the configuration of a Keras model, maybe stored.
-
-    Safe mode is for stored models only: the code of a live model is already in memory.
-    """
-    keras = import_keras()
-    stored = isinstance(body, _StoredModel)
-    config = json.loads(body.config if stored else _config(body))
-    config = _renewed(config, keras.config.dtype_policy())
-    config["config"]["name"] = name
-    if stored:
-        return body.remade(config)
-    try:
-        return keras.saving.deserialize_keras_object(
-            _named(config),
-            custom_objects=_custom_classes(body) | _functions(body),
-            safe_mode=False,
-        )
-    except (TypeError, ValueError) as error:
-        raise _not_remade(body, error) from error
 
 
 def _called(function, name, x):
@@ -361,24 +326,3 @@ def _called(function, name, x):
 
 #: The layers that functions have made. None may be used twice.
 _made = weakref.WeakSet()
-
-
-def _renewed(config, policy):
-    """Set floats to a dtype policy in a configuration; drop seeds and compilation."""
-    if isinstance(config, list):
-        return [_renewed(item, policy) for item in config]
-    if not isinstance(config, dict):
-        return config
-    new = {
-        name: _renewed(value, policy)
-        for name, value in config.items()
-        if name != "compile_config"
-    }
-    if "seed" in new:
-        new["seed"] = None
-    dtype = new.get("dtype")
-    if isinstance(dtype, dict) and dtype.get("class_name") == "DTypePolicy":
-        dtype = dtype["config"]["name"]
-    if isinstance(dtype, str) and "float" in dtype:
-        new["dtype"] = policy.name
-    return new

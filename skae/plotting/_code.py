@@ -21,7 +21,7 @@ class CodeDisplay:
     ``n_components=None``, are drawn below each other, one image each. Any other code is
     one image: a square if possible, or else a column.
 
-    Create it with :meth:`from_estimator` or :meth:`from_predictions`.
+    Create it with :meth:`from_estimator`, or of codes in their shape and :meth:`plot` it.
 
     Parameters
     ----------
@@ -104,51 +104,8 @@ class CodeDisplay:
             The number of samples of X to encode.
 
         code_shape : tuple of int or None, default=None
-            ``(height, width)`` or ``(height, width, n_maps)``. None uses the shape of the
-            network's feature maps if they are the code.
-
-        ax : matplotlib Axes or None, default=None
-            The axes to draw on; None makes a new figure.
-
-        **kwargs : dict
-            Passed on to matplotlib's ``imshow``.
-
-        Returns
-        -------
-        display : CodeDisplay
-            The display, drawn.
-        """
-        codes = estimator.transform(X[:n_samples])
-        return cls.from_predictions(
-            codes,
-            n_samples=n_samples,
-            code_shape=code_shape or _feature_shape(estimator),
-            ax=ax,
-            **kwargs,
-        )
-
-    @classmethod
-    def from_predictions(
-        cls,
-        codes: ArrayLike,
-        *,
-        n_samples: int = 10,
-        code_shape: tuple[int, ...] | None = None,
-        ax: Axes | None = None,
-        **kwargs: Any,
-    ) -> CodeDisplay:
-        """Draw codes that are already computed.
-
-        Parameters
-        ----------
-        codes : array-like of shape (n_samples, n_components)
-            The codes.
-
-        n_samples : int, default=10
-            The number of codes to draw.
-
-        code_shape : tuple of int or None, default=None
-            ``(height, width)`` or ``(height, width, n_maps)``. None is a square, or
+            ``(height, width)`` or ``(height, width, n_maps)``. None takes the shape
+            of the network's feature maps where those are the code, then a square, or
             else a column.
 
         ax : matplotlib Axes or None, default=None
@@ -162,13 +119,13 @@ class CodeDisplay:
         display : CodeDisplay
             The display, drawn.
         """
-        codes = np.asarray(codes)[:n_samples]
+        codes = np.asarray(estimator.transform(X[:n_samples]))
         if code_shape is None:
             side = math.isqrt(codes.shape[1])
-            code_shape = (side, side) if side**2 == codes.shape[1] else (-1, 1)
-        if len(code_shape) == 2:
-            code_shape = (*code_shape, 1)
-        return cls(codes.reshape(len(codes), *code_shape)).plot(ax, **kwargs)
+            square = (side, side) if side**2 == codes.shape[1] else (-1, 1)
+            code_shape = _feature_shape(estimator) or square
+        height, width, n_maps = (*code_shape, 1)[:3]
+        return cls(codes.reshape(len(codes), height, width, n_maps)).plot(ax, **kwargs)
 
 
 def _feature_shape(estimator: Any) -> tuple[int, ...] | None:

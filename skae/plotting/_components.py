@@ -10,19 +10,14 @@ from sklearn.decomposition import PCA
 
 from skae.plotting._drawing import (
     COLORS,
-    Cells,
-    View,
     check_components,
     component_names,
+    decoded,
     decoding_step,
-    draw_images,
+    draw_steps,
     feature_names,
-    gradient,
     into_last_step,
-    label_columns,
-    label_rows,
     last_step,
-    legend_above,
     put_axes,
 )
 
@@ -125,36 +120,14 @@ class ComponentsDisplay:
         display : ComponentsDisplay
             The display, drawn.
         """
-        names = self.names or component_names(range(len(self.rows)))
+        n_components, n_steps = self.rows.shape[:2]
+        rows = self.rows
+        if self.kind == "table":
+            rows = rows - rows[:, [n_steps // 2]]
         steps = [f"{step:+.1f}" if step else "0" for step in self.steps]
-        if self.kind == "image":
-            draw_images(self, ax, self.rows, **kwargs)
-            label_rows(self.ax_, names)
-            label_columns(self.ax_, steps, title="standard deviations")
-            return self
-        n_components, n_steps, n_features = self.rows.shape[:3]
-        series = self.kind == "series"
-        rows = self.rows if series else self.rows - self.rows[:, [n_steps // 2]]
-        height = 2.0 if series else max(1.0, 0.2 * n_features)
-        figsize = (min(12.0, 1.8 * n_components + 2), min(12.0, height + 0.8))
-        cells = Cells(self, ax, (1, n_components), rows, figsize)
-        draw = cells.lines if series else cells.points
-        self.lines_, handles = [], []
-        for step, color in zip(range(n_steps), gradient(n_steps), strict=True):
-            drawn = draw(rows[None, :, step], **{"color": color, **kwargs})
-            self.lines_ += drawn
-            handles.append(drawn[0])
-        if not series and self.feature_names is not None:
-            cells.name_bars(self.feature_names)
-        label_columns(self.ax_, names)
-        legend_above(
-            self.ax_,
-            handles,
-            steps,
-            title="standard deviations",
-            columnspacing=1.0,
-            handlelength=1.0,
-        )
+        names = self.names or component_names(range(n_components))
+        title = "standard deviations"
+        draw_steps(self, ax, rows, names, steps, title, self.feature_names, **kwargs)
         return self
 
     @classmethod
@@ -233,12 +206,11 @@ class ComponentsDisplay:
         codes = np.tile(center, (len(chosen), n_steps, 1))
         for codes_along, i in zip(codes, chosen, strict=True):
             codes_along[:, i] = np.clip(center[i] + steps * std[i], low[i], high[i])
-        rows = np.asarray(step.inverse_transform(codes.reshape(-1, n_components)))
-        view = View.of(rows, kind, image_shape, estimator)
+        rows, kind = decoded(step, codes, kind, image_shape, estimator)
         return cls(
-            view.fold(rows).reshape(len(chosen), n_steps, *view.shape),
+            rows,
             steps,
-            kind=view.kind,
+            kind=kind,
             names=component_names(chosen),
             feature_names=feature_names(estimator, step, X),
         ).plot(ax, **kwargs)
@@ -265,9 +237,9 @@ def _spread(step, last, X):
 
 
 class ExplainedVarianceDisplay:
-    """The fraction of the variance that each component explains, and the cumulative one.
+    """The fraction of the variance that each component explains, next to PCA's.
 
-    Create it with :meth:`from_estimator` or :meth:`from_predictions`.
+    Create it with :meth:`from_estimator`, or of the fractions and :meth:`plot` it.
 
     Parameters
     ----------
@@ -280,7 +252,7 @@ class ExplainedVarianceDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes with bars and lines.
+        The axes with the bars.
 
     figure_ : matplotlib Figure
         The figure of the axes.
@@ -289,8 +261,7 @@ class ExplainedVarianceDisplay:
         The fraction of each component.
 
     lines_ : list of matplotlib Line2D
-        The cumulative fractions; with PCA, also its cumulative fractions and the fraction
-        of each of its components.
+        The fractions of PCA's components, as one line of marks, if they are given.
 
     See Also
     --------
@@ -331,41 +302,22 @@ class ExplainedVarianceDisplay:
             The display, drawn.
         """
         ax = put_axes(self, ax)
-        components = np.arange(len(self.ratio))
-        kwargs = {"color": COLORS[2], "label": "each component", **kwargs}
-        self.bars_ = ax.bar(components, self.ratio, **kwargs)
-        (line,) = ax.plot(
-            components,
-            np.cumsum(self.ratio),
-            color=COLORS[0],
-            marker="o",
-            markersize=4,
-            label="cumulative",
-        )
-        self.lines_ = [line]
+        label = f"components, {self.ratio.sum():.1%} in all"
+        kwargs = {"color": COLORS[2], "label": label, **kwargs}
+        self.bars_ = ax.bar(range(len(self.ratio)), self.ratio, **kwargs)
+        self.lines_ = []
         if self.pca_ratio is not None:
-            components = np.arange(len(self.pca_ratio))
-            style = {"color": COLORS[1], "markersize": 5}
-            self.lines_ += ax.plot(
-                components,
-                np.cumsum(self.pca_ratio),
-                linestyle="--",
-                marker="s",
-                label="PCA, cumulative",
-                **style,
-            )
-            self.lines_ += ax.plot(
-                components,
+            self.lines_ = ax.plot(
                 self.pca_ratio,
+                color=COLORS[1],
                 linestyle="none",
                 marker="_",
+                markersize=10,
                 markeredgewidth=2,
-                label="PCA, each component",
-                **{**style, "markersize": 10},
+                label=f"PCA, {self.pca_ratio.sum():.1%} in all",
             )
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set(xlabel="component", ylabel="fraction of the variance")
-        ax.set_ylim(bottom=0)
+        ax.set(xlabel="component", ylabel="fraction of the variance", ylim=(0, None))
         ax.legend(frameon=False)
         return self
 
@@ -407,37 +359,4 @@ class ExplainedVarianceDisplay:
             X = into_last_step(estimator, X)
             pca = PCA(min(len(ratio), *X.shape), random_state=0).fit(X)
             pca_ratio = pca.explained_variance_ratio_
-        return cls.from_predictions(ratio, pca_ratio, ax=ax, **kwargs)
-
-    @classmethod
-    def from_predictions(
-        cls,
-        ratio: ArrayLike,
-        pca_ratio: ArrayLike | None = None,
-        *,
-        ax: Axes | None = None,
-        **kwargs: Any,
-    ) -> ExplainedVarianceDisplay:
-        """Draw explained fractions of the variance that are already computed.
-
-        Parameters
-        ----------
-        ratio : array-like of shape (n_components,)
-            The explained fractions of the variance.
-
-        pca_ratio : array-like of shape (n_components,) or None, default=None
-            The fractions of PCA, for comparison.
-
-        ax : matplotlib Axes or None, default=None
-            The axes to draw on; None makes a new figure.
-
-        **kwargs : dict
-            Passed on to matplotlib's ``bar``.
-
-        Returns
-        -------
-        display : ExplainedVarianceDisplay
-            The display, drawn.
-        """
-        pca_ratio = None if pca_ratio is None else np.asarray(pca_ratio)
-        return cls(np.asarray(ratio), pca_ratio).plot(ax, **kwargs)
+        return cls(ratio, pca_ratio).plot(ax, **kwargs)

@@ -159,6 +159,19 @@ class View:
         return rows.reshape(len(rows), *self.shape)
 
 
+def decoded(
+    step: Any,
+    codes: np.ndarray,
+    kind: str,
+    image_shape: Sequence[int] | None,
+    estimator: Any,
+) -> tuple[np.ndarray, str]:
+    """Decode codes of shape (a, b, n_components), and return the kind of samples too."""
+    rows = np.asarray(step.inverse_transform(codes.reshape(-1, codes.shape[2])))
+    view = View.of(rows, kind, image_shape, estimator)
+    return view.fold(rows).reshape(*codes.shape[:2], *view.shape), view.kind
+
+
 def _image_shape(shape: Sequence[int]) -> tuple[int, ...]:
     shape = tuple(shape)
     if len(shape) == 1:
@@ -303,34 +316,39 @@ def _along(n: int) -> np.ndarray:
     return CELL * ((np.arange(n) + 0.5) / n - 0.5)
 
 
-def draw_grid(
+def draw_steps(
     display: Any,
     ax: Axes | None,
-    grid: np.ndarray,
-    kind: str,
-    figsize: tuple[float, float],
-    gap: int = 0,
+    rows: np.ndarray,
+    names: Sequence[str],
+    steps: Sequence[str],
+    title: str,
+    feature_names: Sequence[str] | None,
     **kwargs: Any,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a grid of rows of one kind side by side, images with a gap of some pixels.
-
-    Returns
-    -------
-    middles : tuple of two ndarray
-        The centres of the grid's rows and of its columns on the axes.
+) -> None:
+    """Draw rows of shape (n_names, n_steps, ...): images in a row for each name, or else
+    lines or points over each other in a cell, from dark to light.
     """
-    n_rows, n_columns = grid.shape[:2]
-    if kind == "image":
-        draw_images(display, ax, grid, gap, figsize, **kwargs)
-        height, width = grid.shape[2:4]
-        return (
-            np.arange(n_rows) * (height + gap) + (height - 1) / 2,
-            np.arange(n_columns) * (width + gap) + (width - 1) / 2,
-        )
-    cells = Cells(display, ax, (n_rows, n_columns), grid, figsize)
-    draw = cells.lines if kind == "series" else cells.bars
-    display.lines_ = draw(grid, **{"color": COLORS[0], **kwargs})
-    return np.arange(n_rows), np.arange(n_columns)
+    if display.kind == "image":
+        draw_images(display, ax, rows, **kwargs)
+        label_rows(display.ax_, names)
+        label_columns(display.ax_, steps, title)
+        return
+    series = display.kind == "series"
+    height = 2.0 if series else max(1.0, 0.2 * rows.shape[2])
+    figsize = (min(12.0, 1.8 * len(names) + 2), min(12.0, height + 0.8))
+    cells = Cells(display, ax, (1, len(names)), rows, figsize)
+    draw = cells.lines if series else cells.points
+    display.lines_, handles = [], []
+    for i, color in enumerate(gradient(len(steps))):
+        drawn = draw(rows[None, :, i], **{"color": color, **kwargs})
+        display.lines_ += drawn
+        handles.append(drawn[0])
+    if not series and feature_names is not None:
+        cells.name_bars(feature_names)
+    label_columns(display.ax_, names)
+    style = {"columnspacing": 1.0, "handlelength": 1.0}
+    legend_above(display.ax_, handles, steps, title=title, **style)
 
 
 # -- axes and colours

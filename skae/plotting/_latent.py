@@ -17,11 +17,12 @@ from skae.plotting._drawing import (
     COLORMAP,
     COLORS,
     MARKERS,
-    View,
+    Cells,
     check_components,
     component_names,
+    decoded,
     decoding_step,
-    draw_grid,
+    draw_images,
     last_step,
     put_axes,
 )
@@ -389,13 +390,21 @@ class LatentManifoldDisplay:
         display : LatentManifoldDisplay
             The display, drawn.
         """
-        middles = draw_grid(self, ax, self.rows, self.kind, (6, 6), **kwargs)
-        n = len(self.first)
+        n, height, width = len(self.first), 1, 1
+        if self.kind == "image":
+            draw_images(self, ax, self.rows, 0, (6, 6), **kwargs)
+            height, width = self.rows.shape[2:4]
+        else:
+            cells = Cells(self, ax, (n, n), self.rows, (6, 6))
+            draw = cells.lines if self.kind == "series" else cells.bars
+            self.lines_ = draw(self.rows, **{"color": COLORS[0], **kwargs})
         shown = np.unique([0, n // 4, (n - 1) // 2, n - 1 - n // 4, n - 1])
         self.ax_.set_axis_on()
-        self.ax_.set_xticks(middles[1][shown], [f"{self.first[i]:.2g}" for i in shown])
+        self.ax_.set_xticks(
+            (shown + 0.5) * width - 0.5, [f"{self.first[i]:.2g}" for i in shown]
+        )
         self.ax_.set_yticks(
-            middles[0][n - 1 - shown], [f"{self.second[i]:.2g}" for i in shown]
+            (n - shown - 0.5) * height - 0.5, [f"{self.second[i]:.2g}" for i in shown]
         )
         self.ax_.set(xlabel=self.names[0], ylabel=self.names[1])
         return self
@@ -479,14 +488,11 @@ class LatentManifoldDisplay:
                 f"X is needed to draw the manifold of {type(last).__name__}: its code has"
                 " no prior, so that the range comes from the codes of X."
             )
-        codes = np.tile(center, (n * n, 1))
-        upwards, right = np.meshgrid(second[::-1], first, indexing="ij")
-        codes[:, chosen] = np.column_stack([right.flat, upwards.flat])
-        rows = np.asarray(step.inverse_transform(codes))
-        view = View.of(rows, kind, image_shape, estimator)
-        grid = view.fold(rows).reshape(n, n, *view.shape)
+        codes = np.tile(center, (n, n, 1))
+        codes[:, :, chosen] = np.stack(np.meshgrid(first, second[::-1]), axis=2)
+        rows, kind = decoded(step, codes, kind, image_shape, estimator)
         names = component_names(chosen)
-        return cls(grid, first, second, kind=view.kind, names=names).plot(ax, **kwargs)
+        return cls(rows, first, second, kind=kind, names=names).plot(ax, **kwargs)
 
 
 def _are_values(y):

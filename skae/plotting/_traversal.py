@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skae.plotting._drawing import (
-    COLORS,
-    View,
     check_components,
     component_names,
+    decoded,
     decoding_step,
-    draw_grid,
+    draw_steps,
+    feature_names,
 )
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 class TraversalDisplay:
     """Latent traversal: samples of X decoded with different values of one component.
 
-    Each row of the picture starts from the code of one sample of X. The component
-    traverses the range of its values, and the others are fixed. A triangle marks the
-    sample's own value.
+    The component traverses the range of its values, starting from the code of each sample
+    of X; the others are fixed. Images are drawn in a row for each sample, labelled with
+    its own value; series and tables in a cell each, dark for low values and light for
+    high ones.
 
     Create it with :meth:`from_estimator`.
 
@@ -49,6 +51,9 @@ class TraversalDisplay:
     name : str, default="component 0"
         The name of the component.
 
+    feature_names : sequence of str or None, default=None
+        The names of the features of a table.
+
     Attributes
     ----------
     ax_ : matplotlib Axes
@@ -60,11 +65,8 @@ class TraversalDisplay:
     image_ : matplotlib AxesImage
         The mosaic of all images, if samples are images.
 
-    lines_ : list of matplotlib Line2D or BarContainer
-        The lines or bars, if samples are series or rows of a table.
-
-    points_ : matplotlib Line2D
-        The triangles at the samples' own values.
+    lines_ : list of matplotlib Line2D
+        The lines, or the points of each value, where rows are series or a table.
 
     See Also
     --------
@@ -93,12 +95,14 @@ class TraversalDisplay:
         *,
         kind: str = "image",
         name: str = "component 0",
+        feature_names: Sequence[str] | None = None,
     ) -> None:
         self.rows = rows
         self.values = values
         self.own = own
         self.kind = kind
         self.name = name
+        self.feature_names = feature_names
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> TraversalDisplay:
         """Draw the decoded samples.
@@ -109,29 +113,18 @@ class TraversalDisplay:
             The axes to draw on; None makes a new figure.
 
         **kwargs : dict
-            Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
+            Passed on to matplotlib's ``imshow`` or ``plot``.
 
         Returns
         -------
         display : TraversalDisplay
             The display, drawn.
         """
-        n_samples, n_steps = self.rows.shape[:2]
-        figsize = (min(11.0, n_steps + 0.5), min(11.0, n_samples + 0.7))
-        middles = draw_grid(self, ax, self.rows, self.kind, figsize, 1, **kwargs)
-        height = middles[0][0] + 0.5  # half of a row's
-        self.points_ = self.ax_.plot(
-            np.interp(self.own, self.values, middles[1]),
-            middles[0] + 0.86 * height,
-            color=COLORS[1],
-            marker="^",
-            linestyle="none",
-        )[0]
-        self.ax_.set_axis_on()
-        self.ax_.spines[:].set_visible(False)
-        self.ax_.set_yticks([])
-        self.ax_.set_xticks(middles[1], [f"{value:.2g}" for value in self.values])
-        self.ax_.set_xlabel(self.name)
+        names = [f"row {i} at {own:.2g}" for i, own in enumerate(self.own)]
+        values = [f"{value:.2g}" for value in self.values]
+        draw_steps(
+            self, ax, self.rows, names, values, self.name, self.feature_names, **kwargs
+        )
         return self
 
     @classmethod
@@ -184,7 +177,7 @@ class TraversalDisplay:
             The axes to draw on; None makes a new figure.
 
         **kwargs : dict
-            Passed on to matplotlib's ``imshow``, ``plot`` or ``barh``.
+            Passed on to matplotlib's ``imshow`` or ``plot``.
 
         Returns
         -------
@@ -200,15 +193,15 @@ class TraversalDisplay:
         step, X = decoding_step(estimator, X, kind, image_shape)
         codes = np.asarray(step.transform(X))
         values = np.linspace(*np.percentile(codes[:, component], [1, 99]), n_steps)
-        codes = codes[:n_samples]
-        along = np.repeat(codes, n_steps, axis=0)
-        along[:, component] = np.tile(values, len(codes))
-        rows = np.asarray(step.inverse_transform(along))
-        view = View.of(rows, kind, image_shape, estimator)
+        own = codes[:n_samples, component]
+        along = np.repeat(codes[:n_samples, None], n_steps, axis=1)
+        along[:, :, component] = values
+        rows, kind = decoded(step, along, kind, image_shape, estimator)
         return cls(
-            view.fold(rows).reshape(len(codes), n_steps, *view.shape),
+            rows,
             values,
-            codes[:, component],
-            kind=view.kind,
+            own,
+            kind=kind,
             name=component_names([component])[0],
+            feature_names=feature_names(estimator, step, X),
         ).plot(ax, **kwargs)
