@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skae._data.dask import lazily
 from skae._estimator.base import BaseAutoencoder
 from skae._model import components
 from skae._model.objectives import Reconstruction
-from skae._utils.sklearn import available_if
+from skae._utils.sklearn import Interval, StrOptions, available_if
 from skae._utils.typing import Init, LossName, MatrixLike, PairsByColumn, RandomState
 from skae.likelihoods import Likelihood
 from skae.likelihoods._names import LOSSES

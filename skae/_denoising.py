@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skae._autoencoder import AutoencoderTransformer
@@ -15,7 +14,7 @@ from skae._data.dask import lazily
 from skae._data.validation import check_beside
 from skae._model.objectives import Denoising, Pairs
 from skae._utils.params import made
-from skae._utils.sklearn import all_or_nothing, fit_context, with_callbacks
+from skae._utils.sklearn import StrOptions, all_or_nothing, fit_context, with_callbacks
 from skae._utils.typing import (
     Init,
     LossName,

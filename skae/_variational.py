@@ -11,7 +11,6 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skae._data.dask import lazily
@@ -22,6 +21,7 @@ from skae._estimator.checks import MOST_VALUES
 from skae._model import components
 from skae._model.graph import LEAST_NOISE, NOISE
 from skae._model.objectives import Evidence
+from skae._utils.sklearn import Interval, StrOptions
 from skae._utils.typing import (
     Init,
     LikelihoodName,

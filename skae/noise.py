@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
-from sklearn.utils._param_validation import Interval
 
 from skae._utils.keras import reason, symbolic
 from skae._utils.params import Tunable
+from skae._utils.sklearn import Interval
 
 __all__ = ["GaussianNoise", "MaskingNoise", "Noise", "SaltAndPepperNoise"]
 

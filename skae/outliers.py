@@ -9,12 +9,20 @@ from typing import Any, Literal, Self
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, OutlierMixin, clone
-from sklearn.utils import _safe_indexing, check_array, gen_batches, get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils import check_array, gen_batches, get_tags
+from sklearn.utils.validation import check_is_fitted
 
 from skae._data.rows import VALUES_AT_ONCE
-from skae._utils.sklearn import all_or_nothing, available_if, fit_context
+from skae._utils.sklearn import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    all_or_nothing,
+    available_if,
+    fit_context,
+    num_samples,
+    safe_indexing,
+)
 from skae._utils.typing import MatrixLike
 from skae._utils.warnings import with_numpy_defaults
 from skae._variational import VAETransformer
@@ -228,7 +236,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
                 "estimator needs score_samples, or transform and inverse_transform, to"
                 f" detect outliers, but got {model!r}."
             )
-        if _num_samples(X) < 2:
+        if num_samples(X) < 2:
             raise ValueError("A threshold needs rows to compare, but got n_samples=1.")
         with all_or_nothing(self):
             # parameters that are set later apply to the next fit
@@ -342,7 +350,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             scores = np.asarray(self.estimator_.score_samples(X), np.float64)
             if self._footing is not None and _has_nan(X):
                 some = np.isnan(_flat(_numbers(X))).any(axis=1)
-                rows = _safe_indexing(X, np.flatnonzero(some))
+                rows = safe_indexing(X, np.flatnonzero(some))
                 parts = _parts(self.estimator_, rows)
                 scores[some] = self._footing.totals(parts)
             return scores

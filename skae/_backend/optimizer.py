@@ -11,6 +11,7 @@ from numbers import Real
 import keras
 
 from skae._model.graph import value_of
+from skae._utils.keras import BOOKKEEPING, learning_rate_of
 
 #: Optimizers whose update of a weight depends on no other weight.
 ELEMENTWISE = {
@@ -28,13 +29,6 @@ ELEMENTWISE = {
 #: Weights are updated as one vector where they are no more: copying many costs more time
 #: than compiling one update saves.
 FLAT_VALUES = 2**16
-
-#: Attributes of a Keras optimizer that are bookkeeping, or are handled apart.
-BOOKKEEPING = {
-    *("name", "built", "_lock", "_tracker", "_variables", "_trainable_variables"),
-    *("_trainable_variables_indices", "_iterations", "_learning_rate"),
-    *("_distribution_strategy", "_exclude_from_weight_decay_cache"),
-}
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,7 @@ class Optimizer:
         settings = _settings(optimizer, _fresh(kind, _by_value(config), config))
         key = (kind, _by_value(config), None, _by_value(settings) if settings else None)
         found = cls(key, config, settings, 0.0)
-        return found._at(optimizer._learning_rate)
+        return found._at(learning_rate_of(optimizer))
 
     def _at(self, rate):
         """The same with another learning rate, a number or a schedule."""
@@ -170,7 +164,7 @@ def _of_name(name):
 def _config(optimizer):
     """What an optimizer is made from, without its learning rate and its name."""
     given = optimizer
-    if not isinstance(optimizer._learning_rate, keras.Variable):
+    if not isinstance(learning_rate_of(optimizer), keras.Variable):
         given = object.__new__(type(optimizer))  # as a schedule may have no configuration
         vars(given).update(vars(optimizer), _learning_rate=None)
     return given.get_config() | {"name": "optimizer", "learning_rate": 0.001}

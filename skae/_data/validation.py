@@ -5,20 +5,20 @@ import itertools
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
-from sklearn.utils.validation import (
-    _check_feature_names,
-    _check_n_features,
-    _check_sample_weight,
-    _get_feature_names,
-    _num_samples,
-    validate_data,
-)
+from sklearn.utils.validation import validate_data
 
 from skae._data.blocks import Blocks
 from skae._data.dask import as_array, blocks_of, is_lazy
 from skae._data.rows import float_dtype
 from skae._data.sources import in_memory, is_stored, unmasked
 from skae._data.statistics import has_nan
+from skae._utils.sklearn import (
+    check_feature_names,
+    check_n_features,
+    check_sample_weight,
+    get_feature_names,
+    num_samples,
+)
 
 #: Kinds of numbers that X is kept in.
 FLOATS = [np.float64, np.float32]
@@ -99,10 +99,10 @@ def _row_shape(estimator, X, network, reset):
 def _check_stored(estimator, X, network, reset):
     """`check_rows` of an X that is not in memory: one pass over it."""
     names = getattr(X, "_meta", X) if hasattr(X, "divisions") else X
-    _check_feature_names(estimator, names, reset=reset)
+    check_feature_names(estimator, names, reset=reset)
     if hasattr(X, "divisions"):
         X = as_array(X)
-    _check_n_features(estimator, X, reset=reset)
+    check_n_features(estimator, X, reset=reset)
     row_shape = tuple(_row_shape(estimator, X, network, reset))
     blocks, least = blocks_of(X), 2 if reset else 1
     if len(blocks) < least:
@@ -168,7 +168,7 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
     if paired and isinstance(X, Blocks):
         return _check_stored_pairs(estimator, name, beside, X, row_shape, network)
     beside = unmasked(beside[:]) if is_stored(beside) else in_memory(beside)
-    names = _get_feature_names(beside)
+    names = get_feature_names(beside)
     own = getattr(estimator, "feature_names_in_", None)
     if names is not None and own is not None and list(names) != list(own):
         raise ValueError(
@@ -221,7 +221,7 @@ def check_weight(estimator, sample_weight, X):
     if sample_weight is None:
         return None
     try:
-        weight = _check_sample_weight(
+        weight = check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
     except ValueError as error:
@@ -282,7 +282,7 @@ def empty_features(estimator, rows):
 
 def maybe_cut(X, X_val=None, **beside):
     """A warning of validation rows that a search may have taken for the rows' own."""
-    if X_val is None or _num_samples(X) != _num_samples(X_val):
+    if X_val is None or num_samples(X) != num_samples(X_val):
         return None
     return UserWarning(
         "X_val has as many rows as X. Where fit is called by a search or a"

@@ -3,14 +3,8 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    Options,
-    RealNotInt,
-    StrOptions,
-)
 
+from skae._utils.sklearn import HasMethods, Interval, Options, RealNotInt, StrOptions
 from skae.networks import Network
 
 CONSTRAINTS: dict = {

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skae._data.categories import known
 from skae._data.dask import lazily
@@ -15,7 +15,7 @@ from skae._data.rows import float_dtype
 from skae._data.stored import rows_of
 from skae._data.validation import check_rows
 from skae._utils.keras import import_keras
-from skae._utils.sklearn import in_container
+from skae._utils.sklearn import check_sample_weight, in_container
 from skae._utils.typing import MatrixLike
 
 
@@ -225,7 +225,7 @@ class FittedMethods(TransformerMixin):
 
     def _mean(self, scores, sample_weight):
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
+            sample_weight = check_sample_weight(
                 sample_weight, scores, dtype=np.float64, ensure_non_negative=True
             )
         return float(np.average(scores, weights=sample_weight))

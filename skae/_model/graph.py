@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skae._utils.keras import building
+from skae._utils.keras import building, flat_layers, own_variables
 from skae.likelihoods._base import MAX_LOG_VARIANCE, bounded
 from skae.networks._base import activated
 
@@ -149,8 +149,8 @@ class Graph:
         """Initialisers of the variables that start at random, by the variable's id."""
         found = {}
         for model in (self.encoder, self.decoder):
-            for layer in model._flatten_layers():
-                for variable in layer._trainable_variables:
+            for layer in flat_layers(model):
+                for variable in own_variables(layer):
                     name = variable.name.removesuffix("_kernel")
                     initializer = getattr(layer, f"{name}_initializer", None)
                     if hasattr(initializer, "seed"):  # Keras' random initialisers

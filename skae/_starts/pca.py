@@ -6,7 +6,6 @@ import sys
 import numpy as np
 from sklearn import config_context
 from sklearn.decomposition import PCA
-from sklearn.decomposition._pca import _infer_dimension
 
 from skae._data.statistics import degrees_of_freedom
 from skae._starts.scatter import (
@@ -17,6 +16,7 @@ from skae._starts.scatter import (
     rounding,
     signs_of,
 )
+from skae._utils.sklearn import infer_dimension
 
 
 def fit_pca(X, n_components, weight=None):
@@ -104,7 +104,7 @@ def n_components_of(n_components, variance, n_samples, n_found):
     total = variance.sum() or 1.0
     if n_components == "mle":  # its formula needs a spectrum that is not near zero
         with config_context(array_api_dispatch=False):
-            return int(_infer_dimension(variance / total, n_samples)) or 1
+            return int(infer_dimension(variance / total, n_samples)) or 1
     if isinstance(n_components, float):
         share = np.cumsum(variance / total)
         enough = n_components + rounding(len(share))  # of a sum of shares, more than it

@@ -10,6 +10,8 @@ import numpy as np
 from skae._model.graph import build
 from skae._model.raw import raw
 from skae._training.progress import Progress
+from skae._utils.keras import learning_rate_of, traces_batches
+from skae._utils.sklearn import has_callbacks
 
 _BATCH_HOOKS = (
     "on_batch_begin",
@@ -51,7 +53,7 @@ def _needs_batches(callback):
     if isinstance(callback, known.TensorBoard):
         return (
             callback.update_freq != "epoch"
-            or callback._should_trace
+            or traces_batches(callback)
             or callback.write_steps_per_second
         )
     if isinstance(callback, (known.ModelCheckpoint, known.BackupAndRestore)):
@@ -68,7 +70,7 @@ def _needs_batches(callback):
 
 def watches(estimator):
     """Whether an estimator has callbacks that watch its training."""
-    return bool(estimator.callbacks or hasattr(estimator, "_skl_callbacks"))
+    return bool(estimator.callbacks or has_callbacks(estimator))
 
 
 class Monitor:
@@ -195,7 +197,7 @@ class Monitor:
     def _follow_learning_rate(self, program):
         """Train at the rate that a callback has set; a schedule goes its own way."""
         optimizer = self.model.optimizer
-        if isinstance(optimizer._learning_rate, keras.Variable):
+        if isinstance(learning_rate_of(optimizer), keras.Variable):
             rate = float(optimizer.learning_rate)
             if rate != self.rate:
                 self.rate = program.rate = rate

@@ -1,4 +1,4 @@
-"""The one door to Keras: imported at first use, and left as it was found."""
+"""The door to Keras: imported at first use, left as it was found, its private parts too."""
 
 import contextlib
 import functools
@@ -196,3 +196,59 @@ def building(dtype, seed):
             keras.config.set_dtype_policy(policy)
             seed_generator.python_random = draws
             global_state.set_global_attribute("object_name_uids", names)
+
+
+# -- private parts of Keras 3, which any version may change; tested with 3.11 to 3.15
+
+
+def flat_layers(model):
+    """List all layers of a model, those inside of others too."""
+    return model._flatten_layers()
+
+
+def own_variables(layer):
+    """List the trainable variables of a layer itself, without those of layers inside."""
+    return layer._trainable_variables
+
+
+def functional_class():
+    """Return the class of models that Keras makes of inputs and outputs."""
+    from keras.src.models import Functional
+
+    return Functional
+
+
+def output_shape_of(layer):
+    """Return what a Lambda layer was given as its output's shape."""
+    return layer._output_shape
+
+
+def calls_of(model):
+    """Yield the calls that a functional model makes, inputs before outputs."""
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for call in model._nodes_by_depth[depth]:
+            if not call.is_input:
+                yield call
+
+
+def makes_calls(layer):
+    """Whether a layer is a functional model."""
+    return hasattr(layer, "_nodes_by_depth")
+
+
+def learning_rate_of(optimizer):
+    """Return an optimizer's rate as it is: a variable or a schedule."""
+    return optimizer._learning_rate
+
+
+def traces_batches(tensorboard):
+    """Whether Keras' TensorBoard callback profiles batches."""
+    return tensorboard._should_trace
+
+
+#: Attributes of an optimizer that are bookkeeping, or are handled apart.
+BOOKKEEPING = {
+    *("name", "built", "_lock", "_tracker", "_variables", "_trainable_variables"),
+    *("_trainable_variables_indices", "_iterations", "_learning_rate"),
+    *("_distribution_strategy", "_exclude_from_weight_decay_cache"),
+}

@@ -1,4 +1,8 @@
-"""What scikit-learn asks of a fit, and what its older versions do without."""
+"""The door to scikit-learn: all that skae uses of its private parts.
+
+They are stable in practice, and used by other projects, but may change with any version:
+then this file alone does.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.base import _fit_context
+from sklearn.decomposition._pca import _infer_dimension as infer_dimension
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils import metaestimators
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    RealNotInt,
+    StrOptions,
+)
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
+from sklearn.utils.validation import _check_feature_names as check_feature_names
+from sklearn.utils.validation import _check_n_features as check_n_features
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import _get_feature_names as get_feature_names
+from sklearn.utils.validation import _num_samples as num_samples
 
 from skae._utils.typing import Method
 from skae._utils.warnings import numpy_defaults
@@ -36,6 +54,34 @@ else:
 
         def _with_callbacks(method):
             return method
+
+
+__all__ = [
+    "CallbackSupportMixin",
+    "HasMethods",
+    "Interval",
+    "Options",
+    "RealNotInt",
+    "StrOptions",
+    "all_or_nothing",
+    "available_if",
+    "check_feature_names",
+    "check_n_features",
+    "check_sample_weight",
+    "fit_context",
+    "get_feature_names",
+    "has_callbacks",
+    "in_container",
+    "infer_dimension",
+    "num_samples",
+    "safe_indexing",
+    "with_callbacks",
+]
+
+
+def has_callbacks(estimator):
+    """Whether scikit-learn's own callbacks watch an estimator."""
+    return hasattr(estimator, "_skl_callbacks")
 
 
 # -- decorators of scikit-learn's, under which a method keeps its types

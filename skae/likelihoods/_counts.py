@@ -6,11 +6,11 @@ import math
 from numbers import Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
 from skae._starts.glm import (
     scoring_step,
 )
+from skae._utils.sklearn import Interval
 from skae.likelihoods._base import (
     Likelihood,
     StepwiseStarts,

@@ -7,10 +7,10 @@ from numbers import Real
 
 import numpy as np
 from sklearn.decomposition import PCA, FactorAnalysis
-from sklearn.utils._param_validation import Interval
 
 from skae._starts.em import factors_of
 from skae._starts.pca import fit_pca
+from skae._utils.sklearn import Interval
 from skae.likelihoods._base import (
     Likelihood,
     vary_alike,

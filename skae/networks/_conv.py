@@ -8,9 +8,9 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import ArrayLike
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skae._utils.keras import import_keras
+from skae._utils.sklearn import Interval, StrOptions
 
 if TYPE_CHECKING:
     from keras import KerasTensor

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from skae._utils.keras import building, import_keras, reason
+from skae._utils.keras import (
+    building,
+    flat_layers,
+    functional_class,
+    import_keras,
+    output_shape_of,
+    reason,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -208,7 +215,7 @@ def _key_of(body, name):
     if not _is_keras(body):
         return body
     # a configuration has the code of a Lambda, but not the names that it knows
-    functions = [getattr(layer, "function", None) for layer in body._flatten_layers()]
+    functions = [getattr(layer, "function", None) for layer in flat_layers(body)]
     return (_config(body, name), *functions) if any(functions) else _config(body, name)
 
 
@@ -222,7 +229,7 @@ def _config(model, name):
 def _own_classes(model):
     """The classes of the layers that are not Keras' own, by the name they are found."""
     name = import_keras().saving.get_registered_name
-    found = {type(layer) for layer in model._flatten_layers()}
+    found = {type(layer) for layer in flat_layers(model)}
     return {name(c): c for c in found if not c.__module__.startswith("keras.")}
 
 
@@ -237,10 +244,8 @@ def _not_copied(model, name):
 def _copied(layer, name=None):
     """A copy of a Keras layer or model, in the dtype policy in force, without seeds."""
     keras = import_keras()
-    from keras.src.models import Functional
-
     policy, name = keras.config.dtype_policy().name, name or layer.name
-    if type(layer) is Functional:
+    if type(layer) is functional_class():
         model = keras.Model(layer.input, layer.output, name=name)  # is not compiled
         inputs = keras.tree.map_structure(lambda x: _input(x, policy), layer.input)
         return keras.models.clone_model(model, inputs, _copied)
@@ -248,7 +253,7 @@ def _copied(layer, name=None):
         return keras.Sequential([_copied(one) for one in layer._layers], name=name)
     if type(layer) is keras.layers.Lambda:
         return keras.layers.Lambda(
-            layer.function, layer._output_shape, layer.mask, layer.arguments, name=name
+            layer.function, output_shape_of(layer), layer.mask, layer.arguments, name=name
         )
     config = _renewed(layer.get_config(), policy)
     return type(layer).from_config(config | {"name": name})
@@ -311,7 +316,7 @@ def _called(function, name, x):
         y = function(x)
     if not isinstance(y, keras.KerasTensor):
         raise TypeError(f"{name} must return a KerasTensor. Got {type(y).__name__}.")
-    layers = [layer for layer in keras.Model(x, y)._flatten_layers() if layer.variables]
+    layers = [layer for layer in flat_layers(keras.Model(x, y)) if layer.variables]
     for layer in layers:
         for variable in layer.variables:
             if layer in _made or not variable.path.startswith(scope):

@@ -7,9 +7,9 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
-from sklearn.utils._param_validation import Interval
 
 from skae._utils.keras import import_keras
+from skae._utils.sklearn import Interval
 
 if TYPE_CHECKING:
     from keras import KerasTensor

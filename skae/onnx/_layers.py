@@ -7,7 +7,7 @@ from functools import reduce
 import numpy as np
 from onnx import TensorProto
 
-from skae._utils.keras import import_keras
+from skae._utils.keras import calls_of, import_keras, makes_calls
 from skae.onnx._activations import ACTIVATIONS, name_of
 from skae.onnx._nodes import Value
 
@@ -37,14 +37,11 @@ def walked(nodes, model, *inputs):
         id(tensor): replace(x, shape=tensor.shape)
         for tensor, x in zip(model.inputs, inputs, strict=True)
     }
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for call in model._nodes_by_depth[depth]:
-            if call.is_input:
-                continue
-            args, kwargs = call.arguments.fill_in(known)
-            made = _converted(nodes, call.operation, args, kwargs)
-            for tensor, value in zip(call.outputs, made, strict=True):
-                known[id(tensor)] = replace(value, shape=tensor.shape)
+    for call in calls_of(model):
+        args, kwargs = call.arguments.fill_in(known)
+        made = _converted(nodes, call.operation, args, kwargs)
+        for tensor, value in zip(call.outputs, made, strict=True):
+            known[id(tensor)] = replace(value, shape=tensor.shape)
     return [known[id(tensor)] for tensor in model.outputs]
 
 
@@ -58,7 +55,7 @@ def _converted(nodes, layer, args, kwargs):
     if kwargs:
         raise refused(layer, f"is called with {min(kwargs)!r}")
     of_keras = kind.__module__.startswith("keras.")
-    if of_keras and hasattr(layer, "_nodes_by_depth"):
+    if of_keras and makes_calls(layer):
         return walked(nodes, layer, *_flat(given))
     known = LAYERS if isinstance(layer, import_keras().Layer) else OPERATIONS
     if not of_keras or kind.__name__ not in known:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skae._utils.keras import flat_layers
 from skae.plotting._drawing import draw_images, last_step
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _feature_shape(estimator: Any) -> tuple[int, ...] | None:
     estimator = last_step(estimator)
     if getattr(estimator, "n_components", 0) is not None:
         return None
-    layers = {layer.name: layer for layer in estimator.encoder_._flatten_layers()}
+    layers = {layer.name: layer for layer in flat_layers(estimator.encoder_)}
     if "features" not in layers:
         return None
     shape = layers["features"].input.shape[1:]
