@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 #: What only git reads.
-NOT_NEEDED = {".gitignore"}
+NOT_NEEDED = {".gitattributes", ".gitignore"}
 
 #: Where files are, and what is made in there.
 FOLDERS = ["benchmarks", "docs", "examples", "skae", "tests"]
