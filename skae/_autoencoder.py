@@ -77,12 +77,15 @@ class AutoencoderTransformer(BaseAutoencoder):
         units of the mean variance of their columns. Objects of :mod:`skae.likelihoods`
         have parameters.
 
-    init : {"auto", "linear", "random"}, default="auto"
+    init : {"auto", "linear", "random"} or fitted transformer, default="auto"
         The initialisation. "linear": PCA of the training samples, which needs a dense and
         linear code. "random": random layers, without a linear path. "auto": PCA wherever
         possible; with 1,000 to 4,999 samples a second training starts at random weights,
         and the model that is better on the validation samples is used. (There is no
         second training with missing values, callbacks or several splits.)
+        A fitted linear transformer with as many components, such as FastICA, SparsePCA,
+        TruncatedSVD or PLSRegression: training starts at its reconstruction. Its codes are
+        rotated as all linear codes are, to be uncorrelated. Clones keep it.
 
     optimizer : str or keras.optimizers.Optimizer, default="adam"
         The name of a Keras optimizer, or an instance, which is copied at each fit and

@@ -94,12 +94,15 @@ class VAETransformer(BaseAutoencoder):
         The number of draws from the posterior of a sample that `score_samples` and `elbo`
         are computed from. More draws bring the score closer to the log-likelihood.
 
-    init : {"auto", "linear", "random"}, default="auto"
+    init : {"auto", "linear", "random"} or fitted transformer, default="auto"
         The initialisation. "linear": the best linear model (see Notes), which needs a
         dense code. "random": random layers, without a linear path. "auto": the linear
         model wherever possible; with 1,000 to 4,999 samples a second training starts at
         random weights, and the model that is better on the validation samples is used.
         (There is no second training with missing values, callbacks or several splits.)
+        A fitted linear transformer with as many components, such as FastICA or SparsePCA:
+        training starts at probabilistic PCA on its axes, which needs a normal likelihood.
+        Clones keep it.
 
     optimizer : str or keras.optimizers.Optimizer, default="adam"
         The name of a Keras optimizer, or an instance, which is copied at each fit and

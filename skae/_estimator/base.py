@@ -28,6 +28,7 @@ from skae._utils.keras import import_keras
 from skae._utils.sklearn import (
     CallbackSupportMixin,
     all_or_nothing,
+    clone_parameters,
     fit_context,
     with_callbacks,
 )
@@ -273,6 +274,11 @@ class BaseAutoencoder(
         self._validate_params()
         self._describe()
         files.write(path, self)
+
+    def __sklearn_clone__(self):
+        copy = clone_parameters(self)
+        copy.init = self.init  # of which a clone would not be fitted
+        return copy
 
     def __getstate__(self):
         """Return parameters and plain arrays; models are built again from them."""

@@ -126,13 +126,15 @@ class FitChecks:
             obstacle = "n_components=None, whose code is the network's own features"
         elif self.code_activation != "linear":
             obstacle = f"code_activation={self.code_activation!r}"
-        if self.init == "linear" and obstacle is not None:
+        named = isinstance(self.init, str)
+        if obstacle is not None and (not named or self.init == "linear"):
+            init = "init='linear'" if named else "init, a fitted transformer,"
             raise ValueError(
-                "init='linear' needs a dense, linear code (n_components a number and"
+                f"{init} needs a dense, linear code (n_components a number and"
                 f" code_activation='linear'), but got {obstacle}. Use init='auto' or"
                 " init='random'."
             )
-        return obstacle is None and self.init != "random"
+        return obstacle is None and (not named or self.init != "random")
 
     def _code_size(self, rows, before):
         """The number of components to build: None leaves it to the network."""

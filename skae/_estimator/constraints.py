@@ -16,7 +16,7 @@ CONSTRAINTS: dict = {
     ],
     "network": [Network, None],
     "code_activation": [str],
-    "init": [StrOptions({"auto", "linear", "random"})],
+    "init": [StrOptions({"auto", "linear", "random"}), HasMethods(["transform"])],
     "optimizer": [str, HasMethods(["get_config", "apply"])],
     "learning_rate": [StrOptions({"adaptive", "constant"})],
     "learning_rate_init": [

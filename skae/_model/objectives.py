@@ -11,7 +11,7 @@ from skae._model.graph import LEAST_NOISE, LOG_VARIANCE, NOISE
 from skae._model.linear_path import linear_path
 from skae._starts.em import filled_rows, pca_of
 from skae._starts.glm import Examples
-from skae._starts.linear import ppca_start
+from skae._starts.linear import ppca_of, ppca_start
 from skae._starts.wiener import COVARIANCE_FEATURES, denoiser_start, shrunken_start
 from skae.likelihoods import Likelihood
 from skae.likelihoods._base import MAX_LOG_VARIANCE, bounded, unbounded
@@ -187,6 +187,14 @@ class Reconstruction:
         start = self.likelihood.point_start(rows, n_components)
         examples = partial(Examples.of, rows, start.linear_model)
         return self.likelihood.decoder_start(start, examples)
+
+    def start_of(self, linear, rows, n_components):
+        """Start at a linear model from elsewhere, with a decoder of this distribution."""
+        model = ppca_start(pca_of(rows, n_components), n_components).linear_model
+        examples = partial(Examples.of, rows, model)
+        return self.likelihood.decoder_start(
+            replace(linear, linear_model=model), examples
+        )
 
     def of_pca(self, rows, n_components):
         """The loss that the linear model with so many components has on the rows."""
@@ -537,6 +545,14 @@ class Evidence(Reconstruction):
 
     def start(self, rows, n_components):
         return self.likelihood.generative_start(rows, n_components, self.beta)
+
+    def start_of(self, linear, rows, n_components):
+        if not self.likelihood.follows_moments:
+            raise ValueError(
+                "init: a fitted transformer needs likelihood='gaussian' or"
+                f" 'gaussian_diag'. Got {self.likelihood!r}."
+            )
+        return ppca_of(linear, rows, n_components, self.beta)
 
     def weights(self, start, coordinates):
         weights = {LOG_VARIANCE: unbounded(np.log(start.posterior_variance))}

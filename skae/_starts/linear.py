@@ -9,6 +9,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from skae._data.statistics import degrees_of_freedom
+from skae._starts.affine import decoder_of, encoder_of
 from skae._starts.imputation import LinearGaussian
 from skae._starts.scatter import (
     centre,
@@ -38,6 +40,43 @@ class LinearStart:
     explained_variance: np.ndarray
     linear_model: LinearGaussian | None
     in_order: bool = field(default=True, kw_only=True)
+
+    @classmethod
+    def of(cls, transformer, n_features):
+        """Read a fitted linear transformer of scikit-learn's.
+
+        The code is that of its `transform`, and the output that of its
+        `inverse_transform`. Where `transform` is not linear, as NMF's, the encoder is the
+        pseudoinverse of `components_`.
+
+        Parameters
+        ----------
+        transformer : object
+            FastICA, PLSRegression, SparsePCA, TruncatedSVD, ...
+
+        n_features : int
+            The number of features of X.
+
+        Raises
+        ------
+        ValueError
+            If it was fitted to another number of features, or is not linear.
+        """
+        own = getattr(transformer, "n_features_in_", n_features)
+        if own != n_features:
+            raise ValueError(
+                f"init must be fitted to the {n_features} features of X. Got"
+                f" {transformer!r}, fitted to {own}."
+            )
+        decoder, intercept = decoder_of(transformer)
+        found = encoder_of(transformer, n_features)
+        if found is None:
+            encoder = np.linalg.pinv(decoder)
+            found = encoder, -intercept @ encoder
+        encoder, offset = found
+        mean = -offset @ np.linalg.pinv(encoder)  # at which the code is zero
+        none = np.zeros(len(decoder))
+        return cls(mean, encoder, decoder, intercept, none, None, in_order=False)
 
 
 @dataclass(frozen=True)
@@ -143,6 +182,35 @@ def pca_start(pca, n_components):
 
 def _dense(X):
     return X.toarray() if sparse.issparse(X) else X
+
+
+def ppca_of(start, rows, n_components, beta=1.0):
+    """Probabilistic PCA of the rows on the axes of a linear start.
+
+    The variance of the codes and that of the residuals are the rows'.
+
+    Parameters
+    ----------
+    start : LinearStart
+    rows : Rows
+    n_components : int
+    beta : float, default=1.0
+    """
+    square, left, mean = 0.0, 0.0, rows.mean
+    for batch in rows.batches():
+        X = rows.filled(batch) - mean
+        weight = np.ones(len(X)) if rows.weight is None else rows.weight[batch]
+        codes = X @ start.encoder
+        square = square + (codes * weight[:, None]).T @ codes
+        left += weight @ np.square(X - codes @ start.decoder).sum(axis=1)
+    size = degrees_of_freedom(rows.size)
+    values, vectors = np.linalg.eigh(square / size)
+    root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T @ start.decoder
+    _, width, axes = np.linalg.svd(root, full_matrices=False)
+    n_left = max(rows.n_features - len(axes), 0)
+    noise = left / size / max(n_left, 1)
+    variance, discarded = width**2, np.full(n_left, noise)
+    return _probabilistic_start(mean, axes, variance, discarded, 1.0, beta, n_components)
 
 
 #: Rounds of factor analysis, what they gain in nats when they end, and the least noise

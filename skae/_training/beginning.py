@@ -28,21 +28,21 @@ class Beginning:
         That of this fit.
 
     rows : Rows
-    seed : int
+    plan : Plan
     before : State or None
         A fit to go on from.
     """
 
-    def __init__(self, graph, specification, rows, seed, before):
+    def __init__(self, graph, specification, rows, plan, before):
         self.graph, self.specification, self.rows = graph, specification, rows
-        self.seed, self.before = seed, before
+        self.seed, self.init, self.before = plan.seed, plan.init, before
 
     @cached_property
     def of_all(self):
         """The beginning that has seen all rows."""
         if self.before is not None:
             return Candidate(self.before.weights, self.before.coordinates)
-        return start(self.graph, self.specification, self.rows, self.seed)
+        return start(self.graph, self.specification, self.rows, self.seed, self.init)
 
     def of(self, training):
         """Compute the beginning on some of the rows, as if there were no others."""
@@ -53,7 +53,7 @@ class Beginning:
         fair = self.specification.objective.start_rows(training, self.rows)
         if fair is None:
             return self.of_all
-        return start(self.graph, self.specification, fair, self.seed)
+        return start(self.graph, self.specification, fair, self.seed, self.init)
 
     def at_random(self, begin):
         """Leave the linear path out; None where it is all there is, or imputes values."""
@@ -75,7 +75,7 @@ class Beginning:
         )
 
 
-def start(graph, specification, rows, seed, *, streamed=False):
+def start(graph, specification, rows, seed, init=None, *, streamed=False):
     """Where training starts: random weights and, next to them, the linear model of rows.
 
     Parameters
@@ -89,6 +89,9 @@ def start(graph, specification, rows, seed, *, streamed=False):
 
     rows : Rows
     seed : int
+    init : LinearStart or None, default=None
+        A linear model from elsewhere, in place of that of the rows.
+
     streamed : bool, default=False
         Whether there will be other rows, which may need more than these span.
 
@@ -101,7 +104,10 @@ def start(graph, specification, rows, seed, *, streamed=False):
     rows = rows.of_closed_form
     if not specification.linear:
         return Candidate(weights, replace(coordinates, linear_model=imputer_of(rows)))
-    linear = objective.start(rows, specification.n_components)
+    if init is None:
+        linear = objective.start(rows, specification.n_components)
+    else:
+        linear = objective.start_of(init, rows, specification.n_components)
     if streamed:
         linear = opened(linear, rows, seed)
     new, unit = objective.weights(linear, coordinates)

@@ -50,7 +50,7 @@ def fit(rows, specification, plan, describe, monitor, *, held_out=None, before=N
     borrow = partial(borrowed, specification, plan, rows)
     with Workers(borrow, monitor.interrupted) as workers:
         graph = workers.programs[0].graph
-        beginning = Beginning(graph, specification, rows, plan.seed, before)
+        beginning = Beginning(graph, specification, rows, plan, before)
         compiled(specification, beginning.of_all, rows)
         may_end = plan.training.adaptive and plan.early_stopping and not monitor.watches
         if may_end and beginning.is_best:
@@ -67,7 +67,7 @@ def _untrained(rows, specification, plan, describe, held_out, before):
     if plan.early_stopping and held_out is None:
         rows.n_validation(plan.validation_fraction)  # refuses what an epoch would
     graph = graph_of(specification)
-    start = Beginning(graph, specification, rows, plan.seed, before).of_all
+    start = Beginning(graph, specification, rows, plan, before).of_all
     compiled(specification, start, rows)
     return Fit(*describe(start), Course())
 

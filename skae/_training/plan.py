@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 
 from skae._backend.optimizer import Optimizer
 from skae._model.graph import named_seed
+from skae._starts.linear import LinearStart
 from skae._training.defaults import RATE_AT_RANDOM, Defaults, suited_rate
 from skae._training.schedule import Adaptive, Constant, Planned
 
@@ -125,6 +126,9 @@ class Plan:
     n_splits : int, default=1
     rate_at_random : float or None, default=None
         The rate of a second training, which begins at random weights; None makes none.
+
+    init : LinearStart or None, default=None
+        Where training starts, if not at the closed form of the rows.
     """
 
     training: Training
@@ -134,6 +138,7 @@ class Plan:
     validation_fraction: float | None = None
     n_splits: int = 1
     rate_at_random: float | None = None
+    init: LinearStart | None = None
 
     @classmethod
     def of(cls, estimator, rows, objective, before, *, watched, validated):
@@ -180,7 +185,7 @@ class Plan:
             at_random = training.rate * (1.0 if tuned else RATE_AT_RANDOM)
         fraction = estimator.validation_fraction if estimator.early_stopping else None
         n_batches = -(-len(rows) // min(batch_size, len(rows)))
-        more = fraction, n_splits, at_random
+        more = fraction, n_splits, at_random, _init(estimator, rows, before)
         return cls(training, optimizer, batch_size, n_batches, *more)
 
     @classmethod
@@ -190,7 +195,8 @@ class Plan:
         training, optimizer, batch_size = _training(estimator, rows, before, smoothing)
         n_epochs = min(estimator.max_iter, 1)
         training = replace(training, max_iter=n_epochs, patience=np.inf)
-        return cls(training, optimizer, batch_size, n_batches=np.inf)
+        init = _init(estimator, rows, before)
+        return cls(training, optimizer, batch_size, n_batches=np.inf, init=init)
 
     @property
     def seed(self):
@@ -264,6 +270,19 @@ def _training(estimator, rows, before, smoothing):
         first_epoch=0 if before is None else estimator.n_iter_,
     )
     return training, optimizer, batch_size
+
+
+def _init(estimator, rows, before):
+    """The linear model that a fitted transformer is; None where there is none."""
+    if isinstance(estimator.init, str) or before is not None:
+        return None
+    init = LinearStart.of(estimator.init, rows.n_features)
+    if len(init.decoder) != estimator.n_components:
+        raise ValueError(
+            f"init has {len(init.decoder)} components, and n_components must be that"
+            f" number. Got {estimator.n_components!r}."
+        )
+    return init
 
 
 def _n_splits(estimator, defaults, one_training, validated):

@@ -8,6 +8,7 @@ from skae._backend.pool import borrowed, graph_of
 from skae._data.validation import check_variance
 from skae._model.graph import LEAST_NOISE, NOISE
 from skae._model.state import State
+from skae._starts.linear import LinearStart
 from skae._starts.moments import Stream
 from skae._training.beginning import compiled, described, start
 from skae._training.epochs import Course, Run, train
@@ -25,10 +26,13 @@ class Undescribed:
         Without weights and coordinates where these are the closed form of all rows.
 
     is_closed : bool
+    init : LinearStart or None
+        Where the stream starts, if not at the closed form of its rows.
     """
 
     state: State
     is_closed: bool = False
+    init: LinearStart | None = None
 
     def described(self, components, rows=None):
         """The state with its code turned to components, and new fitted attributes.
@@ -47,7 +51,7 @@ class Undescribed:
             if rows is None:
                 rows = stream.rows_of_start(_follows_moments(specification))
             graph = graph_of(specification)
-            chosen = start(graph, specification, rows, state.seed)
+            chosen = start(graph, specification, rows, state.seed, self.init)
         else:
             rows = stream.some if rows is None else rows
             chosen = Candidate(state.weights, state.coordinates)
@@ -101,13 +105,13 @@ def advance(rows, specification, plan, monitor, before, n_before):
     state = State(specification, None, None, plan.seed, stream=stream)
     few = specification.linear and stream.is_few(specification.n_components)
     if begins and (few or not plan.training.max_iter):
-        return Undescribed(state, is_closed=True), Course()
+        return Undescribed(state, is_closed=True, init=plan.init), Course()
     if begins and before is not None and stream.is_whole:
         rows = stream.some
     stream = replace(stream, scatter=None, trained=True)
     with borrowed(specification, plan, rows) as program:
         if begins:
-            begin = _first_beginning(program.graph, rows, state, before)
+            begin = _first_beginning(program.graph, rows, state, before, plan.init)
             compiled(specification, begin, rows)
         else:
             begin = _with_first_values(before, stream)
@@ -128,12 +132,12 @@ def advance(rows, specification, plan, monitor, before, n_before):
     return Undescribed(state), course
 
 
-def _first_beginning(graph, rows, state, before):
+def _first_beginning(graph, rows, state, before, init):
     """Where a stream's training begins: the closed form of all rows so far."""
     specification = state.specification
     if before is not None:
         rows = state.stream.rows_of_start(_follows_moments(specification))
-    return start(graph, specification, rows, state.seed, streamed=True)
+    return start(graph, specification, rows, state.seed, init, streamed=True)
 
 
 def _follows_moments(specification):

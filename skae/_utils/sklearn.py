@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from sklearn.base import _clone_parametrized as clone_parameters
 from sklearn.base import _fit_context
 from sklearn.decomposition._pca import _infer_dimension as infer_dimension
 from sklearn.utils import _safe_indexing as safe_indexing
@@ -68,6 +69,7 @@ __all__ = [
     "check_feature_names",
     "check_n_features",
     "check_sample_weight",
+    "clone_parameters",
     "fit_context",
     "get_feature_names",
     "has_callbacks",

@@ -22,7 +22,14 @@ class Stored(Protocol):
 #: Rows of X: arrays, lists, frames, sparse matrices and what is stored.
 MatrixLike = ArrayLike | spmatrix | sparray | Stored
 
-Init = Literal["auto", "linear", "random"]
+
+class LinearTransformer(Protocol):
+    """A fitted transformer of scikit-learn's whose codes are linear in X."""
+
+    def transform(self, X: Any, /) -> Any: ...
+
+
+Init = Literal["auto", "linear", "random"] | LinearTransformer
 RandomState = int | np.random.RandomState | None
 
 LossName = Literal[
