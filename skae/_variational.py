@@ -331,7 +331,6 @@ class VAETransformer(BaseAutoencoder):
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
     }
     _parameter_constraints.pop("code_activation")
-
     code_activation = "linear"
 
     kl_per_component_: np.ndarray
@@ -396,13 +395,13 @@ class VAETransformer(BaseAutoencoder):
     def _fit(self, *args, **kwargs):
         super()._fit(*args, **kwargs)
         if self.n_active_components_ == 0:
-            message = (
+            trouble = ConvergenceWarning(
                 "No component is active: the posterior of each is within"
                 f" {ACTIVE} nat of the prior, and the code says nothing about X. Lower"
                 " beta, train longer (max_iter), or check that the features of X depend"
                 " on each other."
             )
-            warn_user(ConvergenceWarning(message))
+            warn_user(trouble)
         return self
 
     # -- the density
@@ -676,8 +675,7 @@ class VAETransformer(BaseAutoencoder):
     def noise_variance_(self) -> float | np.ndarray | None:
         """The variance of the noise around the decoder's mean, in squared units of X."""
         check_is_fitted(self)
-        scale = self._state.coordinates.scale
-        return self._likelihood.noise_variance(self._noise, scale)
+        return self._likelihood.noise_variance(self._noise, self._state.coordinates.scale)
 
     @property
     def n_active_components_(self) -> int:

@@ -7,9 +7,7 @@ from scipy import linalg
 
 from skae._data.statistics import degrees_of_freedom
 from skae._starts.linear import (
-    FACTOR_GAIN,
-    FACTOR_ROUNDS,
-    LEAST_UNIQUENESS,
+    factor_rounds,
     factor_start,
     factor_start_of,
     ppca_start,
@@ -210,23 +208,10 @@ def _stored_factors(rows, n_components, beta):
 
 
 def _factors(covariance, noise, n_components, n_samples):
-    """The variances on the axes, these, and the noise, of factor analysis: its rounds.
+    """Factor analysis from the covariance of features that have been scaled."""
 
-    As `skae._starts.linear._factors`, from the covariance of features that have been scaled.
-    """
-    spread, gain = np.diag(covariance), -np.inf
-    least = LEAST_UNIQUENESS * np.where(spread > 0, spread, 1.0)
-    noise = np.maximum(noise, least)
-    for _ in range(FACTOR_ROUNDS):
+    def principal(noise):
         root = np.sqrt(noise)
-        scaled = covariance / np.outer(root, root)
-        variance, axes = principal_axes(scaled, n_components)
-        real = variance > 1
-        explained = np.where(real, variance - 1, 0) @ axes**2 * noise
-        logs = np.log(np.where(real, variance, 1.0)).sum() + np.log(noise).sum()
-        left = np.trace(scaled) - np.where(real, variance - 1, 0).sum()
-        now = -n_samples / 2 * (logs + left)
-        if now - gain < FACTOR_GAIN:
-            break
-        gain, noise = now, np.maximum(spread - explained, least)
-    return np.maximum(variance, 1.0), axes, noise
+        return principal_axes(covariance / np.outer(root, root), n_components)
+
+    return factor_rounds(np.diag(covariance), principal, n_samples, noise)

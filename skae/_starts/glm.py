@@ -215,6 +215,13 @@ class _Seen:
         width = self.width * self.scale
         return start.encoder / width[:, None], start.mean * width + self.mean
 
+    def variances(self, posterior, information):
+        """Compute the variances of the codes, one row of them where no value is missing."""
+        if self.present is None:
+            return posterior[None]
+        found = covariance_of(self.present, information)
+        return np.diagonal(found, axis1=1, axis2=2)
+
     def design(self, codes, variance, columns):
         present = None if self.present is None else self.present[:, columns]
         return Design(codes, variance, self.weight, present)
@@ -276,8 +283,7 @@ def fitted_decoder(likelihood, codes, X, weight, present=None, variance=None):
     total = np.broadcast_to(variance, codes.shape) + codes**2
     width = np.sqrt(np.average(total, axis=0, weights=weight))
     width[width <= 1e-9 * width.max(initial=0)] = np.inf
-    ridge = RIDGE_ALONE / 4 * weight.sum() * np.eye(codes.shape[1] + 1)
-    ridge[-1, -1] = 0
+    ridge = _ridge(RIDGE_ALONE / 4 * weight.sum(), codes.shape[1])
     decoder = np.zeros((codes.shape[1] + 1, X.shape[1]))
     for one, columns in likelihood.blocks(X.shape[1]):
         there = None if present is None else present[:, columns]
@@ -348,6 +354,11 @@ class Examples:
         return fitted_decoder(likelihood, codes, *more)
 
 
+def _ridge(strength, n_components):
+    """Make the penalty on a decoder's weights, without one on its intercepts."""
+    return strength * np.diag(np.append(np.ones(n_components), 0.0))
+
+
 def _first(likelihood, X, design):
     decoder = np.zeros((design.rows.shape[1], X.shape[1]))
     decoder[-1] = likelihood.intercept(X, design.counts)
@@ -375,11 +386,10 @@ def latent_start(likelihood, rows, n_components, beta=1.0):
     if some.present is not None:
         variance = variance + first.linear_model.extra_variance(some.there)[:, active]
     decoder = np.zeros((n_active + 1, n_features))
-    designs = [some.design(centred @ encoder, variance, c) for _, c in blocks]
-    for (one, columns), design in zip(blocks, designs, strict=True):
+    for one, columns in blocks:
+        design = some.design(centred @ encoder, variance, columns)
         decoder[:, columns] = _first(one, some.X[:, columns], design)
-    ridge = RIDGE * some.weight.sum() * np.eye(n_active + 1)
-    ridge[-1, -1] = 0
+    ridge = _ridge(RIDGE * some.weight.sum(), n_active)
     curvature, slope = np.zeros((2, n_features))
     for _ in range(ROUNDS):
         noise, codes = [], centred @ encoder
@@ -393,16 +403,11 @@ def latent_start(likelihood, rows, n_components, beta=1.0):
             noise.append(more)
         if not n_active:
             continue
-        strength, axes = principal_axes(
-            (decoder[:-1] * curvature) @ decoder[:-1].T, n_active
-        )
+        gram = (decoder[:-1] * curvature) @ decoder[:-1].T
+        strength, axes = principal_axes(gram, n_active)
         decoder[:-1] = axes @ decoder[:-1]
         posterior = 1 / (1 + strength / beta)
-        variance = posterior[None]
-        if some.present is not None:
-            information = decoder[:-1] * np.sqrt(curvature / beta)
-            found = covariance_of(some.present, information)
-            variance = np.diagonal(found, axis1=1, axis2=2)
+        variance = some.variances(posterior, decoder[:-1] * np.sqrt(curvature / beta))
         encoder = decoder[:-1].T * (curvature * slope * some.width)[:, None]
         encoder = encoder * posterior / beta
     rest = ((0, n_components - n_active), (0, 0))

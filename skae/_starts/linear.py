@@ -261,13 +261,11 @@ def factor_start_of(mean, variance, axes, noise, n_components, beta=1.0, width=1
 
 @config_context(array_api_dispatch=False)
 def _factors(X, n_components, weight):
-    """Factor analysis by maximum likelihood (Barber 2012, algorithm 21.1).
+    """Factor analysis of rows in memory, by `factor_rounds`.
 
-    Given the noise, the factors are the principal axes of features divided by its
-    standard deviation; given those, the noise of a feature is the variance that they
-    leave. The rounds are those of scikit-learn's FactorAnalysis, its axes included
-    (Halko et al. 2011, from a fixed seed), unless there are fewer rows than features:
-    then the axes are exact, from the Gram matrix of the rows.
+    The axes of each round are those of scikit-learn's FactorAnalysis (Halko et al. 2011,
+    from a fixed seed), unless there are fewer rows than features: then they are exact,
+    from the Gram matrix of the rows.
 
     Returns
     -------
@@ -287,28 +285,60 @@ def _factors(X, n_components, weight):
     share = 1.0 if weight is None else np.sqrt(weight)[:, None]
     rows = centred(_dense(X), mean, share / np.sqrt(n_samples))
     spread = np.einsum("ij,ij->j", rows, rows)
-    least = LEAST_UNIQUENESS * np.where(spread > 0, spread, 1.0)
-    noise, before, rng = np.ones(n_features), -np.inf, check_random_state(0)
-    for _ in range(FACTOR_ROUNDS):
+    rng = check_random_state(0)
+
+    def principal(noise):
         scaled = rows / np.sqrt(noise)
         if n_samples < n_features:
             variance, turn = eigenvectors(scaled @ scaled.T, n_found)
-            axes = orthonormal(turn.T @ scaled)
-        else:
-            _, strength, axes = randomized_svd(
-                scaled, n_found, n_iter=3, random_state=rng, transpose=False
-            )
-            real = strength > rounding(n_features) * strength[0]
-            variance, axes = np.where(real, strength**2, 0), axes * real[:, None]
-        found = np.where(variance > 0, variance, 1.0)
-        left = np.sum(spread / noise) - variance.sum()
-        gain = -n_samples / 2 * (np.log(found).sum() + left + np.log(noise).sum())
+            return variance, orthonormal(turn.T @ scaled)
+        _, strength, axes = randomized_svd(
+            scaled, n_found, n_iter=3, random_state=rng, transpose=False
+        )
+        real = strength > rounding(n_features) * strength[0]
+        return np.where(real, strength**2, 0), axes * real[:, None]
+
+    found = factor_rounds(spread, principal, n_samples, np.ones(n_features))
+    return mean, *found
+
+
+def factor_rounds(spread, principal, n_samples, noise):
+    """Factor analysis by maximum likelihood (Barber 2012, algorithm 21.1).
+
+    Given the noise, the factors are the principal axes of features divided by its
+    standard deviation; given those, the noise of a feature is the variance that they
+    leave.
+
+    Parameters
+    ----------
+    spread : ndarray of shape (n_features,)
+        The variance of each feature.
+
+    principal : callable
+        From noise variances to the variances on the principal axes of features divided
+        by their noise's standard deviation, and these axes.
+
+    n_samples : float
+    noise : ndarray of shape (n_features,)
+        Where to begin.
+
+    Returns
+    -------
+    variance, axes, noise : ndarray
+        As `_factors` returns them.
+    """
+    least, before = LEAST_UNIQUENESS * np.where(spread > 0, spread, 1.0), -np.inf
+    noise = np.maximum(noise, least)
+    for _ in range(FACTOR_ROUNDS):
+        variance, axes = principal(noise)
+        explained = np.maximum(variance - 1, 0)
+        logs = np.log(np.maximum(variance, 1.0)).sum() + np.log(noise).sum()
+        gain = -n_samples / 2 * (logs + np.sum(spread / noise) - explained.sum())
         if gain - before < FACTOR_GAIN:
             break
         before, used = gain, noise
-        explained = np.maximum(variance - 1, 0) @ axes**2 * noise
-        noise = np.maximum(spread - explained, least)
+        noise = np.maximum(spread - explained @ axes**2 * noise, least)
     else:
         noise = used  # that of the axes
     real = variance > 0
-    return mean, np.maximum(variance[real], 1.0), axes[real], noise
+    return np.maximum(variance[real], 1.0), axes[real], noise
