@@ -56,11 +56,16 @@ class Likelihood(Tunable):
 
     standardises : bool, default=True
         Whether samples are centred and scaled for the network.
+
+    is_density : bool, default=True
+        Whether `per_sample` is a negative log-density, whose value depends on the scale
+        of X. A loss sets it to False and overrides `in_units`.
     """
 
     activation: str = "linear"
     domain: tuple[float, float] = (-math.inf, math.inf)
     standardises: bool = True
+    is_density: bool = True
 
     @property
     def is_linear(self) -> bool:
@@ -456,6 +461,21 @@ class Likelihood(Tunable):
         typical = design.average(spread, design.counts).mean() or 1.0
         noise = np.maximum(noise, LEAST_NOISE * typical)
         return 1 / noise, np.ones_like(noise), np.empty(0)
+
+    def output_unit(self, noise: np.ndarray) -> np.ndarray | float:
+        """Return the unit of the decoder's output, in standardised units.
+
+        Parameters
+        ----------
+        noise : ndarray
+            The noise variances of the start, in standardised units.
+
+        Returns
+        -------
+        unit : ndarray or float
+            By default 1.
+        """
+        return 1.0
 
     def knows_enough(self, some: Any, rows: Any) -> bool:
         """Check that some of the samples are enough for the initialisation.

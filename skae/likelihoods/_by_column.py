@@ -16,7 +16,6 @@ from skae.likelihoods._base import (
     StepwiseStarts,
     vary_alike,
 )
-from skae.likelihoods._real import Gaussian
 
 
 class ByColumn(StepwiseStarts, Likelihood):
@@ -132,8 +131,7 @@ class ByColumn(StepwiseStarts, Likelihood):
         for (one, columns), noise in zip(
             self.pairs, self._noises(start.noise_variance), strict=True
         ):
-            if isinstance(one, Gaussian):
-                unit[columns] = np.sqrt(noise)
+            unit[columns] = one.output_unit(noise)
         return start.noise_variance, unit
 
     def noise_variance(self, noise, scale):
@@ -153,7 +151,7 @@ class ByColumn(StepwiseStarts, Likelihood):
         """Return the scale of columns that have a density, and 1 for errors."""
         scale = scale.copy()
         for one, columns in self.pairs:
-            if type(one).in_units is not Likelihood.in_units:
+            if not one.is_density:
                 scale[columns] = 1.0
         return scale
 

@@ -28,6 +28,7 @@ class SquaredError(Likelihood):
     AutoencoderTransformer(loss=SquaredError())
     """
 
+    is_density = False
     pca_is_best = True  # Baldi & Hornik 1989
 
     def per_sample(self, x, output, log_noise=None, present=1.0):
@@ -77,7 +78,10 @@ class Gaussian(Likelihood):
         if start.noise_variance is None:
             return None, 1.0
         noise = start.noise_variance / (scale if self.per_feature else scale[0]) ** 2
-        return noise, np.sqrt(noise) * np.ones(len(scale))
+        return noise, self.output_unit(noise) * np.ones(len(scale))
+
+    def output_unit(self, noise):
+        return np.sqrt(noise)
 
     def noise_variance(self, noise, scale):
         return noise * scale**2 if self.per_feature else float(noise[0] * scale[0] ** 2)
@@ -123,6 +127,8 @@ class AbsoluteError(Likelihood):
     AutoencoderTransformer(loss='absolute_error')
     """
 
+    is_density = False
+
     def per_sample(self, x, output, log_noise=None, present=1.0):
         from keras import ops
 
@@ -148,6 +154,8 @@ class Huber(Likelihood):
     >>> AutoencoderTransformer(loss=Huber(0.5))
     AutoencoderTransformer(loss=Huber(delta=0.5))
     """
+
+    is_density = False
 
     _parameter_constraints: dict = {"delta": [Interval(Real, 0, None, closed="neither")]}
 
