@@ -1,4 +1,4 @@
-"""Types of what users give and get, for their editors and type checkers."""
+"""Types of arguments and return values, for editors and type checkers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Stored(Protocol):
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
-#: Rows of X: arrays, lists, frames, sparse matrices and what is stored.
+#: Samples: arrays, lists, frames, sparse matrices and stored arrays.
 MatrixLike = ArrayLike | spmatrix | sparray | Stored
 
 Init = Literal["auto", "linear", "random"]
@@ -43,8 +43,8 @@ LikelihoodName = Literal[
 ]
 NoiseName = Literal["gaussian", "masking", "salt_and_pepper"]
 
-#: Pairs of a loss or likelihood, or its name, and the columns that it is for.
+#: Pairs of a loss or likelihood, or its name, and its columns.
 PairsByColumn = list[tuple[Any, Any]]
 
-#: What a decorator leaves as it is.
+#: A method, whose type a decorator does not change.
 Method = TypeVar("Method", bound=Callable[..., Any])
