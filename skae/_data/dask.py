@@ -44,9 +44,9 @@ def as_array(frame):
 class DaskSource:
     """A Dask array as blocks of rows: its chunks, or slices of these.
 
-    Rows from few chunks would be shuffled badly. If chunks are persisted, or one step from
-    their source, blocks are therefore slices, and a window has slices of many chunks.
-    Otherwise slices would compute chunks repeatedly, and blocks are whole chunks.
+    Rows from few chunks would be shuffled badly. If chunks are persisted, or one step
+    from their source, blocks are therefore slices, and a window has slices of many
+    chunks. Otherwise slices would compute chunks repeatedly, and blocks are whole chunks.
 
     Parameters
     ----------

@@ -172,7 +172,7 @@ class Rows(Statistics):
         return order
 
     def batches(self, n=None):
-        """Yield slices of n rows; by default as many as fit into the processor's cache."""
+        """Yield slices of n rows; by default as many as the processor's cache holds."""
         return gen_batches(len(self), n or max(1, VALUES_AT_ONCE // self.n_features))
 
     @property
