@@ -3,8 +3,8 @@
 Encoding sequences
 ==================
 
-Each series has 40 steps of a sine wave with its own frequency and phase, plus noise. Three
-numbers are enough to describe it, but not as a sum of fixed components, as in PCA.
+Each series has 40 steps of a sine wave with its own frequency and phase, plus noise.
+Three numbers are enough to describe it, but not as a sum of fixed components, as in PCA.
 """
 
 # %%

@@ -145,7 +145,7 @@ class Program(BaseProgram):
         chunks = jax.device_put(self.buffers)  # on a CPU these are the buffers themselves
         return state, chunks, self.values, np.array(seed, np.int32)
 
-    # -- what is compiled, each at its first use
+    # -- compiled functions, each at its first use
 
     def _train_batch(self, i, before, chunks, values, seed, alpha, rates):
         self.n_traces += 1
@@ -192,7 +192,7 @@ class Program(BaseProgram):
             losses = self._loss(batch, values, draws, False).per_sample
         return found.at[i].set(losses.astype(found.dtype))
 
-    # -- what training is made of
+    # -- variables and constants
 
     def _constant(self, value):
         return np.asarray(value)

@@ -93,7 +93,7 @@ class BaseProgram:
         """The number of values in the weights."""
         return self.graph.size
 
-    # -- what is compiled
+    # -- compiled functions
 
     def _batch(self, chunks, i, seed):
         """Return batch i of a chunk, and the seed of its random numbers."""
@@ -169,7 +169,7 @@ class BaseProgram:
             for variable, part in zip(self.trainable, parts, strict=True):
                 variable.assign(ops.reshape(part, variable.shape))
 
-    # -- what a fit calls
+    # -- methods that a fit calls
 
     def lend(self, rows):
         """Allocate buffers for batches of rows.

@@ -47,7 +47,7 @@ class FastSeed(Seed):
 
 
 class PartSeed(Seed):
-    """A seed that draws the numbers of a whole batch, and returns those of a part.
+    """A seed that draws numbers for a whole batch, and returns the numbers of a part.
 
     Draws by ``keras.random`` have a separate stream in each part.
 
@@ -158,7 +158,7 @@ class Program(BaseProgram):
         by_xla = network.jit_compile and n_steps >= network.jit_steps
         return by_xla, _strategy(optimizer, batch_size)
 
-    # -- what is compiled, each at its first use
+    # -- compiled functions, each at its first use
 
     def _run(self, n_batches, seed, alpha, rates):
         return self._call(self._run_batches, n_batches, seed, alpha, rates)
@@ -322,7 +322,7 @@ class Program(BaseProgram):
         )
         return per_sample.stack()
 
-    # -- what training is made of
+    # -- variables and constants
 
     def lend(self, rows):
         super().lend(rows)

@@ -23,8 +23,8 @@ class Rows(Statistics):
     """The rows of X, or some of them, and their targets.
 
     X may be an ndarray, a memory map or a CSR matrix. It is never copied as a whole, and
-    integers become floating point batch by batch. NaN is a missing value: moments are
-    those of the observed values, and a feature without any value has the mean 0.
+    integers become floating point batch by batch. NaN is a missing value: moments are of
+    the observed values, and a feature without any value has the mean 0.
 
     Parameters
     ----------

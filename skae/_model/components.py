@@ -205,10 +205,10 @@ def of_code(model, rows, variance=None):
     """Compute the components of an autoencoder's code.
 
     A linear code is rotated: the components are centred, uncorrelated and in decreasing
-    order of variance. The sign of each is that of the initial component that it lies
-    nearest to. The overall scale makes the components' variances add up to the variance
-    of the rows that the reconstruction explains, as in PCA. A code behind an activation
-    stays unchanged.
+    order of variance. The sign of each agrees with its nearest initial component.
+    The overall scale makes the components' variances add up to the variance of the rows
+    that the reconstruction explains, as in PCA. A code behind an activation stays
+    unchanged.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Beginnings: the initialisation of training, and models of what it has reached."""
+"""Beginnings: the initialisation of training, and models of its candidates."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -21,8 +21,8 @@ class Beginning:
     Parameters
     ----------
     graph : Graph
-        Several fits may share it. They differ only in what leaves the graph the same: the
-        weight of the KL divergence, the level of noise.
+        Fits may share it if they differ only in settings that do not change the graph,
+        such as the weight of the KL divergence or the level of noise.
 
     specification : Specification
         The specification of this fit.
@@ -85,8 +85,8 @@ def start(graph, specification, rows, seed, *, streamed=False):
     Parameters
     ----------
     graph : Graph
-        Several fits may share it. They differ only in what leaves the graph the same: the
-        weight of the KL divergence, the level of noise.
+        Fits may share it if they differ only in settings that do not change the graph,
+        such as the weight of the KL divergence or the level of noise.
 
     specification : Specification
         The specification of this fit.
@@ -131,8 +131,8 @@ def compiled(specification, candidate, rows):
     Raises
     ------
     ValueError
-        If the network computes only in float32, the dtype of training. The message says
-        what to do.
+        If the network computes only in float32, the dtype of training. The message names
+        the remedy.
     """
     try:
         model = fitted(specification, candidate, rows)

@@ -11,7 +11,7 @@ from scipy.sparse import sparray, spmatrix
 
 
 class Stored(Protocol):
-    """Rows that are read in slices, such as those of Zarr, HDF5 and Dask."""
+    """Samples that are read in slices, such as arrays of Zarr, HDF5 and Dask."""
 
     @property
     def shape(self) -> Any: ...

@@ -241,7 +241,7 @@ class Cells:
         The number of rows and of columns.
 
     values : ndarray
-        All values that will be drawn; their range is that of each cell.
+        All values that will be drawn. Their range is the range of each cell.
 
     figsize : tuple of two float
         The size of a new figure, in inches.
