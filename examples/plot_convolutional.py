@@ -3,14 +3,14 @@
 Convolutional autoencoder
 =========================
 
-Convolutions and max-pooling on MNIST: the code is a stack of small feature maps. The
-losses, pictures and codes go to TensorBoard while it trains.
+A convolutional network with max-pooling encodes MNIST digits. The code is a stack of
+small feature maps. TensorBoard shows losses, images and codes during training.
 """
 
 # %%
-# A slice of MNIST
-# ----------------
-# Images come as rows of 784 pixels, and stay so: the network folds them by itself.
+# A subset of MNIST
+# -----------------
+# Each image is a sample of 784 pixels. The network reshapes it, so X stays a matrix.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,8 +30,8 @@ X_train, X_test = X[:3000], X[60000:60500]
 # %%
 # The model of the Keras tutorial
 # -------------------------------
-# Three layers of 16, 8 and 8 filters, each followed by max-pooling, make 4 x 4 x 8
-# numbers of 28 x 28 pixels. With ``n_components=None`` these are the code.
+# Three layers of 16, 8 and 8 filters, each followed by max-pooling, reduce 28 x 28 pixels
+# to 4 x 4 x 8 numbers. With ``n_components=None`` these numbers are the code.
 
 logs = TemporaryDirectory()
 autoencoder = AutoencoderTransformer(
@@ -41,7 +41,7 @@ autoencoder = AutoencoderTransformer(
     batch_size=64,
     learning_rate_init=3e-3,
     max_iter=8,
-    n_iter_no_change=float("inf"),  # eight epochs are enough for pictures
+    n_iter_no_change=float("inf"),  # eight epochs are enough here
     callbacks=[TensorBoard(logs.name, pictures_freq=4, codes_freq=4)],
     random_state=0,
 ).fit(X_train)
@@ -50,17 +50,17 @@ print("code:", autoencoder.transform(X_test).shape)
 print("held-out squared error:", round(-autoencoder.score(X_test), 1))
 
 # %%
-# To look at them while the model trains: ``tensorboard --logdir`` and the directory. Each
-# fit has a folder of its own there.
+# To watch the training, run ``tensorboard --logdir`` with the directory. Each fit has its
+# own folder there.
 
 for path in sorted(Path(logs.name).rglob("*.*")):
     print(path.relative_to(logs.name).parent, path.suffix, path.stat().st_size, "bytes")
 logs.cleanup()
 
 # %%
-# What comes back
-# ---------------
-# More epochs make it sharper; ``benchmarks/tutorial.py`` trains it in full.
+# The reconstructions
+# -------------------
+# More epochs make them sharper. ``benchmarks/tutorial.py`` trains the model in full.
 ReconstructionDisplay.from_estimator(autoencoder, X_test)
 
 # %%

@@ -3,16 +3,16 @@
 Noise removal
 =============
 
-:class:`~skae.DenoisingAutoencoder` is trained to give back rows from noisy copies of
-them. It starts at the best linear model for its noise, which does better than PCA, and
-is kept where training makes it better still.
+:class:`~skae.DenoisingAutoencoder` is trained to reconstruct samples from noisy copies.
+It starts at the best linear model for its noise, which removes noise better than PCA. The
+trained network replaces it only if the validation loss is lower.
 """
 
 # %%
 # Noisy digits
 # ------------
-# The noise has half the range of the pixels for its standard deviation: the `level` of
-# the noise, taken as it is with ``relative=False``.
+# The standard deviation of the noise is half the range of the pixels. It is the `level`
+# of the noise, in the units of X with ``relative=False``.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,9 +31,10 @@ noise = np.random.default_rng(0).normal(scale=0.5, size=X_test.shape)
 X_noisy = np.clip(X_test + noise, 0, 1)
 
 # %%
-# Three models of 16 components
-# -----------------------------
-# With ``max_iter=0`` the denoiser stays at its linear start.
+# Three models with 16 components
+# -------------------------------
+# With ``max_iter=0`` the denoiser stays at its linear initialisation ("linear start"
+# below).
 
 
 def denoiser(**params):
@@ -53,7 +54,8 @@ models = {
 }
 
 # %%
-# Peak signal to noise, in decibels: the higher, the closer to the clean digits.
+# The peak signal-to-noise ratio is in decibels. A higher ratio means that the result is
+# closer to the clean digits.
 
 
 def psnr(X_clean, X_other):

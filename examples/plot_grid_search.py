@@ -1,17 +1,18 @@
 """
-==================================
-How many components, which network
-==================================
+===========
+Grid search
+===========
 
-An autoencoder is tuned as any other estimator is: its network's parameters have names
-with two underscores, and a grid search finds them within a pipeline.
+A grid search chooses the number of components and the network. An autoencoder is tuned
+like any other estimator: the parameters of its network have names with two underscores,
+also inside a pipeline.
 """
 
 # %%
 # The search
 # ----------
-# Without a scorer, candidates are ranked by the own `score` of the estimator: minus the
-# squared error on held-out rows. Fits of one shape share one compiled program.
+# Without a scorer, candidates are ranked by the estimator's `score`: minus the squared
+# error on held-out samples. Fits with equal shapes share one compiled program.
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -60,10 +61,9 @@ table.plot(marker="o", ax=ax, xlabel="n_components", ylabel="held-out squared er
 ax.legend(title="hidden_layer_sizes", frameon=False)
 
 # %%
-# For what comes after
-# --------------------
-# A pipeline may as well end in a classifier: how well can digits be told apart by four
-# numbers?
+# Before a classifier
+# -------------------
+# A pipeline can also end in a classifier. How well do four numbers distinguish digits?
 
 for name, reduce in {
     "PCA": PCA(4),

@@ -1,19 +1,19 @@
 """
-=========================
-Models by log-likelihood
-=========================
+==================================
+Model comparison by log-likelihood
+==================================
 
-`VAETransformer.score` is in the units of `PCA.score` and `FactorAnalysis.score`: the
-log-likelihood of a row, in nats. So one grid search compares all three, and finds the
-number of components of each.
+`VAETransformer.score` has the same units as `PCA.score` and `FactorAnalysis.score`: the
+mean log-likelihood of a sample, in nats. One grid search therefore compares all three
+models, and finds the number of components of each.
 """
 
 # %%
 # The search
 # ----------
 # The step of the pipeline is itself a parameter. PCA has one noise variance for all
-# features, as the likelihood "gaussian" has; factor analysis has one for each, as
-# "gaussian_diag".
+# features, like the likelihood "gaussian". Factor analysis has a noise variance for each
+# feature, like "gaussian_diag".
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -25,7 +25,7 @@ from sklearn.pipeline import Pipeline
 from skae import VAETransformer
 
 X, _ = load_digits(return_X_y=True)
-X = X[:, X.std(axis=0) > 0.5] / 16  # pixels at the rim are nearly always empty
+X = X[:, X.std(axis=0) > 0.5] / 16  # pixels at the edge are nearly always 0
 
 models = {
     "PCA": PCA(random_state=0),

@@ -1,16 +1,16 @@
 """
-A table of several kinds of columns, with holes
-================================================
+A table with mixed columns and missing values
+=============================================
 
-Patients with diabetes: numbers, one column of two classes, and a tenth of the values missing.
-A VAE with a likelihood for each kind of column takes the table as it is; the log-likelihood of
-held-out patients chooses the number of components; and the codes go to a classifier, which never
-sees a hole.
+The data are patients with diabetes: numbers, a column with two classes, and 10% missing
+values. A VAE with a likelihood for each kind of column is fitted to the incomplete table.
+The log-likelihood of held-out patients selects the number of components. The codes, which
+have no missing values, go to a classifier.
 """
 
 # %%
-# The table, with holes
-# ---------------------
+# The table, with missing values
+# ------------------------------
 
 import numpy as np
 from sklearn.datasets import load_diabetes
@@ -24,8 +24,8 @@ holes.head()
 # From the table to a VAE
 # -----------------------
 #
-# Numbers are scaled, and the column of two classes becomes 0 and 1. Both leave NaN alone. The
-# likelihood names columns as the ColumnTransformer names them.
+# Numbers are scaled, and the column with two classes becomes 0 and 1. Both steps leave
+# NaN unchanged. The likelihood refers to columns by the ColumnTransformer's names.
 
 from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
@@ -51,7 +51,7 @@ model = make_pipeline(columns, vae)
 # How many components?
 # --------------------
 #
-# `score` is the log-likelihood of the values that are there, in nats a patient.
+# `score` is the mean log-likelihood of a patient's observed values, in nats.
 
 import matplotlib.pyplot as plt
 from sklearn.model_selection import GridSearchCV
@@ -66,11 +66,11 @@ ax.set(xlabel="components", ylabel="log-likelihood of held-out patients, in nats
 plt.show()
 
 # %%
-# What is filled in
-# -----------------
+# Imputation
+# ----------
 #
-# The values that were taken away, and what the model expects in their place, in standard
-# deviations; and the same for the column's mean.
+# The root mean squared error of imputed values, in standard deviations: for the model's
+# expectation, and for the mean of the column.
 
 from sklearn.impute import SimpleImputer
 
@@ -94,7 +94,7 @@ print(f"{search.best_params_}: RMSE {rmse(filled):.2f}, of the mean {rmse(by_mea
 # A classifier on the codes
 # -------------------------
 #
-# Whether the disease progresses faster than in half of the patients.
+# The class says whether the disease progresses faster than the median.
 
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score

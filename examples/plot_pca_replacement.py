@@ -1,18 +1,18 @@
 """
-=======================
-In PCA's place
-=======================
+=============
+Replacing PCA
+=============
 
-:class:`~skae.AutoencoderTransformer` takes PCA's place in a pipeline. Before training it
-*is* PCA, and training is kept only where it lowers the error on rows set aside, so the
-swap costs little even where there is nothing but linear structure to find.
+:class:`~skae.AutoencoderTransformer` can replace PCA in a pipeline. Before training it
+*is* PCA. The trained network is used only if its error on validation samples is lower, so
+that little is lost on data with linear structure alone.
 """
 
 # %%
 # Before training: PCA
 # --------------------
-# With ``max_iter=0`` the components, the reconstruction and the explained variances are
-# PCA's.
+# With ``max_iter=0`` the components, the reconstruction and the explained variance are
+# the same as in PCA.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,9 +40,9 @@ print(
 )
 
 # %%
-# After training: less error on held-out rows
-# -------------------------------------------
-# Four data sets, standardised; a quarter of the rows is held out.
+# After training: less error on held-out samples
+# ----------------------------------------------
+# The four data sets are standardised, and a quarter of the samples is held out.
 
 data = {
     "digits": load_digits(),
@@ -81,20 +81,20 @@ plt.legend(frameon=False)
 # %%
 # The components
 # --------------
-# They are centred, uncorrelated and ordered by variance, as PCA's are, and
-# ``explained_variance_ratio_`` says what share of the variance each explains. Here for the
-# digits, next to PCA's.
+# Components are centred, uncorrelated and ordered by variance, as in PCA.
+# ``explained_variance_ratio_`` is the fraction of the variance that each component
+# explains. The plot compares it with PCA's for the digits.
 
 X, _ = load_digits(return_X_y=True)
 autoencoder = AutoencoderTransformer(8, random_state=0).fit(X)
 ExplainedVarianceDisplay.from_estimator(autoencoder, X)
 
 # %%
-# The dotted line is PCA's error. With some thousand rows training begins twice, at PCA and
-# at random weights; here is the one that was kept.
+# The dotted line is PCA's error. With a few thousand samples there are two trainings, one
+# from PCA and one from random weights. The plot shows the selected one.
 LossCurveDisplay.from_estimator(autoencoder, X)
 
 # %%
-# What each component does to a digit that begins in the middle of them all:
+# The effect of each component on the mean digit:
 ComponentsDisplay.from_estimator(autoencoder, components=(0, 1, 2, 3))
 plt.show()

@@ -1,16 +1,16 @@
 """
-===================
+==================
 Encoding sequences
-===================
+==================
 
-Series of 40 steps, each a sine of its own frequency and phase with noise on top. Three
-numbers are enough to describe one, but not by adding up fixed components, as PCA does.
+Each series has 40 steps of a sine wave with its own frequency and phase, plus noise.
+Three numbers are enough to describe it, but not as a sum of fixed components, as in PCA.
 """
 
 # %%
 # The series
 # ----------
-# 3-D rows: (series, steps, features).
+# X has three axes: (series, steps, features).
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,8 +33,8 @@ X_train, X_test, _, signal_test = train_test_split(X, signal, random_state=0)
 # %%
 # LSTM to LSTM
 # ------------
-# An LSTM reads a series into one vector, of which the code is made; another one writes
-# the series from the code. Beside them runs the linear path, which starts as PCA.
+# An LSTM encodes a series as one vector, from which the code is computed. Another LSTM
+# decodes the series from the code. A linear path, which starts as PCA, runs in parallel.
 
 autoencoder = AutoencoderTransformer(
     4,
@@ -48,7 +48,7 @@ X_back = autoencoder.reconstruct(X_test)
 print("from", X_test.shape, "to", autoencoder.transform(X_test).shape)
 
 # %%
-# Next to PCA with as many components
+# Comparison with PCA of as many components
 
 pca = PCA(4).fit(X_train[:, :, 0])
 X_pca = pca.inverse_transform(pca.transform(X_test[:, :, 0]))
@@ -69,8 +69,8 @@ for ax, x, x_pca, x_back in zip(axes.flat, X_test, X_pca, X_back, strict=False):
 axes[0, 0].legend(frameon=False, fontsize="small")
 
 # %%
-# What each component of the code does
-# ------------------------------------
-# The series that is decoded as one component goes from low, dark, to high.
+# The effect of each component
+# ----------------------------
+# The lines are series decoded from low (dark) to high (light) values of one component.
 ComponentsDisplay.from_estimator(autoencoder, X_train)
 plt.show()

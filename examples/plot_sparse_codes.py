@@ -3,17 +3,17 @@
 Sparse codes
 ============
 
-The autoencoder of the Keras tutorial: one layer to 32 codes, cut off at zero, and one
-layer back. `activity_l1` puts a price on each code that is not zero, so that a digit is
-described by few of them.
+The autoencoder of the Keras tutorial has one layer to a code of 32 components with a relu
+activation, and one layer back. `activity_l1` penalises the size of the code, so that most
+components of a digit's code are zero.
 """
 
 # %%
 # The models
 # ----------
-# ``network=DenseNetwork(())`` has no layers but the code and the output;
-# ``code_activation="relu"`` cuts the code off at zero, and ``init`` is then "random": a
-# code that is cut off can't start as PCA.
+# ``network=DenseNetwork(())`` has no hidden layers, only the code and the output. With
+# ``code_activation="relu"`` the initialisation is random, since such a code can't start
+# as PCA.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,9 +44,9 @@ autoencoders = [
 ]
 
 # %%
-# What the price buys
-# -------------------
-# The higher the penalty, the fewer codes a digit uses, and the larger the error.
+# The effect of the penalty
+# -------------------------
+# With a higher penalty a digit uses fewer components, and the error is larger.
 
 print(f"{'activity_l1':>12}{'codes in use':>15}{'held-out squared error':>25}")
 for penalty, autoencoder in zip(penalties, autoencoders, strict=True):
@@ -54,8 +54,8 @@ for penalty, autoencoder in zip(penalties, autoencoders, strict=True):
     print(f"{penalty:>12}{in_use:>15.1f}{-autoencoder.score(X_test):>25.2f}")
 
 # %%
-# The codes as images, and what comes back
-# ----------------------------------------
+# The codes as images, and the reconstructions
+# --------------------------------------------
 figure, axes = plt.subplots(
     4, 1, figsize=(9, 6), height_ratios=(1, 3, 1, 3), layout="constrained"
 )

@@ -1,16 +1,16 @@
 """
-======================
-Before a t-SNE
-======================
+============
+Before t-SNE
+============
 
-t-SNE takes long on many features, so that one reduces them first. Does it matter by what?
-Here it is run on the pixels of digits, on PCA's components of them, and on the codes of
-an autoencoder, which takes PCA's place in the pipeline.
+t-SNE is slow with many features, so they are often reduced first. Does the method of the
+reduction matter? This example runs t-SNE on the pixels of digits, on their principal
+components, and on the codes of an autoencoder, which replaces PCA in the pipeline.
 """
 
 # %%
-# A slice of MNIST
-# ----------------
+# A subset of MNIST
+# -----------------
 from time import perf_counter
 
 import matplotlib.pyplot as plt
@@ -38,8 +38,8 @@ pipelines = {
 }
 
 # %%
-# The accuracy of the nearest neighbour on the map says how well the classes, which none
-# of them has seen, are kept apart.
+# The accuracy of a nearest-neighbour classifier on the map measures how well the classes
+# are separated. None of the pipelines has seen the classes.
 
 figure, axes = plt.subplots(1, 3, figsize=(13, 4.5), layout="constrained")
 print(f"{'t-SNE on':<10}{'seconds':>10}{'1-NN accuracy':>16}")

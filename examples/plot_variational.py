@@ -3,13 +3,13 @@
 Variational autoencoder
 =======================
 
-A variational autoencoder with a code of two numbers: a map of the digits, and a
-generator of new ones.
+A variational autoencoder with two components maps digits to a plane, and generates new
+digits.
 """
 
 # %%
-# A slice of MNIST
-# ----------------
+# A subset of MNIST
+# -----------------
 import matplotlib.pyplot as plt
 from sklearn.datasets import fetch_openml
 
@@ -30,7 +30,7 @@ X_train, X_test, y_test = X[:10000], X[60000:63000], y[60000:63000]
 # The model
 # ---------
 # Pixels between 0 and 1 have the "bernoulli" likelihood. `score` is the log-likelihood of
-# held-out digits in nats, or a bound on it, and is comparable between models.
+# held-out digits in nats, or a bound on it. It is comparable between models.
 
 vae = VAETransformer(
     2,
@@ -38,33 +38,33 @@ vae = VAETransformer(
     network=DenseNetwork(hidden_layer_sizes=(256, 64)),
     batch_size=128,
     max_iter=30,
-    n_iter_no_change=float("inf"),  # thirty epochs, whatever the loss does
+    n_iter_no_change=float("inf"),  # always thirty epochs
     random_state=0,
 ).fit(X_train)
 print("evidence lower bound:", round(float(vae.elbo(X_test).mean()), 1), "nats")
 print("divergence of each component:", vae.kl_per_component_.round(2), "nats")
 
 # %%
-# Where held-out digits are
-# -------------------------
+# The codes of held-out digits
+# ----------------------------
 LatentSpaceDisplay.from_estimator(vae, X_test, y_test)
 
 # %%
-# What is generated
-# -----------------
-# 15 x 15 images at the quantiles of the normal prior: each stands for the same share of
-# what the model generates.
+# Generated digits
+# ----------------
+# The 15 x 15 images are at quantiles of the normal prior. Each represents the same
+# fraction of the digits that the model generates.
 LatentManifoldDisplay.from_estimator(vae, n=15)
 
 # %%
-# What a component does
-# ---------------------
-# Each row is a held-out digit, named by the value that its code has.
+# The effect of a component
+# -------------------------
+# Each row shows a held-out digit, and is labelled with the component's value in its code.
 TraversalDisplay.from_estimator(vae, X_test, component=0)
 
 # %%
-# The course of training
-# ----------------------
-# The loss is the error of the reconstruction and the divergence from the prior together.
+# The training losses
+# -------------------
+# The loss is the sum of the reconstruction error and the KL divergence from the prior.
 LossCurveDisplay.from_estimator(vae)
 plt.show()

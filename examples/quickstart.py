@@ -1,17 +1,17 @@
 """
-===================
-PCA and skae at work
-===================
+===========================
+PCA and skae: a quick start
+===========================
 
-The digits of scikit-learn, 64 pixels each, encoded by eight numbers: by PCA and by an
-autoencoder that starts as PCA. Which of them gives back digits that it has not seen with
-less error, and what does t-SNE make of the codes?
+PCA, and an autoencoder that starts as PCA, encode the digits of scikit-learn (64 pixels
+each) by eight numbers. Which of them reconstructs held-out digits with less error? How
+well does t-SNE of the codes separate the classes?
 
-The script prints a table and saves a picture, ``quickstart.png``.
+The script prints a table and saves a figure, ``quickstart.png``.
 """
 
 # %%
-# The data: two thirds to fit, one third held out.
+# Two thirds of the data are used to fit, and one third is held out.
 
 from time import perf_counter
 
@@ -31,7 +31,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 
 # %%
-# Two transformers that are used in the same way.
+# Both transformers are used in the same way.
 
 transformers = {
     "PCA": PCA(8, random_state=0),
@@ -40,7 +40,7 @@ transformers = {
 
 # %%
 # The held-out error is the squared error of a digit, summed over its pixels. The last
-# column says how many digits have a digit of their own class next to them.
+# column is the fraction of digits whose nearest neighbour has the same class.
 
 figure, axes = plt.subplots(
     2, 2, figsize=(11, 6), height_ratios=(1, 3), layout="constrained"
@@ -69,7 +69,7 @@ for (name, transformer), (upper, lower) in zip(transformers.items(), axes.T, str
     lower.set(xticks=[], yticks=[])
 
 # %%
-# The picture.
+# Save the figure.
 
 figure.savefig("quickstart.png", dpi=120)
 print("Saved quickstart.png")

@@ -1,28 +1,29 @@
-"""Smoothing: what few rows are while a network trains on them, a sample from around them."""
+"""Augmentation: a smoothed bootstrap of few rows, drawn anew in every epoch."""
 
 import math
 
 import numpy as np
 
-#: The rows that are mixed with one another.
+#: The number of rows that are mixed with one another.
 GROUP = 16
 
 
 def smooth(arrays, bandwidth, seed):
-    """Replace rows by draws from around them, in place.
+    """Replace rows by draws of a smoothed bootstrap, in place.
 
-    Each becomes a random mixture of the rows of its group, in such a way that their mean
-    and their covariance stay as they are, on average: a smoothed bootstrap, shrunken
-    [1]_. So what is linear, as a fit's start is, stays as good as it was, and what bends
-    to single rows gains nothing by it.
+    Each row becomes a random mixture of the rows of its group. The mean and the
+    covariance of the rows are unchanged on average: the bootstrap is shrunken [1]_. A
+    linear model, such as the initialisation, therefore stays as good as it was, and a
+    network gains nothing by fitting single rows.
 
     Parameters
     ----------
     arrays : list of ndarray of shape (n_batches, batch_size, n_columns)
-        Rows and, where they are others, what these are to become: mixed alike.
+        The rows and, if they differ, their targets. Both are mixed in the same way.
 
     bandwidth : float
-        The standard deviation of what is added, as a share of that of the rows.
+        The standard deviation of the perturbation, as a fraction of the standard
+        deviation of the rows.
 
     seed : int or tuple of int
 

@@ -1,8 +1,7 @@
-"""Cache: the last compiled items, to be used again.
+"""Cache: the most recently compiled items, to be used again.
 
-A backend keeps what it has compiled for as long as the process lives, so that evicting a
-program and compiling it again takes more memory than keeping it: eviction frees only its
-weights.
+A backend never frees what it has compiled. Evicting a program frees only its weights, so
+that to evict it and compile it again takes more memory than to cache it.
 """
 
 import itertools
@@ -11,13 +10,13 @@ from collections import OrderedDict
 
 
 class Once:
-    """Things that the first thread to need them makes, for all."""
+    """Items that are made once, by the first thread that needs them."""
 
     def __init__(self):
         self.made, self.lock = {}, threading.Lock()
 
     def of(self, name, make):
-        """The item of this name."""
+        """Return the item of this name; make it if there is none."""
         with self.lock:
             if name not in self.made:
                 self.made[name] = make()
@@ -27,14 +26,14 @@ class Once:
 class Cache:
     """The most recently used items, evicted by the number of their keys and by size.
 
-    An item is lent to one borrower at a time (`pop`, then `put`), or shared (`get`).
+    An item is either used by one caller at a time (`pop`, then `put`) or shared (`get`).
 
     Parameters
     ----------
     max_items : int
     max_values : int, default=2**23
-        The most that the items' `size` may add up to, unless a single one is larger. A
-        value takes some 24 bytes with the optimizer's state.
+        The largest sum of the items' `size`, unless a single item is larger. A value
+        takes some 24 bytes with the optimizer's state.
     """
 
     def __init__(self, max_items, max_values=2**23):
@@ -50,14 +49,14 @@ class Cache:
         return None
 
     def put(self, key, item):
-        """Add an item, beside others of the same key."""
+        """Add an item, next to others of the same key."""
         with self.lock:
             n = next(n for n in itertools.count() if (key, n) not in self.items)
             self.items[key, n] = item
             self._evict()
 
     def get(self, key, make):
-        """Return the item of this key, made now if there is none, and share it."""
+        """Return the shared item of this key; make it if there is none."""
         place = key, 0
         with self.lock:
             item = self.items.get(place)

@@ -1,4 +1,4 @@
-"""Inference on every backend: the functions of a graph, and a model that computes them."""
+"""Inference on every backend: the functions of a graph, and models that compute them."""
 
 import math
 from dataclasses import replace
@@ -15,7 +15,7 @@ from skae._data.statistics import has_nan
 from skae._model.graph import LINEAR_CODE, build
 from skae._model.objectives import Widening
 
-#: Values in the widest layer's output that one call may hold.
+#: The largest number of values in the widest layer's output in one call.
 CALL_VALUES = 2**20
 
 
@@ -23,7 +23,7 @@ class BaseInference:
     """The functions of a graph, compiled for one dtype and any number of rows.
 
     Weights and coordinates are arguments, so that one trace serves every fit. A backend's
-    own says how it will `_compile` a function, and what the `_slopes` of one are.
+    subclass defines `_compile`, and `_slopes`, the gradient of a function.
     """
 
     def __init__(self, specification, dtype):
@@ -60,11 +60,11 @@ class BaseInference:
         return self.graph.size
 
     def concrete(self, name):
-        """A function of rows, coordinates and weights, compiled at its first use."""
+        """Return a function of rows, coordinates and weights, compiled at first use."""
         return self.compiled.of(name, lambda: self._compile(*self.functions[name]))
 
     def _computed(self, function, inputs, place, weights):
-        """What a function gives for these weights, whatever the variables hold."""
+        """Compute a function with these weights in place of the variables' values."""
         variables = self.graph.variables
         pairs = [(variables[path], weights[path]) for path in variables]
         with keras.StatelessScope(pairs):
@@ -75,14 +75,14 @@ class BaseInference:
         return self.graph.specification.objective
 
     def _encode(self, place, x):
-        """Components of standardised rows."""
+        """Compute the components of standardised rows."""
         z = self._objective.point(self.graph.encoder(x, training=False))
         if "rotation" not in place:
             return z
         return ops.matmul(z - place["offset"], place["rotation"])
 
     def _decode(self, place, z):
-        """Rows of components."""
+        """Compute the rows of components."""
         if "rotation" in place:
             z = ops.matmul(z, place["inverse"]) + place["offset"]
         output = self._objective.likelihood.mean(self.graph.decoder(z, training=False))
@@ -98,10 +98,10 @@ class BaseInference:
         return found[0] + found[1]
 
     def _log_weights_of_features(self, place, x, noise, *widening):
-        """The weights, and each feature's log-likelihood averaged by them.
+        """Compute log-weights, and each feature's weighted mean log-likelihood.
 
-        A row's log-likelihood is linear in how much each feature counts, so that its
-        slope is that of the feature.
+        A row's log-likelihood is linear in the weight of each feature, so that its slope
+        is the log-likelihood of the feature.
         """
         objective, widening = self._widened(widening)
 
@@ -123,7 +123,7 @@ class BaseInference:
         return output * place["spread"] + place["mean"]
 
     def _widened(self, widening):
-        """The objective, and what missing values make of the posterior, if there are any."""
+        """Return the objective, and the widening by missing values; None without any."""
         if not widening:
             return self._objective, None
         return replace(self._objective, missing=True), Widening(*widening)
@@ -131,16 +131,16 @@ class BaseInference:
 
 kept_inference = Cache(128)
 
-#: How many scales the mean of a feature may be off zero where its rows are multiplied as
-#: they are: three bits are lost.
+#: The largest mean of a feature, in units of its scale, at which rows are multiplied
+#: before they are centred: three bits are lost.
 NEAR_ZERO = 8
 
 
 class BaseFitted:
-    """What is compiled, with the weights and coordinates of one fit.
+    """Compiled functions with the weights and coordinates of one fit.
 
-    A backend's own says how it will `_make` an inference, how it will `_bind` weights and
-    coordinates and `_call` a function by its name, and what a `_tensor` of an array is.
+    A backend's subclass defines `_make` (an inference), `_bind` (weights and
+    coordinates), `_call` (a function by its name) and `_tensor` (of an array).
 
     Parameters
     ----------
@@ -178,35 +178,35 @@ class BaseFitted:
         )
 
     def compile(self):
-        """Compile what every estimator needs, which fails if the network can't be."""
+        """Compile the functions of every estimator; raise if the network can't be."""
         for name in ("encode", "decode"):
             self.inference.concrete(name)
 
     def imputed(self, X):
-        """Replace missing values with what the linear model expects."""
+        """Replace missing values with the linear model's expectation."""
         model = self.coordinates.linear_model
         if model is None or sparse.issparse(X) or not has_nan(X):
             return X
         return model.filled(X)
 
     def encode(self, X):
-        """Codes, of shape (n_samples, n_components), of flat rows."""
+        """Compute the codes, of shape (n_samples, n_components), of flat rows."""
         if X.dtype.kind != "f" or self._affine is None:  # whole numbers by batches
             return self._in_batches("encode", X, self._seen)
         kernel, offset = self._affine
         codes = X.astype(self.mean.dtype, copy=False) @ kernel
         codes += offset
-        holes = np.isnan(codes).any(axis=1)  # of rows with NaN, and of what overflows
+        holes = np.isnan(codes).any(axis=1)  # by NaN in a row, or overflow
         if holes.any() and not sparse.issparse(X):
             codes[holes] = self._in_batches("encode", X[holes], self._seen)
         return codes
 
     @cached_property
     def _affine(self):
-        """What a code is of a row, a kernel and an offset, where it is that and no more.
+        """The kernel and the offset of the code, if it is an affine function of rows.
 
-        None also where rows are so far from zero that to subtract their mean last would
-        cost digits.
+        None if the network is not affine, or if rows are so far from zero that
+        subtracting their mean last would lose digits.
         """
         coordinates, weights = self.coordinates, self.weights
         far = np.abs(coordinates.mean) > NEAR_ZERO * coordinates.scale
@@ -221,20 +221,23 @@ class BaseFitted:
         return kernel.astype(self.mean.dtype), offset.astype(self.mean.dtype)
 
     def decode(self, Z):
-        """Rows, in their own shape, of codes."""
+        """Compute the rows of codes, in their original shape."""
         return self._in_batches("decode", Z, self._tensor)
 
     def reconstructed(self, X, codes):
-        """Flat rows of codes, on the scale of the rows that they are held against."""
+        """Compute the flat rows of codes, on the scale of the rows to compare with."""
         output = self.decode(codes).reshape(X.shape)
         return self.specification.objective.likelihood.like(X, output)
 
     def posterior(self, X):
-        """Mean and log-variance of the code of flat rows, before it is turned."""
+        """Compute the mean and log-variance of the code of flat rows, before rotation."""
         return self._in_batches("posterior", X, self._seen)
 
     def log_weights(self, X, noise):
-        """``log p(x, z) - log q(z | x)`` at draws of the code, in standardised units."""
+        """Compute ``log p(x, z) - log q(z | x)`` at draws of the code.
+
+        The units are those of standardised rows.
+        """
         if self.coordinates.linear_model is None or not has_nan(X):
             return self._call("log_weights", self._standardized(X), noise)
         found = np.empty((len(noise), len(X)))
@@ -245,13 +248,13 @@ class BaseFitted:
         return found
 
     def log_weights_of_features(self, X, noise):
-        """The log-weights, and the log-likelihood of each feature averaged by them."""
+        """Compute log-weights, and each feature's weighted mean log-likelihood."""
         return self._widely("log_weights_of_features", X, noise)
 
     def expected(self, X, draws):
-        """Impute missing values with their expectation given those that are there.
+        """Impute missing values with their expectation, given the observed values.
 
-        Each pass draws codes from the posterior of rows as the pass before imputed them.
+        Each pass draws codes from the posterior of the rows imputed by the pass before.
 
         Parameters
         ----------
@@ -276,7 +279,7 @@ class BaseFitted:
         return self._call(name, self._standardized(X), noise, seen, covariance)
 
     def deviation(self, X, log_variance):
-        """The standard deviations of codes, which missing values make larger."""
+        """Compute the standard deviations of codes, which missing values increase."""
         variance = np.exp(log_variance)
         if sparse.issparse(X) or not has_nan(X) or not self._n_extra_variances:
             return np.sqrt(variance + X.dtype.type(0))
@@ -288,20 +291,20 @@ class BaseFitted:
         return self.specification.n_extra_variances
 
     def _extra_covariance(self, X):
-        """What the missing values of each row add to the covariance of its code."""
+        """Compute the covariance that missing values add to the code of each row."""
         if self._n_extra_variances and has_nan(X):
             return self.coordinates.linear_model.extra_covariance(X)
         size = self.inference.graph.decoder.input_shape[-1]
         return np.zeros((len(X), size, size))
 
     def _seen(self, X):
-        """Rows as the network sees them."""
+        """Impute and standardise rows, as the network sees them."""
         return self._standardized(self.imputed(X))
 
     def _standardized(self, X):
         X = X.astype(self.mean.dtype, copy=False)
 
-        def standardize(out, rows):  # while they are copied, it costs no time
+        def standardize(out, rows):  # during the copy, at no extra time
             np.subtract(rows, self.mean, out=out)
             np.divide(out, self.scale, out=out)
 

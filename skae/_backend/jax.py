@@ -1,4 +1,4 @@
-"""Program: the one room of JAX, where epochs, losses, codes and rows are computed."""
+"""The JAX backend: epochs, losses, codes and rows are computed here alone."""
 
 import contextlib
 import functools
@@ -12,10 +12,11 @@ from skae._backend.inference import BaseFitted, BaseInference
 from skae._backend.program import BaseProgram
 from skae._utils.seed import Seed
 
-#: Rows that a call is compiled for, at least: others are rounded up to a power of two.
+#: The least number of rows that a call is compiled for. Above it, numbers of rows are
+#: rounded up to a power of two.
 MIN_ROWS = 16
 
-#: What the rows of each output are, where they are not its first axis.
+#: The axis of the rows in each output, for outputs whose first axis it is not.
 AXES = {
     "log_weights": (1,),
     "log_weights_of_holes": (1,),
@@ -24,7 +25,7 @@ AXES = {
 
 
 def precision(dtype):
-    """A context in which JAX computes in float64, where that is what the rows are."""
+    """Return a context in which JAX computes in float64 if that is the rows' dtype."""
     if np.dtype(dtype) == np.float64:
         return jax.enable_x64(True)
     return contextlib.nullcontext()
@@ -32,9 +33,10 @@ def precision(dtype):
 
 @contextlib.contextmanager
 def exactly(dtype):
-    """The same, with products of float32 to its last digits.
+    """Enter `precision`, with products of float32 computed in full precision.
 
-    A GPU computes them to three, JAX' default there, unless JAX is set to something else.
+    JAX' default on a GPU is three digits. A precision that the user has set is used as
+    it is.
     """
     wanted = jax.config.jax_default_matmul_precision or "highest"
     with precision(dtype), jax.default_matmul_precision(wanted):
@@ -42,26 +44,29 @@ def exactly(dtype):
 
 
 def shown_dtype(dtype):
-    """The dtype of Keras models that users call: float64 if JAX is set to compute in it."""
+    """Return the dtype of Keras models for users: float64 if JAX is set to it."""
     return jax.dtypes.canonicalize_dtype(dtype).name
 
 
 def compiled_draws(graph):
-    """What draws a graph's weights: XLA would round them in other ways, so as it is."""
+    """Return the function that draws a graph's weights.
+
+    It is not compiled, since XLA would round differently.
+    """
     return graph.drawn
 
 
 @functools.cache
 def careful():
-    """Options by which XLA computes sums that it has wrong without, where it has them.
+    """Return options that make XLA compute sums correctly, if this XLA has them.
 
-    On a CPU jaxlib 0.10.2 leaves them to YNNPACK, and of many values of float32 some sums
-    are then far off: `score_features` of 1024 rows, or more, was.
+    On a CPU jaxlib 0.10.2 computes sums by YNNPACK, and some sums of many float32 values
+    are then far off, such as `score_features` of 1024 rows or more.
     """
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     try:
         jax.jit(lambda x: x, compiler_options=options)(0.0)
-    except jax.errors.JaxRuntimeError:  # of a version without it
+    except jax.errors.JaxRuntimeError:  # a version without the option
         return {}
     return options
 
@@ -70,7 +75,7 @@ def careful():
 
 
 class Program(BaseProgram):
-    """Training as JAX compiles it: a function of all that it changes."""
+    """Training compiled by JAX, as a function of everything that it changes."""
 
     seed_kind = Seed
 
@@ -93,14 +98,14 @@ class Program(BaseProgram):
 
     @staticmethod
     def ways(network, optimizer, n_steps, batch_size):
-        """Whether XLA compiles the loop over batches too.
+        """Decide whether XLA compiles the loop over batches too.
 
         In a loop it computes convolutions on one thread, which takes longer.
         """
         return (network.jit_compile,)
 
     def _compiled(self, batch):
-        """A function that goes through some batches, as one compiled call or one each."""
+        """Return a function of several batches, as one compiled call or one for each."""
         if self.in_one_call:
 
             def loop(n, before, *more):
@@ -123,7 +128,7 @@ class Program(BaseProgram):
                 np.int32(n_batches), (state, *self.nothing), chunks, *more, alpha, rates
             )
             total = np.asarray(self._penalty_added(total, squares, alpha))
-            # now that it is computed the buffers may be filled again
+            # the result is computed, so the buffers can be filled again
             for variable, value in zip(self.variables, state, strict=True):
                 variable.assign(value)
         return total
@@ -140,7 +145,7 @@ class Program(BaseProgram):
         chunks = jax.device_put(self.buffers)  # on a CPU these are the buffers themselves
         return state, chunks, self.values, np.array(seed, np.int32)
 
-    # -- what is compiled, each at its first use
+    # -- compiled functions, each at its first use
 
     def _train_batch(self, i, before, chunks, values, seed, alpha, rates):
         self.n_traces += 1
@@ -160,7 +165,7 @@ class Program(BaseProgram):
         return state, total + loss, squares
 
     def _gradients(self, batch, seed, values):
-        """The loss of a batch and its parts, what layers have changed, and the slopes."""
+        """Compute a batch's loss and its parts, the layers' variables, and gradients."""
 
         def loss_of(weights):
             pairs = [*zip(self.trainable, weights, strict=True)]
@@ -168,7 +173,7 @@ class Program(BaseProgram):
             with keras.StatelessScope(pairs, collect_losses=True):
                 found = self._loss(batch, values, seed, True)
                 loss = jnp.mean(found.per_sample) + found.penalty
-                # what layers of one's own add to the loss
+                # the losses that custom layers add
                 loss += sum([*self.graph.encoder.losses, *self.graph.decoder.losses])
                 others = [variable.value for variable in self.others]
             parts = [found.parts[name] for name in self.objective.parts]
@@ -187,7 +192,7 @@ class Program(BaseProgram):
             losses = self._loss(batch, values, draws, False).per_sample
         return found.at[i].set(losses.astype(found.dtype))
 
-    # -- what training is made of
+    # -- variables and constants
 
     def _constant(self, value):
         return np.asarray(value)
@@ -206,7 +211,7 @@ class Program(BaseProgram):
 
 
 class Inference(BaseInference):
-    """The functions of a graph, compiled for each number of rows, of which there are few."""
+    """The functions of a graph, compiled for each of a few numbers of rows."""
 
     def __init__(self, specification, dtype):
         with precision(dtype):
@@ -219,22 +224,22 @@ class Inference(BaseInference):
         return jax.jit(call, compiler_options=careful())
 
     def _slopes(self, function, x):
-        """The slopes in x of the first thing that a function gives, and the second."""
+        """Compute the gradient in x of a function's first output, and the second."""
         return jax.grad(function, has_aux=True)(x)
 
     def n_rows(self, n):
-        """The number of rows that a call of n is rounded up to."""
+        """Round a number of rows up to one that is compiled."""
         size = max(MIN_ROWS, 1 << (n - 1).bit_length())
         return size if n > self.batch_rows else min(size, self.batch_rows)
 
 
 class Fitted(BaseFitted):
-    """What JAX has compiled, with the weights and coordinates of one fit."""
+    """Functions compiled by JAX, with the weights and coordinates of one fit."""
 
     _make = Inference
 
     def compile(self):
-        """Trace what every estimator needs, which fails if the network can't be."""
+        """Trace the functions of every estimator; raise if the network can't be."""
         inference = self.inference
         for name in ("encode", "decode"):
             shapes, size = inference.functions[name][1], inference.n_rows(1)
@@ -247,7 +252,7 @@ class Fitted(BaseFitted):
             self.bound = jax.tree.map(jnp.asarray, (place, weights))
 
     def _call(self, name, rows, *others):
-        """What a function gives for rows, and draws and other rows where there are any."""
+        """Call a function with rows and, if it takes them, draws and more rows."""
         n = len(rows)
         size = self.inference.n_rows(n)
         draws, others = [*others[:1]], [_padded(x, size) for x in others[1:]]
@@ -271,7 +276,7 @@ class Fitted(BaseFitted):
 
 
 def _padded(x, size):
-    """x and as many rows of zeros as there are to be more."""
+    """Append rows of zeros to x up to this number of rows."""
     if len(x) == size:
         return x
     padded = np.zeros((size, *x.shape[1:]), x.dtype)

@@ -1,4 +1,4 @@
-"""Optimizers of Keras by value: copied at each fit, equal where they do the same."""
+"""Optimizers of Keras by value: copied at each fit, equal if they do the same."""
 
 import copy
 import functools
@@ -26,14 +26,14 @@ ELEMENTWISE = {
     keras.optimizers.Lion,
 }
 
-#: Weights are updated as one vector where they are no more: copying many costs more time
-#: than compiling one update saves.
+#: The largest number of weights that are updated as one vector. With more, copying takes
+#: more time than compiling a single update saves.
 FLAT_VALUES = 2**16
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How to make a Keras optimizer, hashable; a constant learning rate apart from it.
+    """A hashable recipe of a Keras optimizer, apart from a constant learning rate.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ class Optimizer:
         Equal for optimizers that do the same.
 
     config : dict
-        What the optimizer is made from.
+        The optimizer's configuration.
 
     settings : dict
-        Attributes that its configuration does not have, such as those that
+        Attributes that are not in the configuration, such as those that
         ``AdamW.exclude_from_weight_decay`` sets.
 
     learning_rate : float or None
-        None where the configuration has a schedule.
+        None if the configuration has a schedule.
     """
 
     key: tuple
@@ -58,23 +58,23 @@ class Optimizer:
 
     @classmethod
     def of(cls, optimizer, learning_rate_init, own_rate=False):
-        """From the parameters of an estimator, which are left as they are.
+        """Make an `Optimizer` from the parameters of an estimator, without changing them.
 
         Parameters
         ----------
         optimizer : str or keras.optimizers.Optimizer
-            An optimizer brings its own learning rate.
+            An instance has its own learning rate.
 
         learning_rate_init : float or keras.optimizers.schedules.LearningRateSchedule
             The learning rate of an optimizer given by its name.
 
         own_rate : bool, default=False
-            Whether an optimizer other than Adam has the rate that Keras gives it.
+            Whether an optimizer other than Adam gets Keras' default learning rate.
 
         Raises
         ------
         ValueError
-            If the optimizer is neither, or is one that Keras does not know.
+            If the optimizer is neither, or Keras does not know its name.
         """
         if isinstance(optimizer, str):
             found = _of_name(optimizer)
@@ -105,17 +105,17 @@ class Optimizer:
         return found._at(learning_rate_of(optimizer))
 
     def _at(self, rate):
-        """The same with another learning rate, a number or a schedule."""
+        """Return a copy with another learning rate, a number or a schedule."""
         if isinstance(rate, type):
             raise ValueError(
                 "learning_rate_init must be a number or an instance of a schedule, such as"
                 f" CosineDecay(1e-3, 1000). Got the class {rate.__name__}."
             )
         if isinstance(rate, keras.Variable):
-            rate = float(value_of(rate))  # which a strategy may have on several devices
+            rate = float(value_of(rate))  # a strategy may have it on several devices
         if isinstance(rate, Real):
             return replace(self, learning_rate=float(rate))
-        schedule = copy.deepcopy(rate)  # an object: copied, not made again
+        schedule = copy.deepcopy(rate)  # not made again from a configuration
         kind, config, _, settings = self.key
         return replace(
             self,
@@ -125,18 +125,19 @@ class Optimizer:
         )
 
     def make(self):
-        """A new Keras optimizer, which shares nothing with those made before."""
+        """Make a new Keras optimizer, which shares nothing with earlier ones."""
         made = self.key[0].from_config(copy.deepcopy(self.config))
         for name, value in copy.deepcopy(self.settings).items():
             setattr(made, name, value)
         return made
 
     def updates_as_one(self, variables):
-        """Whether all weights can be updated as one vector, which gives the same numbers.
+        """Check whether updating all weights as one vector gives the same numbers.
 
         Each weight's update must depend on that weight and its gradient alone, and be the
-        same function for all: no norm of one variable's gradient, no constraint of a
-        layer's, nothing that was set beyond the configuration, which may look at names.
+        same function for all weights. This excludes norms of one variable's gradient,
+        constraints of layers, and settings outside the configuration, which may depend on
+        names.
         """
         return (
             self.key[0] in ELEMENTWISE
@@ -153,7 +154,7 @@ class Optimizer:
 
 @functools.cache
 def _of_name(name):
-    """That of a name; an optimizer of Keras keeps memory for as long as the process lives."""
+    """Return the `Optimizer` of a name; cached, as Keras never frees an optimizer."""
     try:
         optimizer = keras.optimizers.get(name)
     except ValueError:
@@ -162,10 +163,10 @@ def _of_name(name):
 
 
 def _config(optimizer):
-    """What an optimizer is made from, without its learning rate and its name."""
+    """Return the configuration of an optimizer, without its learning rate and name."""
     given = optimizer
     if not isinstance(learning_rate_of(optimizer), keras.Variable):
-        given = object.__new__(type(optimizer))  # as a schedule may have no configuration
+        given = object.__new__(type(optimizer))  # a schedule may have no configuration
         vars(given).update(vars(optimizer), _learning_rate=None)
     return given.get_config() | {"name": "optimizer", "learning_rate": 0.001}
 
@@ -174,7 +175,7 @@ _made = {}
 
 
 def _fresh(kind, key, config):
-    """An optimizer as it is made from its configuration, to compare with: kept, and read."""
+    """Return a cached optimizer, made from its configuration, to compare with."""
     try:
         return _made[kind, key]
     except KeyError:
@@ -182,7 +183,7 @@ def _fresh(kind, key, config):
 
 
 def _settings(optimizer, fresh):
-    """Copies of the attributes that its configuration does not give an optimizer."""
+    """Copy the attributes of an optimizer that its configuration does not set."""
     if getattr(optimizer, "_exclude_from_weight_decay", None):
         raise ValueError(
             "optimizer must exclude weights from weight decay by their names,"
@@ -204,7 +205,7 @@ def _settings(optimizer, fresh):
 
 
 def _is_built(value):
-    """Whether an attribute is what an optimizer knows of the variables it was built for."""
+    """Check whether an attribute holds variables, which depend on the built weights."""
     return any(isinstance(leaf, keras.Variable) for leaf in keras.tree.flatten(value))
 
 
@@ -216,7 +217,7 @@ def _not_known(optimizer):
 
 
 def _schedule_key(schedule):
-    """What is equal for schedules that are the same, with a configuration or without."""
+    """Return a key that is equal for equal schedules, with a configuration or without."""
     try:
         setting = schedule.get_config()
     except (AttributeError, NotImplementedError):
@@ -228,13 +229,13 @@ def _schedule_key(schedule):
 
 @dataclass(frozen=True, eq=False)
 class _Itself:
-    """Stands for a value that is equal to itself alone."""
+    """A wrapper of a value that is equal to itself alone."""
 
     value: object
 
 
 def _by_value(setting):
-    """What is hashable, and equal where the setting is."""
+    """Return a hashable key that is equal for equal settings."""
     try:
         return json.dumps(setting, sort_keys=True, default=_pickled)
     except Exception:

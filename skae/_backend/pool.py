@@ -1,4 +1,4 @@
-"""The room of Keras' backend, and the programs that are kept for fits to borrow."""
+"""Pool: the modules of Keras' backend, and a cache of programs that fits borrow."""
 
 import contextlib
 import weakref
@@ -39,14 +39,14 @@ programs = Cache(64)
 
 graphs = Cache(64)
 
-#: What the programs of each key have compiled, for as long as there is one.
+#: The compiled functions of the programs of each key, while there is such a program.
 compiled = weakref.WeakValueDictionary()
 
 
 def graph_of(specification):
-    """The graph of a specification, for its shapes and its weights at the start.
+    """Return the graph of a specification, for its shapes and its initial weights.
 
-    All who need it share it, and nobody changes its variables.
+    The graph is cached and shared. Its variables must not be changed.
     """
 
     def make():
@@ -59,13 +59,13 @@ def graph_of(specification):
 
 @contextlib.contextmanager
 def borrowed(specification, plan, rows):
-    """A program for this specification: one that is kept and free, or a new one.
+    """Borrow a program for this specification: a cached one that is free, or a new one.
 
     Parameters
     ----------
     specification : Specification
     plan : Plan
-        The number of its batches, and their size, say how a program is compiled.
+        The number of batches and their size decide how a program is compiled.
 
     rows : Rows
         All rows of the fit.

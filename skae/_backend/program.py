@@ -1,4 +1,4 @@
-"""BaseProgram: what training is on every backend; a batch's gradient is the backend's."""
+"""BaseProgram: training on any backend; gradients are left to the backend's subclass."""
 
 import math
 
@@ -10,33 +10,36 @@ from skae._backend.augmentation import smooth
 from skae._model.graph import LINEAR_CODE, LINEAR_OUTPUT, build
 from skae._utils.keras import building
 
-#: Values in one chunk of rows, at least, and batches in it, at least and at most.
+#: The number of values in a chunk of rows, and the least and the largest number of
+#: batches in it.
 CHUNK_VALUES, MIN_BATCHES, MAX_BATCHES = 2**21, 4, 256
 
 
 class BaseProgram:
     """Training compiled for one specification, optimizer, batch size and dtype.
 
-    A backend's own has `_run` and `_measure`, which compute what is in the buffers, and
-    says how it makes a `_constant`, how it does `_read` and `_write` a variable's value,
-    how it takes `_parts` of a vector, which `seed_kind` it draws by, and in which `ways`
-    it compiles: what its `__init__` takes beside, hashable.
+    A backend's subclass defines `_run` and `_measure`, which train and validate on the
+    batches in the buffers. It also defines `_constant` (of a value), `_read` and `_write`
+    (a variable's value), `_parts` (of a vector), `seed_kind` (the class of seeds) and
+    `ways` (how it compiles: further arguments of `__init__`, hashable).
 
     Parameters
     ----------
     compiled : Once
-        What programs alike have compiled, each with variables and buffers of its own.
+        The compiled functions that equal programs share. Each program has its own
+        variables and buffers.
 
     Attributes
     ----------
     alone : bool
-        Whether its variables are plain ones, so that others may train beside it.
+        Whether its variables are plain ones, so that other programs can train in
+        parallel.
 
     graph : Graph
-        What the program trains, in float32.
+        The graph that the program trains, in float32.
 
     n_traces : int
-        How often the backend has compiled one of its functions.
+        The number of times that the backend has compiled one of its functions.
     """
 
     alone = True
@@ -56,7 +59,7 @@ class BaseProgram:
             self.sizes = [math.prod(v.shape) for v in self.trainable]
             if optimizer.updates_as_one(self.trainable):
                 self.flat = keras.Variable(np.zeros(sum(self.sizes), "float32"))
-            #: What the optimizer updates, and which of it the L2 penalty is on
+            #: The variables that the optimizer updates, and a mask of the L2 penalty
             self.updated = self.trainable, self.penalized
             if self.flat is not None:
                 self.updated = [self.flat], [np.repeat(self.penalized, self.sizes)]
@@ -82,18 +85,18 @@ class BaseProgram:
 
     @property
     def variables(self):
-        """All that training changes."""
+        """All variables that training changes."""
         return [*self.updated[0], *self.others, *self.optimizer.variables]
 
     @property
     def size(self):
-        """The number of values that the weights have."""
+        """The number of values in the weights."""
         return self.graph.size
 
-    # -- what is compiled
+    # -- compiled functions
 
     def _batch(self, chunks, i, seed):
-        """One of the batches of a chunk, and the seed of what is drawn for it."""
+        """Return batch i of a chunk, and the seed of its random numbers."""
         batch = {name: chunk[i] for name, chunk in chunks.items()}
         return batch, self.seed_kind(seed[0], seed[1] + i)
 
@@ -104,10 +107,10 @@ class BaseProgram:
         return found._replace(per_sample=found.per_sample * batch["weight"][:, 0])
 
     def _decayed(self, gradients, alpha):
-        """The gradients of what is updated, with those of the L2 penalty.
+        """Add the gradients of the L2 penalty to the gradients of the loss.
 
-        Where all weights are updated as one vector, their gradients are one: the update
-        is then compiled once, not once for each weight.
+        If all weights are updated as one vector, so are their gradients: the update is
+        then compiled once, not once for each weight.
         """
         gradients = [
             ops.zeros(variable.shape, "float32") if gradient is None else gradient
@@ -122,16 +125,17 @@ class BaseProgram:
         ]
 
     def _penalized(self):
-        """The values of what is updated, 0 where there is no L2 penalty on it."""
+        """Return the updated variables' values, 0 where there is no L2 penalty."""
         return [
             ops.cast(chosen, "float32") * weight.value
             for weight, chosen in zip(*self.updated, strict=True)
         ]
 
     def _with_squares(self, squares):
-        """The sums of earlier batches' squares with those of the weights as they are.
+        """Add the squares of the current weights to the sums of earlier batches.
 
-        Batches are added up first, as XLA takes long to add up the values of each.
+        Batches are summed before values, as XLA takes long to sum the values of each
+        batch.
         """
         return [
             total + ops.square(weight)
@@ -142,15 +146,15 @@ class BaseProgram:
         return [ops.zeros(weight.shape, "float32") for weight in self.updated[0]]
 
     def _with_penalty(self, losses, squares, alpha):
-        """Summed losses with the L2 penalties that belong to them."""
+        """Add the L2 penalties to summed losses."""
         penalty = sum(ops.sum(square) for square in squares) * alpha
         parts = ops.zeros(len(self.objective.parts), "float32")
         return losses + ops.append(penalty / (2 * self.batch_size), parts)
 
     def _joined(self, parts):
-        """One vector of its parts, each written into its place.
+        """Join parts to one vector, by writing each part into its place.
 
-        XLA would look up for each value of a concatenation which part it is of.
+        In a concatenation XLA would look up the part of each value.
         """
         vector, start = ops.zeros(sum(self.sizes), "float32"), 0
         for part, size in zip(parts, self.sizes, strict=True):
@@ -159,38 +163,37 @@ class BaseProgram:
         return vector
 
     def _spread(self):
-        """Give the weights their values in the one vector, where there is one."""
+        """Copy the one vector's values, if there is one, to the weights."""
         if self.flat is not None:
             parts = self._parts(self.flat.value)
             for variable, part in zip(self.trainable, parts, strict=True):
                 variable.assign(ops.reshape(part, variable.shape))
 
-    # -- what a fit calls
+    # -- methods that a fit calls
 
     def lend(self, rows):
-        """Make room for batches of rows.
+        """Allocate buffers for batches of rows.
 
         Parameters
         ----------
         rows : Rows
-            All rows of the fit, which the values that the objective computes with
-            describe.
+            All rows of the fit, from which the objective computes its values.
         """
         self.rows, self.buffers, self.rate = rows, {}, None
         for name, shape_and_dtype in self.shapes.items():
             self.buffers[name] = aligned(*shape_and_dtype)
-            self.buffers[name].fill(0)  # backends look at what is not read, too
+            self.buffers[name].fill(0)  # backends also check unused values
 
     def give_back(self):
-        """Let go what belongs to a fit and not to what is compiled."""
+        """Release the rows, buffers and values of a fit."""
         self.rows = self.buffers = None
         self.loaded = self.coordinates = self.values = None
 
     def load(self, weights, coordinates):
-        """Put weights in place, and the values that the objective computes with."""
+        """Load weights, and the values that the objective needs."""
         self.graph.check_paths(weights)
         self.loaded, variables = weights, self.graph.variables
-        if self.flat is not None:  # the weights are given their values in it by `_spread`
+        if self.flat is not None:  # `_spread` copies its values to the weights
             variables = {p: v for p, v in variables.items() if not v.trainable}
             parts = [np.ravel(weights[path]) for path in self.graph.trainable]
             self._write(self.flat, np.concatenate(parts, dtype=np.float32))
@@ -201,7 +204,7 @@ class BaseProgram:
         self.values = {name: self._constant(value) for name, value in values.items()}
 
     def weights(self):
-        """The weights as they are now; those that training leaves alone as given."""
+        """Return the current weights; unchanged ones are the arrays that were loaded."""
         found = {}
         if self.flat is not None:
             flat = np.array(self._read(self.flat))
@@ -220,7 +223,7 @@ class BaseProgram:
         return now | same
 
     def load_optimizer(self, state=None):
-        """Put the optimizer at its start, or in a state that it was in."""
+        """Reset the optimizer to its start, or to an earlier state."""
         state = self.optimizer_start if state is None else state
         for variable, value in zip(self.optimizer.variables, state, strict=True):
             self._write(variable, value)
@@ -229,18 +232,18 @@ class BaseProgram:
         return [np.array(self._read(variable)) for variable in self.optimizer.variables]
 
     def bookmark(self):
-        """All that training changes, as it is now: to go on from here later."""
+        """Return the current state of training, to continue from later."""
         values = [self._read(variable) for variable in self.variables]
         return values, self.loaded, self.coordinates, self.values
 
     def turn_to(self, bookmark):
-        """Put everything to where this program was, or one alike."""
+        """Restore a state of this program, or of an equal one."""
         values, self.loaded, self.coordinates, self.values = bookmark
         for variable, value in zip(self.variables, values, strict=True):
             self._write(variable, value)
 
     def n_batches(self, rows):
-        """The number of batches in an epoch."""
+        """Return the number of batches in an epoch."""
         return -(-len(rows) // self.batch_size)
 
     def _chunks(self, rows, order):
@@ -248,10 +251,10 @@ class BaseProgram:
         return rows.chunks(order, self.batch_size, self.buffers, model)
 
     def epoch(self, rows, order, alpha, seed, rates, smoothing=0.0):
-        """Train on the rows in `order`, each batch at its own rate.
+        """Train on the rows in `order`, each batch at its own learning rate.
 
-        Where a callback has set a `rate`, all batches have that. With `smoothing` the
-        rows are drawn from around those of `rows`, so far off.
+        If a callback has set a `rate`, all batches have that rate. `smoothing` is the
+        bandwidth of the smoothed bootstrap; 0 trains on the rows themselves.
 
         Returns
         -------
@@ -274,7 +277,7 @@ class BaseProgram:
         return self.objective.in_units(losses, self.coordinates)
 
     def measure(self, rows, seed):
-        """The validation loss of every row, in the units of X."""
+        """Compute the validation loss of every row, in the units of X."""
         found, done = [], 0
         for n_batches in self._chunks(rows, rows.order()):
             found.append(self._measure(n_batches, (seed, done))[:n_batches])
@@ -284,7 +287,7 @@ class BaseProgram:
 
 
 def aligned(shape, dtype):
-    """An empty array at a multiple of 64 bytes, as backends need it to share it."""
+    """Allocate an empty array at a multiple of 64 bytes, as backends need to share it."""
     size, alignment = math.prod(shape) * np.dtype(dtype).itemsize, 64
     memory = np.empty(size + alignment, np.uint8)
     start = -memory.ctypes.data % alignment

@@ -1,4 +1,4 @@
-"""Program: the one room of TensorFlow, where epochs, losses, codes and rows are computed."""
+"""The TensorFlow backend: epochs, losses, codes and rows are computed here alone."""
 
 import contextlib
 import itertools
@@ -15,7 +15,8 @@ from skae._data.rows import VALUES_AT_ONCE
 from skae._utils.keras import reason
 from skae._utils.seed import Seed
 
-#: What Keras' optimizers do to each device's gradients, before these are added up.
+#: Settings that Keras' optimizers apply to each device's gradients, before these are
+#: summed.
 OF_WHOLE_BATCHES = (
     "clipnorm",
     "clipvalue",
@@ -23,15 +24,15 @@ OF_WHOLE_BATCHES = (
     "gradient_accumulation_steps",
 )
 
-#: Strategies of TensorFlow whose devices are all here.
+#: Strategies of TensorFlow whose devices are all on this machine.
 ONE_MACHINE = (tf.distribute.MirroredStrategy, tf.distribute.OneDeviceStrategy)
 
 
 class FastSeed(Seed):
     """A seed whose numbers XLA draws fast.
 
-    On a CPU XLA takes a hundred times as long for the numbers that TensorFlow selects
-    itself as for "threefry", which TensorFlow's own kernels do not know.
+    On a CPU XLA takes a hundred times as long for TensorFlow's default algorithm as for
+    "threefry", which TensorFlow's own kernels do not have.
     """
 
     def uniform(self, shape, low=0.0):
@@ -46,18 +47,18 @@ class FastSeed(Seed):
 
 
 class PartSeed(Seed):
-    """What a part of a batch has of the numbers that a seed draws for the whole batch.
+    """A seed that draws numbers for a whole batch, and returns the numbers of a part.
 
-    What draws from it by ``keras.random`` has a stream of its own in each part.
+    Draws by ``keras.random`` have a separate stream in each part.
 
     Parameters
     ----------
     whole : Seed
     part, n_parts : int
-        Which part, and of how many.
+        The index of the part, and the number of parts.
 
     rows : slice
-        Those of the part, on the last axis but one.
+        The rows of the part, on the last axis but one.
 
     batch_size : int
         The number of all rows.
@@ -78,28 +79,28 @@ class PartSeed(Seed):
 
 
 def precision(dtype):
-    """A context in which TensorFlow computes in a dtype, as it does anyway."""
+    """Return an empty context: TensorFlow computes in any dtype."""
     return contextlib.nullcontext()
 
 
 def shown_dtype(dtype):
-    """The dtype of Keras models that users call: that of the rows."""
+    """Return the dtype of Keras models for users: the dtype of the rows."""
     return np.dtype(dtype).name
 
 
-#: How often weights of a graph are drawn before that is compiled.
+#: The number of times that a graph's weights are drawn before the draw is compiled.
 FEW_DRAWS = 3
 
 
 def compiled_draws(graph):
-    """What draws a graph's weights: compiled, where it is often done; the same bits.
+    """Return the function that draws a graph's weights, compiled once it is used often.
 
-    TensorFlow's own way takes half a millisecond a weight.
+    Both ways give the same bits. Without compilation a weight takes half a millisecond.
     """
     counter, compiled = itertools.count(), Once()
     kinds = {type(initializer) for initializer in graph._random.values()}
     if not all(kind.__module__.startswith("keras.") for kind in kinds):
-        return graph.drawn  # one of a user's own may take whole numbers alone
+        return graph.drawn  # a custom one may take only ints
 
     def make():
         def drawn(seeds):
@@ -122,12 +123,12 @@ def compiled_draws(graph):
 
 
 class Program(BaseProgram):
-    """Training as TensorFlow compiles it, by XLA where that is worth while.
+    """Training compiled by TensorFlow, and by XLA where that pays off.
 
     Attributes
     ----------
     n_parts : int
-        The devices, each of which computes a part of every batch.
+        The number of devices. Each device computes a part of every batch.
     """
 
     def __init__(
@@ -153,11 +154,11 @@ class Program(BaseProgram):
 
     @staticmethod
     def ways(network, optimizer, n_steps, batch_size):
-        """Whether XLA compiles what trains a network for so many batches, and where."""
+        """Decide whether XLA compiles the training, and return the device strategy."""
         by_xla = network.jit_compile and n_steps >= network.jit_steps
         return by_xla, _strategy(optimizer, batch_size)
 
-    # -- what is compiled, each at its first use
+    # -- compiled functions, each at its first use
 
     def _run(self, n_batches, seed, alpha, rates):
         return self._call(self._run_batches, n_batches, seed, alpha, rates)
@@ -166,7 +167,7 @@ class Program(BaseProgram):
         return self._call(self._measure_batches, n_batches, seed)
 
     def _call(self, function, n_batches, seed, *more):
-        """What a function of chunks makes of the batches in the buffers."""
+        """Call a function of chunks with the batches in the buffers."""
         arguments = (
             self.chunks,
             tf.constant(n_batches),
@@ -191,11 +192,12 @@ class Program(BaseProgram):
             return found.numpy()
 
     def _compiled(self, function, arguments):
-        """One concrete function, and what it takes beside its arguments.
+        """Compile a concrete function, and return it with its captured inputs.
 
-        Those are variables of whichever program calls it, by their places among its
-        `handles`; none in the scope of a strategy, which has variables of its own kind.
-        XLA compiles nothing that is called as `_call` does, but what that calls.
+        Captured inputs are the variables of the program that calls it, as places among
+        its `handles`. In the scope of a strategy, which has its own kind of variables,
+        there are none. XLA can't compile a function that is called as `_call` does, so
+        an outer function calls the compiled one.
         """
         by_xla = self.jit_compile and self.n_parts == 1  # else each device's part is
         compiled = tf.function(function, jit_compile=by_xla, autograph=False)
@@ -220,12 +222,12 @@ class Program(BaseProgram):
 
     @cached_property
     def handles(self):
-        """TensorFlow's handles of the variables."""
+        """The variables' handles in TensorFlow."""
         return [v.value.handle for v in (*self.trainable, *self.variables)]
 
     @contextlib.contextmanager
     def _named_layers(self):
-        """Say which parameter helps where XLA has no way to compile a layer."""
+        """Name the parameter that helps if XLA can't compile a layer."""
         try:
             yield
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
@@ -238,7 +240,7 @@ class Program(BaseProgram):
             ) from error
 
     def _of_part(self, function, chunks, i, values, seed, *more):
-        """What a function makes of the part of a batch that this device has."""
+        """Call a function with this device's part of a batch."""
         batch, draws = self._batch(chunks, i, seed)
         if self.n_parts == 1:
             return function(batch, values, draws, 1.0, *more)
@@ -256,12 +258,12 @@ class Program(BaseProgram):
         return compiled()
 
     def _gradients(self, batch, values, seed, share, alpha):
-        """A share of a batch's gradients, and of its loss and the loss's parts."""
+        """Compute the gradients, the loss and its parts, times this part's fraction."""
         weights = [variable.value for variable in self.trainable]
         with tf.GradientTape() as tape:
             found = self._loss(batch, values, seed, True)
             loss = tf.reduce_mean(found.per_sample) + found.penalty
-            # what layers of one's own add to the loss
+            # the losses that custom layers add
             losses = [*self.graph.encoder.losses, *self.graph.decoder.losses]
             loss = tf.add_n([loss, *losses]) if losses else loss
             scaled = self.optimizer.scale_loss(loss)
@@ -320,7 +322,7 @@ class Program(BaseProgram):
         )
         return per_sample.stack()
 
-    # -- what training is made of
+    # -- variables and constants
 
     def lend(self, rows):
         super().lend(rows)
@@ -336,7 +338,7 @@ class Program(BaseProgram):
     def _read(self, variable):
         if not self.alone:
             return tf.identity(variable.value)
-        handle = variable.value.handle  # TensorFlow's own ways take twenty times as long
+        handle = variable.value.handle  # tf.Variable takes twenty times as long
         return tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable.value.dtype)
 
     def _write(self, variable, value):
@@ -353,13 +355,13 @@ class Program(BaseProgram):
 
 
 def _strategy(optimizer, batch_size):
-    """The strategy in whose scope the fit is called, over whose devices a batch is spread.
+    """Return the strategy of the current scope, whose devices share each batch.
 
     Raises
     ------
     ValueError
-        If the strategy is not of one machine, or has devices for which there is nothing
-        to do or whose gradients can't be added up.
+        If the strategy has several machines, more devices than a batch has rows, or
+        devices whose gradients can't be summed.
     """
     strategy = tf.distribute.get_strategy()
     if not tf.distribute.has_strategy():
@@ -404,7 +406,7 @@ class Inference(BaseInference):
         )
 
     def _slopes(self, function, x):
-        """The slopes in x of the first thing that a function gives, and the second."""
+        """Compute the gradient in x of a function's first output, and the second."""
         with tf.GradientTape() as tape:
             tape.watch(x)
             total, other = function(x)
@@ -412,17 +414,17 @@ class Inference(BaseInference):
 
 
 class Fitted(BaseFitted):
-    """What TensorFlow has compiled, with the weights and coordinates of one fit."""
+    """Functions compiled by TensorFlow, with the weights and coordinates of one fit."""
 
     _make = Inference
 
     def _bind(self, *bound):
-        # In the order that is compiled
+        # In the order of the compiled arguments
         self.bound = tf.nest.flatten(tf.nest.map_structure(tf.constant, [*bound]))
 
     def _call(self, name, *inputs):
         concrete = self.inference.concrete(name)
-        # A quarter of the time that calling `concrete` takes, for a row
+        # For one row, four times as fast as calling `concrete`
         found = tf.raw_ops.PartitionedCall(
             args=[
                 *(x if tf.is_tensor(x) else self._tensor(x) for x in inputs),
@@ -437,7 +439,7 @@ class Fitted(BaseFitted):
 
     @staticmethod
     def _tensor(x, copy=np.copyto):
-        """A copy of x as a tensor; `tf.constant` copies large arrays twice."""
+        """Copy x to a tensor; `tf.constant` copies large arrays twice."""
         if x.nbytes < 2**16:
             copied = np.empty_like(x)
             copy(copied, x)
@@ -452,5 +454,5 @@ class Fitted(BaseFitted):
 
 
 def _shared(array):
-    """A tensor of the memory of an array: what fills the one fills the other."""
+    """Return a tensor that shares the memory of an array."""
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

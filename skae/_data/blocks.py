@@ -1,4 +1,4 @@
-"""Blocks: rows that are not in memory, and are read a block at a time."""
+"""Blocks: rows that are not in memory and are read a block at a time."""
 
 import math
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ from sklearn.utils import assert_all_finite
 
 from skae._data.sources import unmasked
 
-#: The dtypes that rows are kept in; others become float64.
+#: The dtypes in which rows are read unchanged; others become float64.
 KEPT = frozenset(["?", "u1", "i1", "u2", "i2", "i4", "i8", "f4", "f8"])
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over rows says of each feature; sums are of deviations from `origin`.
+    """Statistics of each feature from one pass over rows, as deviations from `origin`.
 
-    The ends `low` and `high` are NaN where there is no value.
+    `low` and `high` are the least and the greatest value, NaN if there is none.
     """
 
     origin: np.ndarray
@@ -30,7 +30,7 @@ class Survey:
 
     @classmethod
     def of(cls, rows, weight, origin):
-        """That of some rows, whose values may be NaN but not infinite."""
+        """Compute the statistics of some rows; values may be NaN but not infinite."""
         assert_all_finite(rows, allow_nan=True, input_name="X")
         rows = np.asarray(rows, np.float64)
         if weight is None:
@@ -62,7 +62,7 @@ class Survey:
 
     @property
     def mean(self):
-        """The mean of each feature; that of a constant exactly, 0 without any value."""
+        """The mean of each feature; exact for a constant, 0 without any value."""
         mean = self.origin + self.total / np.where(self.count > 0, self.count, 1)
         return np.where(self.high > self.low, mean, np.nan_to_num(self.low))
 
@@ -75,27 +75,27 @@ class Survey:
 
 @dataclass(frozen=True)
 class Part:
-    """A share of the rows of each block, drawn at random: these, or all others."""
+    """A random fraction of the rows of each block, or all other rows."""
 
     seed: int
     share: float
     others: bool
 
     def places(self, edges, i):
-        """Which rows of block i these are, in their order."""
+        """Return the places of these rows in block i, in order."""
         start, stop = edges[i], edges[i + 1]
         n_drawn = math.floor(stop * self.share) - math.floor(start * self.share)
         order = np.random.default_rng((self.seed, i)).permutation(stop - start)
         return np.sort(order[n_drawn:] if self.others else order[:n_drawn])
 
     def sizes(self, edges):
-        """How many rows of each block there are."""
+        """Return the number of these rows in each block."""
         drawn = np.diff(np.floor(edges * self.share).astype(int))
         return np.diff(edges) - drawn if self.others else drawn
 
 
 def chosen(rows, i, dtype, part, edges):
-    """The rows of a part of block i, flat and of a dtype."""
+    """Return the rows of a part of block i, flat and of a dtype."""
     rows, n_rows = unmasked(rows), int(edges[i + 1] - edges[i])
     if rows.ndim < 2 or len(rows) != n_rows:
         raise ValueError(
@@ -113,12 +113,12 @@ class Blocks:
 
     Parameters
     ----------
-    source : ArraySource or like one
+    source : ArraySource or DaskSource
     weight : ndarray of shape (n_all,) or None, default=None
-        One for each row of the source.
+        The weight of each row of the source.
 
     part : Part or None, default=None
-        Which of them these are; None is all.
+        The part of the source's rows; None is all.
     """
 
     source: object
@@ -156,7 +156,7 @@ class Blocks:
 
     @cached_property
     def edges(self):
-        """Where each block begins among these rows, and their number."""
+        """The first row of each block, and the number of rows."""
         edges = self.source.edges
         sizes = np.diff(edges) if self.part is None else self.part.sizes(edges)
         return np.concatenate([[0], np.cumsum(sizes)])
@@ -164,19 +164,19 @@ class Blocks:
     # -- reading
 
     def places(self, i):
-        """Which rows of its source block i is."""
+        """Return the places of block i's rows in the source."""
         edges = self.source.edges
         if self.part is None:
             return np.arange(edges[i], edges[i + 1])
         return edges[i] + self.part.places(edges, i)
 
     def read(self, *blocks):
-        """The rows of some blocks, one after the other."""
+        """Yield the rows of some blocks, one after the other."""
         for i, rows in zip(blocks, self.source.read(*blocks), strict=True):
             yield chosen(rows, i, self.dtype, self.part, self.source.edges)
 
     def _kept(self, i):
-        """The rows of a block, which are kept until another one is asked for."""
+        """Return the rows of a block; cache them until another block is read."""
         at, rows = self.kept.get("last", (None, None))
         if at != i:
             (rows,) = self.read(i)
@@ -184,11 +184,11 @@ class Blocks:
         return rows
 
     def weight_of(self, i):
-        """The weights of a block's rows; None where there are none."""
+        """Return the weights of a block's rows; None without weights."""
         return None if self.weight is None else self.weight[self.places(i)]
 
     def __getitem__(self, some):
-        """Rows by a slice or by their places, in memory."""
+        """Read rows by a slice or by their places."""
         if isinstance(some, slice):
             some = np.arange(*some.indices(len(self)))
         some = np.asarray(some)
@@ -202,35 +202,35 @@ class Blocks:
     # -- all of them
 
     def total(self, function, *args):
-        """The sum of ``function(rows, weight, *args)`` over all blocks.
+        """Sum ``function(rows, weight, *args)`` over all blocks.
 
         Parameters
         ----------
         function : callable
-            Of a module, so that it can be sent elsewhere; its results can be added.
+            A module's function, so that it can be pickled. Its results can be added.
         """
         return self.source.total(self, function, *args)
 
     @cached_property
     def survey(self):
-        """One pass over all rows, which refuses infinite ones."""
+        """Statistics of all rows, by one pass that raises if a value is infinite."""
         first = np.asarray(self._kept(0), np.float64)
         there = ~np.isnan(first)
         origin = np.where(there, first, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
         return self.total(Survey.of, np.nan_to_num(origin, posinf=0, neginf=0))
 
     def columns(self, width):
-        """Slices of columns, and these of all rows."""
+        """Yield slices of columns, with the values of all rows."""
         places = np.concatenate([self.places(i) for i in range(self.n_blocks)])
         for columns, rows in self.source.columns(width):
             yield columns, rows if self.part is None else rows[places]
 
     def weighted(self, weight):
-        """The same rows, each of its weight."""
+        """Return the same rows with weights."""
         return Blocks(self.source, weight, self.part)
 
     def split(self, share, seed):
-        """A share of the rows of each block, and all others."""
+        """Split each block into a random fraction of its rows and all others."""
         return tuple(
             Blocks(self.source, self.weight, Part(seed, share, others))
             for others in (False, True)
@@ -238,7 +238,7 @@ class Blocks:
 
     @cached_property
     def weights(self):
-        """The weights of these rows; None where there are none."""
+        """The weights of these rows; None without weights."""
         if self.weight is None or self.part is None:
             return self.weight
         return np.concatenate([self.weight[self.places(i)] for i in range(self.n_blocks)])

@@ -1,22 +1,22 @@
-"""Categories: groups of one-hot columns, and rows that have none of their classes."""
+"""Categories: groups of one-hot columns, and rows of unknown class."""
 
 import numpy as np
 from scipy import sparse
 
-#: How far from 1 shares may add up to, by rounding.
+#: The largest difference from 1 of a sum of fractions that counts as rounding.
 ONE_HOT = 1e-3
 
-#: The part of the rows of a fit that may have none of a group's classes, at most.
+#: The largest fraction of the rows of a fit that may have none of a group's classes.
 UNKNOWN = 0.05
 
 
 def known_rows(objective, rows, names):
-    """Rows of a fit, NaN in groups of classes where a row has none of them.
+    """Set the groups of unknown classes in the rows of a fit to NaN.
 
     Raises
     ------
     ValueError
-        If a group is none; the message names its columns.
+        If a group is not one-hot; the message names its columns.
     """
     groups = objective.likelihood.groups(rows.n_features)
     if not groups:
@@ -40,7 +40,7 @@ def known_rows(objective, rows, names):
 
 
 def _group(names, columns, parameter):
-    """What a group of columns is called in a message."""
+    """Name a group of columns in an error message."""
     return f"{parameter}: the categorical group of X's columns {names[columns[:10]].tolist()}"
 
 
@@ -55,12 +55,12 @@ def _check_block_of_groups(rows, weight, groups, names, parameter):
 
 
 def known(X, groups, names, parameter):
-    """X with NaN in groups of classes where it has none, and where that was so.
+    """Set groups of unknown classes to NaN.
 
-    A row has one class, or shares of several that add up to 1, or NaN in all columns of
-    the group where it is missing. With zeros alone its class is one that the encoder did
-    not know: it is missing as well. With NaN in some columns it is known if the others
-    say what it is.
+    A row has one class in each group, or fractions of several that add up to 1, or NaN in
+    all columns if the class is missing. If all columns are 0, the one-hot encoder did not
+    know the class: it counts as missing. If some columns are NaN, the class is known if
+    the other columns determine it.
 
     Parameters
     ----------
@@ -70,15 +70,15 @@ def known(X, groups, names, parameter):
 
     names : ndarray of shape (n_features,)
     parameter : str
-        What gives X its groups.
+        The parameter that defines the groups.
 
     Returns
     -------
     X : ndarray of the shape of X
-        X itself where nothing is changed.
+        X itself if nothing changes.
 
     unknown : ndarray of bool of shape (n_samples, n_groups)
-        Where there are zeros alone.
+        True where all columns of the group are 0.
     """
     unknown, found = np.zeros((len(X), len(groups)), bool), X
     for i, columns in enumerate(groups):

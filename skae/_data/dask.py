@@ -1,4 +1,4 @@
-"""Dask: blocks that workers hold, and rows that are transformed where they are."""
+"""Dask: blocks that workers hold, and rows that are transformed block by block."""
 
 import math
 from functools import reduce, wraps
@@ -14,24 +14,24 @@ from skae._utils.warnings import numpy_defaults
 
 
 def is_lazy(X):
-    """Whether X is a Dask array or frame."""
+    """Check whether X is a Dask array or frame."""
     return hasattr(X, "__dask_graph__")
 
 
 def blocks_of(X, edges=None):
-    """The blocks of an X that is stored, or is a Dask array.
+    """Return the blocks of a stored X or a Dask array.
 
     Parameters
     ----------
     X : memmap, h5py.Dataset, zarr.Array, dask.array.Array, ...
     edges : ndarray of int or None, default=None
-        Where blocks begin; None leaves it to X.
+        The first row of each block, and the number of rows; None lets X decide.
     """
     return Blocks((DaskSource if is_lazy(X) else ArraySource)(X, edges))
 
 
 def as_array(frame):
-    """A Dask frame as an array, with NaN for what is missing in nullable columns."""
+    """Convert a Dask frame to an array, with NaN for missing values."""
     nullable = {
         name: "float64"
         for name, dtype in frame.dtypes.items()
@@ -44,15 +44,15 @@ def as_array(frame):
 class DaskSource:
     """A Dask array as blocks of rows: its chunks, or slices of these.
 
-    Rows of few chunks would be shuffled badly. So blocks are slices, of which a window
-    takes some from many chunks, where that costs no work again: where the chunks are
-    persisted, or one step from what they are read from.
+    Rows from few chunks would be shuffled badly. If chunks are persisted, or one step
+    from their source, blocks are therefore slices, and a window has slices of many
+    chunks. Otherwise slices would compute chunks repeatedly, and blocks are whole chunks.
 
     Parameters
     ----------
     X : dask.array.Array of shape (n_samples, ...)
     edges : ndarray of int or None, default=None
-        Where blocks begin; None leaves it to the chunks.
+        The first row of each block, and the number of rows; None lets the chunks decide.
     """
 
     def __init__(self, X, edges=None):
@@ -64,19 +64,19 @@ class DaskSource:
         self.X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
         self.row_shape, self.dtype = X.shape[1:], np.dtype(X.dtype)
         if self.dtype.kind != "f" and np.ma.isMaskedArray(X._meta):
-            self.dtype = np.dtype(np.float64)  # in which what is masked is NaN
+            self.dtype = np.dtype(np.float64)  # masked values become NaN
         self.parts = self.X.to_delayed().ravel()
-        self.slices = []  # of each block: its chunk, and where it is in that
+        self.slices = []  # the chunk of each block, and its rows there
         step = max(1, BLOCK_VALUES // max(1, math.prod(self.row_shape)))
         for part, size in enumerate(self.X.chunks[0]):
             by = step if at_hand and edges is None else max(1, size)
-            for start in range(0, size, by):  # of a chunk without rows there is none
+            for start in range(0, size, by):  # none for an empty chunk
                 self.slices.append((part, start, min(start + by, size)))
         sizes = [stop - start for _, start, stop in self.slices]
         self.edges = np.concatenate([[0], np.cumsum(sizes)])
 
     def read(self, *blocks):
-        """The rows of some blocks, computed together."""
+        """Compute the rows of some blocks together."""
         import dask
 
         of_part = self._by_part(blocks)
@@ -102,14 +102,14 @@ class DaskSource:
         return of_part
 
     def columns(self, width):
-        """Slices of about so many columns of flat rows, and these columns of all rows."""
+        """Yield slices of about so many columns, with the values of all flat rows."""
         flat = self.X.reshape(len(self.X), -1)
         for start in range(0, flat.shape[1], width):
             columns = slice(start, start + width)
             yield columns, unmasked(flat[:, columns].compute())
 
     def total(self, blocks, function, *args):
-        """The sum of what a function makes of each block, where the block is."""
+        """Sum a function over all blocks, computed on the workers that hold them."""
         import dask
 
         shared = blocks.dtype, blocks.part, self.edges, function, args
@@ -142,14 +142,14 @@ def _of_chunk(rows, several, shared):
     return reduce(add, found)
 
 
-# -- rows that are transformed where they are
+# -- rows that are transformed block by block
 
 
 def lazily(method: Method) -> Method:
-    """Have a method of rows, or of codes, take Dask's too.
+    """Let a method of rows or codes accept Dask arrays and frames.
 
-    Of a Dask array it makes one with the same chunks of rows, of a Dask frame a frame with
-    its divisions. Nothing is computed, and the estimator is sent once.
+    A Dask array becomes an array with the same chunks of rows, a Dask frame a frame with
+    the same divisions. Nothing is computed, and the estimator is sent to workers once.
     """
 
     @wraps(method)
@@ -169,7 +169,7 @@ def lazily(method: Method) -> Method:
 
 
 def _mapped(estimator, method, X):
-    """A method's rows of X, block by block; one row is tried to find what they are."""
+    """Map a method over the blocks of X; call it on one row to find the output's type."""
     import dask
 
     is_frame = hasattr(X, "divisions")
@@ -191,9 +191,9 @@ def _mapped(estimator, method, X):
 
 
 def _applied(rows, estimator, method, of_none=None):
-    """What a method makes of a block; of a frame it is one, with its index.
+    """Call a method on a block; a frame returns a frame with its index.
 
-    Of a block without rows, as a filter may leave it, `of_none`.
+    A block without rows, such as a filter may leave, returns `of_none`.
     """
     if of_none is not None and len(rows) == 0:
         return of_none

@@ -1,4 +1,4 @@
-"""Rows: the rows of X, what they are to become, and all that is asked of them."""
+"""Rows: the rows of X, their targets, weights and statistics."""
 
 import math
 from functools import cached_property
@@ -9,44 +9,44 @@ from sklearn.utils import gen_batches
 
 from skae._data.statistics import Statistics
 
-#: Rows of holes that are looked at at once.
+#: The number of rows with missing values that are processed at once.
 ROWS_AT_ONCE = 1024
 
-#: Values that are read at once: they stay in the processor's cache.
+#: The number of values that are read at once: they fit into the processor's cache.
 VALUES_AT_ONCE = 2**17
 
-#: The stream of the seed that splits off validation rows; epochs have 0, 1, 2, ...
+#: The stream of the seed for the validation split; epochs have streams 0, 1, 2, ...
 _SPLIT = 2**32
 
 
 class Rows(Statistics):
-    """The rows of X, or some of them, and the rows that they are to become.
+    """The rows of X, or some of them, and their targets.
 
-    X is never copied as a whole: it may be an ndarray, a memory map or a CSR matrix, and
-    whole numbers become floating point batch by batch.
-    Where it holds NaN, nothing was measured: its moments are those of the other values,
-    and a feature without any value has the mean 0.
+    X may be an ndarray, a memory map or a CSR matrix. It is never copied as a whole, and
+    integers become floating point batch by batch. NaN is a missing value: moments are of
+    the observed values, and a feature without any value has the mean 0.
 
     Parameters
     ----------
     X : {ndarray, sparse matrix} of shape (n_all, n_features)
 
     target : {ndarray, sparse matrix} of shape (n_all, n_features) or None, default=None
-        What the rows are to become; None is the rows themselves.
+        The targets of the rows; None is the rows themselves.
 
     weight : ndarray of shape (n_all,) or None, default=None
-        How many rows each stands for; None is one.
+        The number of rows that each row counts as; None is one.
 
     index : ndarray of int or None, default=None
-        Which rows of X these are, in their order; None is all.
+        The places of these rows in X, in order; None is all.
 
     series : bool, default=False
-        Whether NaN is the end of a series, which the network sees, and not a hole.
+        Whether NaN is the end of a series, which the network sees, and not a missing
+        value.
     """
 
     is_stored = False
 
-    #: X as it was given to `fit`, a frame or an array.
+    #: X as passed to `fit`, a frame or an array.
     given = None
 
     def __init__(self, X, target=None, weight=None, index=None, series=False):
@@ -58,11 +58,11 @@ class Rows(Statistics):
 
     @classmethod
     def weighted(cls, X, target, weight, series=False):
-        """Rows of which each counts as often as its weight says.
+        """Make rows with weights.
 
-        Those of weight 0 are left out. A weight of 2 is the row twice: the sum of all
-        weights is the number of rows, but for weights that add up to less than there
-        are rows, such as shares, which are scaled to that number.
+        A weight of 2 counts a row twice, and 0 leaves it out. The sum of all weights is
+        the number of rows. Weights that add up to less than the number of rows above
+        zero, such as fractions, are scaled to that number.
         """
         if weight is None or (weight == 1).all():
             return cls(X, target, series=series)
@@ -78,22 +78,22 @@ class Rows(Statistics):
 
     @cached_property
     def weight(self):
-        """How many rows each stands for; None where it is one."""
+        """The number of rows that each row counts as; None if it is one."""
         if self.all_weights is None or self.index is None:
             return self.all_weights
         return self.all_weights[self.index]
 
     def weight_of(self, some):
-        """How many rows each of these stands for; None where it is one."""
+        """Return the number of rows that each of these counts as; None if it is one."""
         return None if self.weight is None else self.weight[some]
 
     @property
     def size(self):
-        """The number of rows that these stand for."""
+        """The sum of the weights; the number of rows without weights."""
         return len(self) if self.all_weights is None else float(self.weight.sum())
 
     def average(self, values):
-        """The mean of a value of each row."""
+        """Compute the weighted mean of a value of each row."""
         return np.average(values, weights=self.weight)
 
     @property
@@ -102,18 +102,18 @@ class Rows(Statistics):
 
     @property
     def dtype(self):
-        """What is computed with."""
+        """The dtype of computation."""
         return float_dtype(self.X)
 
     @property
     def wanted(self):
-        """The rows that these are to become."""
+        """The targets of these rows."""
         return self if self.target is None else self.target
 
     # -- some of them
 
     def take(self, index):
-        """The rows at these places among these."""
+        """Take the rows at these places."""
         if self.index is not None:
             index = self.index[index]
         target = None if self.target is None else self.target.X
@@ -121,34 +121,34 @@ class Rows(Statistics):
 
     @property
     def of_closed_form(self):
-        """The rows that a closed form is computed from."""
+        """The rows from which a closed form is computed."""
         return self
 
     def with_target(self, target):
-        """The same rows, which are to become others."""
+        """Return the same rows with other targets."""
         rows = Rows(self.array, target.array, self.weight, None, self.series)
         rows.given = self.given
         return rows
 
     def replaced(self, X):
-        """Rows of the same weights with other values, which are as many."""
+        """Return rows with other values and the same weights."""
         target = None if self.target is None else self.target.array
         return Rows(X, target, self.weight, None, self.series)
 
     def split(self, fraction, seed):
-        """Some rows to train on, and the others to validate on.
+        """Split into training rows and validation rows.
 
         Raises
         ------
         ValueError
-            If the fraction leaves none of either.
+            If one of the two would be empty.
         """
         n_validation = self.n_validation(fraction)
         order = np.random.default_rng((seed, _SPLIT)).permutation(len(self))
         return self.take(order[n_validation:]), self.take(order[:n_validation])
 
     def n_validation(self, fraction):
-        """The number of rows to validate on."""
+        """Compute the number of validation rows."""
         n_samples = len(self)
         n_validation = math.ceil(fraction * n_samples)
         if not 0 < n_validation < n_samples:
@@ -161,63 +161,63 @@ class Rows(Statistics):
         return n_validation
 
     def spread(self, n):
-        """The places of about n rows, spread over all."""
+        """Return the places of about n rows, spread evenly over all."""
         return slice(None, None, max(1, len(self) // n))
 
     def order(self, rng=None):
-        """The order in which an epoch visits the rows: drawn, or their own."""
+        """Return the order of the rows in an epoch: random, or their own without rng."""
         order = np.arange(len(self))
         if rng is not None:
             rng.shuffle(order)
         return order
 
     def batches(self, n=None):
-        """Slices of n rows; by default of as many as stay in the processor's cache."""
+        """Yield slices of n rows; by default as many as the processor's cache holds."""
         return gen_batches(len(self), n or max(1, VALUES_AT_ONCE // self.n_features))
 
     @property
     def has_missing(self):
-        """Whether a value is NaN that the network must not see."""
+        """True if a value is missing, and not the end of a series."""
         return self.has_nan and not self.series
 
     # -- as arrays
 
     def shown(self, row_shape):
-        """X as the user gave it."""
+        """Return X in the user's shape."""
         return self.X if sparse.issparse(self.X) else self.X.reshape(-1, *row_shape)
 
     @property
     def array(self):
-        """All of them as one matrix, sparse where X is; a copy, of some of the rows."""
+        """All rows as one matrix, sparse if X is; a copy if they are some of X's rows."""
         return self.X if self.index is None else self.X[self.index]
 
     def dense(self, some):
-        """The rows at these places, or the first so many, in floating point."""
+        """Return the rows at these places, or the first so many, in floating point."""
         some = slice(some) if isinstance(some, int) else some
         rows = self.X[some if self.index is None else self.index[some]]
         rows = rows.toarray() if sparse.issparse(rows) else rows
         return rows.astype(self.dtype, copy=False)
 
     def filled(self, some=slice(None)):
-        """The rows at these places in float64, the mean in place of NaN."""
+        """Return the rows at these places in float64, with the mean in place of NaN."""
         rows = np.asarray(self.dense(some), np.float64)
         return np.where(np.isnan(rows), self.mean, rows) if self.has_nan else rows
 
     @property
     def complete(self):
-        """All rows as one matrix without NaN, sparse where X is."""
+        """All rows as one matrix, with the mean in place of NaN; sparse if X is."""
         X = self.array
         if not self.has_nan:
             return X
         return np.where(np.isnan(X), self.mean.astype(self.dtype), X)
 
     def widths(self, n_extra_variances=0):
-        """Count the numbers that a row has in each of the arrays that training reads.
+        """Return the number of columns of each array that training reads.
 
         Parameters
         ----------
         n_extra_variances : int, default=0
-            How many variances the missing values of a row may add to.
+            The number of code variances that missing values of a row can increase.
         """
         widths = {"rows": self.n_features}
         if self.target is not None or self.has_missing:
@@ -229,21 +229,20 @@ class Rows(Statistics):
         return widths
 
     def chunks(self, order, batch_size, buffers, linear_model=None):
-        """Fill the buffers with the rows in `order`, and yield the batches in them.
+        """Fill the buffers with the rows in `order`, and yield the number of batches.
 
         Parameters
         ----------
         order : ndarray of int
-            As `order` gives it; the last batch is filled up from its start.
+            As `order` returns it. The last batch is filled up with its first rows.
 
         batch_size : int
         buffers : dict of str to ndarray
-            One for each of `widths`; that of the weights is given their shares of the
-            mean weight.
+            One for each of `widths`. Weights are divided by their mean.
 
         linear_model : LinearGaussian or None, default=None
-            The model that imputes missing values in what the network sees, and tells how
-            much they add to the variance of the code if there is a buffer for it.
+            Imputes missing values in the rows that the network sees. If there is a buffer
+            for it, it also computes how much they add to the variance of the code.
         """
         capacity = buffers["rows"].shape[0] * batch_size
         order = np.resize(order, -(-len(order) // batch_size) * batch_size)
@@ -271,8 +270,8 @@ class Rows(Statistics):
             yield len(rows) // batch_size
 
     def _imputed(self, linear_model, widens):
-        """Impute the rows, and compute what that adds to the codes' variances, once."""
-        kept = self.kept  # as one: another thread may put its own here
+        """Impute the rows and compute the codes' extra variances; cache both."""
+        kept = self.kept  # read once: another thread may replace it
         if kept[0] is not linear_model:
             found = {"rows": linear_model.filled(self.dense(len(self)))}
             if widens:
@@ -285,7 +284,7 @@ class Rows(Statistics):
 
 
 def points_of(mean, scatter, size, dtype):
-    """`Rows` of which the mean and the scatter matrix are these: two on each axis."""
+    """Make `Rows` with this mean and scatter matrix: two points on each axis."""
     variance, axes = linalg.eigh(scatter)
     real = variance > len(variance) * np.finfo(float).eps * variance[-1]
     axes = (axes[:, real] * np.sqrt(variance[real])).T
@@ -296,5 +295,5 @@ def points_of(mean, scatter, size, dtype):
 
 
 def float_dtype(X):
-    """The dtype that X is computed with: its own, or float64 of whole numbers."""
+    """Return the dtype of computation with X: its own, or float64 for integers."""
     return X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)

@@ -1,4 +1,4 @@
-"""Sources: where rows that are not in memory are read from."""
+"""Sources: arrays from which rows that are not in memory are read."""
 
 import math
 from functools import reduce
@@ -7,18 +7,18 @@ from operator import add
 import numpy as np
 from scipy import sparse
 
-#: Values up to which an X that is stored elsewhere is read into memory as a whole.
+#: The largest number of values of a stored X that is read into memory as a whole.
 IN_MEMORY = 2**24
 
-#: Values in a block of an X that says nothing of its own blocks, at least.
+#: The least number of values in a block of an X that has no blocks of its own.
 BLOCK_VALUES = 2**17
 
 
 def is_stored(X):
-    """Whether X is rows that are read when they are asked for.
+    """Check whether X has rows that are read on demand.
 
-    It has a shape, a dtype and slices, and is neither an array in memory, a frame nor a
-    sparse matrix: a `numpy.memmap`, an `h5py.Dataset`, a `zarr.Array`.
+    Such an X has a shape, a dtype and slices, and is neither an array in memory, a frame
+    nor a sparse matrix: a `numpy.memmap`, an `h5py.Dataset`, a `zarr.Array`.
     """
     if isinstance(X, np.ndarray):
         return isinstance(X, np.memmap) and X.ndim >= 2
@@ -29,7 +29,7 @@ def is_stored(X):
 
 
 def in_memory(X):
-    """X as it is, or as an array where it is stored and small; NaN where it is masked."""
+    """Read X into memory if it is stored and small; replace masked values with NaN."""
     if is_stored(X) and math.prod(X.shape) <= IN_MEMORY:
         X = X.compute() if hasattr(X, "compute") else X[:]
         return unmasked(X)
@@ -37,12 +37,12 @@ def in_memory(X):
 
 
 def unmasked(rows):
-    """Rows as an array, with NaN where a masked array says that nothing is.
+    """Convert rows to an array, with NaN for masked values.
 
     Raises
     ------
     TypeError
-        If they are sparse, as chunks of Dask's arrays may be.
+        If they are sparse, as chunks of Dask arrays may be.
     """
     if sparse.issparse(rows):
         raise TypeError(
@@ -64,8 +64,8 @@ class ArraySource:
     ----------
     X : memmap, h5py.Dataset, zarr.Array or ndarray of shape (n_samples, ...)
     edges : ndarray of int or None, default=None
-        Where blocks begin, and the number of rows; None cuts X into whole chunks of its
-        own, as many as hold `BLOCK_VALUES`.
+        The first row of each block, and the number of rows; None makes blocks of whole
+        chunks of X that have at least `BLOCK_VALUES` values.
     """
 
     def __init__(self, X, edges=None):
@@ -78,14 +78,14 @@ class ArraySource:
         self.edges = edges
         self.dtype = np.dtype(X.dtype)
         if self.dtype.kind != "f" and np.ma.isMaskedArray(X[:1]):
-            self.dtype = np.dtype(np.float64)  # in which what is masked is NaN
+            self.dtype = np.dtype(np.float64)  # masked values become NaN
 
     def read(self, *blocks):
-        """The rows of some blocks, one after the other."""
+        """Read the rows of some blocks, one after the other."""
         return (self.X[self.edges[i] : self.edges[i + 1]] for i in blocks)
 
     def columns(self, width):
-        """Slices of about so many columns of flat rows, and these columns of all rows."""
+        """Yield slices of about so many columns, with the values of all flat rows."""
         inner = math.prod(self.row_shape[1:])
         step = max(1, width // inner)
         for start in range(0, self.row_shape[0], step):
@@ -96,7 +96,7 @@ class ArraySource:
             )
 
     def total(self, blocks, function, *args):
-        """The sum of what a function makes of each block."""
+        """Sum a function over all blocks."""
         every = range(blocks.n_blocks)
         found = (
             function(rows, blocks.weight_of(i), *args)

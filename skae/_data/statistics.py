@@ -9,39 +9,38 @@ from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
 
 def degrees_of_freedom(n_samples):
-    """What the squared deviations of so many rows are divided by: one less.
+    """Return the divisor of the squared deviations of so many rows: one less.
 
-    Weights may make it less than two rows, of which it is half.
+    With weights there may be less than two rows. The divisor is then half their number.
     """
     return max(n_samples - 1, n_samples / 2)
 
 
 class Statistics:
-    """Moments and range of rows in memory; a subclass of it has the rows."""
+    """Moments and range of rows in memory; a subclass provides the rows."""
 
     @cached_property
     def has_nan(self):
-        """Whether any value is NaN."""
+        """True if any value is NaN."""
         if sparse.issparse(self.X) or self.X.dtype.kind != "f":
             return False
         return any(has_nan(self.dense(batch)) for batch in self.batches())
 
     @cached_property
     def share_present(self):
-        """The share of the values that are not NaN, each as often as its row counts."""
+        """The weighted fraction of values that are not NaN."""
         if not self.has_nan:
             return 1.0
         return self.count.sum() / (self.size * self.n_features)
 
     @property
     def is_complete(self):
-        """Whether no value is NaN."""
+        """True if no value is NaN."""
         return not self.has_nan
 
     @cached_property
     def _moments(self):
-        """The mean of each feature, its summed squared deviations from it, and the number
-        of its values."""
+        """The mean, summed squared deviations and number of values of each feature."""
         weight = self.weight
         if sparse.issparse(self.X):
             mean, variance = mean_variance_axis(self.array, axis=0, weights=weight)
@@ -52,7 +51,7 @@ class Statistics:
             for batch in self.batches():
                 rows = np.asarray(self.dense(batch), np.float64)
                 present = ~np.isnan(rows) if self.has_nan else np.ones((len(rows), 1))
-                if origin is None:  # near the mean, for the sake of precision
+                if origin is None:  # near the mean, for precision
                     origin = np.nansum(rows, axis=0) / np.maximum(present.sum(axis=0), 1)
                 rows = rows - origin
                 rows = np.where(present, rows, 0.0) if self.has_nan else rows
@@ -69,7 +68,7 @@ class Statistics:
 
     @cached_property
     def _squares(self):
-        """The summed squared deviations, as if holes had as much as the values."""
+        """The summed squared deviations, scaled up for missing values."""
         squares, count = self._moments[1:]
         if self.series or self.is_complete:
             return squares
@@ -77,7 +76,7 @@ class Statistics:
 
     @property
     def mean(self):
-        """The mean of each feature; 0 of one without any value."""
+        """The mean of each feature; 0 for a feature without any value."""
         return self._moments[0]
 
     @property
@@ -87,36 +86,36 @@ class Statistics:
 
     @property
     def count(self):
-        """The number of values of each feature, each as often as its row counts."""
+        """The weighted number of values of each feature."""
         return self._moments[2]
 
     @property
     def variance(self):
-        """The variance of each feature, unbiased."""
+        """The unbiased variance of each feature."""
         return self._squares / degrees_of_freedom(self.size)
 
     @property
     def deviation(self):
-        """The standard deviation of each feature; 1 of one that is constant."""
+        """The standard deviation of each feature; 1 for a constant feature."""
         return np.sqrt(np.where(self.variance > 0, self.variance, 1.0))
 
     @cached_property
     def total_variance(self):
-        """The summed variance of all features, unbiased.
+        """The unbiased variance, summed over all features.
 
-        Where a series has ended NaN counts as the mean; where there is a hole, as the
-        other values of the feature.
+        NaN after the end of a series counts as the mean. A missing value counts as much
+        as the other values of the feature.
         """
         return float(self._squares.sum() / degrees_of_freedom(self.size))
 
     @property
     def typical_scale(self):
-        """The root of the mean variance of a feature."""
+        """The square root of the mean variance of the features."""
         return math.sqrt(self.total_variance / self.n_features)
 
     @cached_property
     def _range(self):
-        """The least and the greatest value of each feature, NaN where there is none."""
+        """The least and the greatest value of each feature; NaN without any value."""
         if sparse.issparse(self.X):
             return min_max_axis(self.array, axis=0)
         ends = [
@@ -128,21 +127,21 @@ class Statistics:
 
     @property
     def low(self):
-        """The least value of each feature; 0 of one without any value."""
+        """The least value of each feature; 0 for a feature without any value."""
         return np.where(self.empty, 0, self._range[0])
 
     @property
     def high(self):
-        """The greatest value of each feature; 0 of one without any value."""
+        """The greatest value of each feature; 0 for a feature without any value."""
         return np.where(self.empty, 0, self._range[1])
 
     @property
     def empty(self):
-        """Whether a feature has no value at all, in which it is a constant 0."""
+        """True for features without any value, which count as a constant 0."""
         return np.isnan(self._range[0])
 
 
 def has_nan(X):
-    """Whether any value of a dense array is NaN."""
+    """Check whether any value of a dense array is NaN."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isnan(X.sum())) and bool(np.isnan(X).any())

@@ -8,18 +8,18 @@ import numpy as np
 from skae._data.blocks import Blocks
 from skae._data.rows import Rows
 
-#: Values of the rows that are shuffled together, and how many blocks these are at least.
+#: The number of values that are shuffled together, and the least number of their blocks.
 WINDOW_VALUES, WINDOW_BLOCKS = 2**23, 4
 
-#: Values of the validation rows, which are in memory, at most.
+#: The largest number of values of the validation rows, which are in memory.
 VALIDATION_VALUES = 2**23
 
-#: Rows that the closed forms look at where some have holes.
+#: The number of rows that closed forms use if values are missing.
 FEW_ROWS = 20_000
 
 
 def rows_of(X, target=None, weight=None, network=None):
-    """X as `Rows`, each of its weight, in memory or stored, as a network reads them."""
+    """Make weighted `Rows` of X, in memory or stored, as the network reads them."""
     series = network is not None and network.allows_missing
     if not isinstance(X, Blocks):
         return Rows.weighted(X, target, weight, series)
@@ -31,13 +31,13 @@ def rows_of(X, target=None, weight=None, network=None):
 class StoredRows(Rows):
     """The rows of an X that is read a block at a time.
 
-    An epoch reads the blocks in random order. Those of a window are in memory together,
-    and their rows are shuffled, while those of the next one are read.
+    An epoch reads the blocks in random order. The blocks of a window are in memory
+    together. Their rows are shuffled while the blocks of the next window are read.
 
     Parameters
     ----------
     X, target : Blocks, Blocks or None
-        Of the same edges.
+        With the same edges.
 
     series : bool, default=False
     """
@@ -52,13 +52,13 @@ class StoredRows(Rows):
     # -- some of them
 
     def take(self, index):
-        """The rows at these places, in memory."""
+        """Read the rows at these places into memory."""
         target = None if self.target is None else self.target.X[index]
         return Rows(self.X[index], target, self.weight_of(index), None, self.series)
 
     @property
     def few(self):
-        """Rows spread over all, as many as a closed form of rows with holes looks at."""
+        """Rows spread evenly over all, for closed forms with missing values."""
         return self.take(np.arange(len(self))[self.spread(FEW_ROWS)])
 
     @property
@@ -66,10 +66,10 @@ class StoredRows(Rows):
         return self.few if self.has_missing else self
 
     def split(self, fraction, seed):
-        """Some rows to train on, and the others, no more than fit into memory."""
+        """Split into training rows and validation rows; the latter fit into memory."""
         share = min(fraction, VALIDATION_VALUES / self.X.size)
         if not 1 <= int(len(self) * share) < len(self):
-            return super().split(fraction, seed)  # which refuses it
+            return super().split(fraction, seed)  # raises if it is invalid
         targets = None, None
         if self.target is not None:
             targets = self.target.X.split(share, seed)
@@ -80,33 +80,33 @@ class StoredRows(Rows):
         return training, held_out.take(slice(None))
 
     def batches(self, n=None):
-        """Slices of at most n rows, each of one block."""
+        """Yield slices of at most n rows, each within one block."""
         for start, stop in zip(self.X.edges, self.X.edges[1:], strict=False):
             for begin in range(start, stop, n or max(1, stop - start)):
                 yield slice(begin, min(begin + (n or stop), stop))
 
     def shown(self, row_shape):
-        """X as the user gave it."""
+        """Return the user's X."""
         return self.X.source.X
 
     @property
     def array(self):
-        """All of them in memory."""
+        """All rows, read into memory."""
         return self.dense(slice(None))
 
     @property
     def complete(self):
-        """All of them; NaN is left to who reads it."""
+        """All rows, with NaN, which the reader must handle."""
         return self.X
 
     # -- in training
 
     def order(self, rng=None):
-        """What draws the order of an epoch; None is the rows' own."""
+        """Return the generator for the order of an epoch; None keeps the rows' order."""
         return rng
 
     def chunks(self, order, batch_size, buffers, linear_model=None):
-        """Fill the buffers with rows in this order, and yield the batches in them."""
+        """Fill the buffers with rows in this order, and yield the number of batches."""
         flat = {name: b.reshape(-1, b.shape[-1]) for name, b in buffers.items()}
         capacity, filled, first = len(flat["rows"]), 0, None
         for window in _read_ahead(self._windows(order, flat, linear_model)):
@@ -129,7 +129,7 @@ class StoredRows(Rows):
             yield (filled + n_missing) // batch_size
 
     def _windows(self, rng, buffers, linear_model):
-        """The rows of some blocks together, by the names of the buffers."""
+        """Yield windows: the rows of some blocks together, by buffer name."""
         blocks = np.arange(self.X.n_blocks)
         if rng is not None:
             rng.shuffle(blocks)
@@ -181,7 +181,7 @@ class StoredRows(Rows):
 
 
 def _read_ahead(windows):
-    """The same windows, each read while the one before is in use."""
+    """Yield windows; read each one while the one before is in use."""
     windows, end = iter(windows), object()
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, windows, end)

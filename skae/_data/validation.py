@@ -1,4 +1,4 @@
-"""Validation of what stands beside the parameters: rows, and rows that belong to them."""
+"""Validation of the arguments of fit: rows, their targets, weights and held-out rows."""
 
 import itertools
 
@@ -20,23 +20,23 @@ from skae._utils.sklearn import (
     num_samples,
 )
 
-#: Kinds of numbers that X is kept in.
+#: The dtypes of X that are accepted unchanged.
 FLOATS = [np.float64, np.float32]
 WHOLE = [np.bool_, np.uint8, np.int8, np.uint16, np.int16, np.int32, np.int64]
 
 
 def check_rows(estimator, X, network, reset):
-    """X as flat rows of numbers, whatever the shape it came in, and that shape.
+    """Check X, and return it as flat rows of numbers with the original shape of a row.
 
     Parameters
     ----------
     estimator : BaseAutoencoder
-        Whose number and names of features are set, or must be those of X.
+        Its number and names of features are set, or must match X.
 
     X : {array-like, sparse matrix} of shape (n_samples, ...)
     network : Network
     reset : bool
-        Whether X is what the estimator is fitted to.
+        Whether the estimator is fitted to X.
     """
     X = in_memory(X)
     if getattr(getattr(X, "dtype", None), "names", None):
@@ -64,10 +64,10 @@ def check_rows(estimator, X, network, reset):
 
 
 def _check_axes(X, network):
-    """Refuse rows whose axes are not those of the network, though they hold as much.
+    """Raise if the axes of rows are not in the network's order.
 
-    Images with their channels first, and series with time last, have as many values as
-    what the network takes, in another order.
+    Images with their channels first, and series with time last, have the number of values
+    that the network takes, in another order.
     """
     wanted, given = network._row_shape, tuple(X.shape[1:])
     if wanted is None or len(wanted) != len(given) or wanted == given:
@@ -84,7 +84,7 @@ def _check_axes(X, network):
 
 
 def _row_shape(estimator, X, network, reset):
-    """The shape of the rows of X, which are as those of the fit."""
+    """Return the shape of the rows of X; raise if it is not the shape of the fit."""
     if reset:
         _check_axes(X, network)
     row_shape = X.shape[1:] if reset else estimator._last_state.specification.row_shape
@@ -97,7 +97,7 @@ def _row_shape(estimator, X, network, reset):
 
 
 def _check_stored(estimator, X, network, reset):
-    """`check_rows` of an X that is not in memory: one pass over it."""
+    """Check an X that is not in memory, as `check_rows` does, by one pass over it."""
     names = getattr(X, "_meta", X) if hasattr(X, "divisions") else X
     check_feature_names(estimator, names, reset=reset)
     if hasattr(X, "divisions"):
@@ -115,12 +115,12 @@ def _check_stored(estimator, X, network, reset):
 
 
 def imputes(network):
-    """Whether NaN is imputed, and is not the end of a series."""
+    """Check whether NaN is imputed, and is not the end of a series."""
     return not getattr(network, "allows_missing", False)
 
 
 def check_stored_values(estimator, blocks, network, reset, name="X"):
-    """Refuse values that can't be in rows, by one pass over stored ones."""
+    """Raise if stored rows have invalid values, by one pass over them."""
     survey = blocks.survey
     if blocks.dtype == np.float64:
         with np.errstate(over="ignore"):
@@ -141,17 +141,17 @@ def _check_block_of_series(rows, weight, row_shape, name):
 
 
 def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False):
-    """Rows that come beside X, as rows like those of X; None where there are none.
+    """Check rows that accompany X, and return them as flat rows; None if there are none.
 
     Parameters
     ----------
     estimator : BaseAutoencoder
     name : str
-        What they are called.
+        The name of these rows.
 
     beside : {array-like, sparse matrix} of shape (n, *row_shape) or None
     X : {ndarray, sparse matrix} of shape (n_samples, n_features)
-        As `check_rows` gives it.
+        As `check_rows` returns it.
 
     row_shape : tuple
     network : Network
@@ -161,7 +161,7 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
     Raises
     ------
     ValueError
-        If their columns, shape or values are not like those of X.
+        If their columns, shape or values do not match X.
     """
     if beside is None:
         return None
@@ -201,7 +201,7 @@ def _check_shape(beside, name, X, row_shape, paired):
 
 
 def _check_stored_pairs(estimator, name, beside, X, row_shape, network):
-    """Rows that are one for each of stored rows, in the same blocks."""
+    """Check rows that are paired with stored rows, in the same blocks."""
     beside = beside if hasattr(beside, "shape") else np.asarray(beside)
     _check_shape(beside, name, X, row_shape, paired=True)
     blocks = blocks_of(beside, X.source.edges)
@@ -210,13 +210,13 @@ def _check_stored_pairs(estimator, name, beside, X, row_shape, network):
 
 
 def check_weight(estimator, sample_weight, X):
-    """The weights of the rows of X in float64; None where there are none.
+    """Check the weights of the rows of X, and return them in float64; None without any.
 
     Raises
     ------
     ValueError
-        If there is not one for each row, one is negative or not finite, or fewer than
-        two are above zero.
+        If the number of weights is not the number of rows, a weight is negative or not
+        finite, or fewer than two weights are above zero.
     """
     if sample_weight is None:
         return None
@@ -234,15 +234,17 @@ def check_weight(estimator, sample_weight, X):
     return weight
 
 
-#: Standard deviations of X up to which float32, in which training is, has squares.
+#: The largest distance from the mean, in standard deviations of X, whose square training
+#: in float32 can compute.
 FAR = 1e15
 
-#: Those of all values together that the mean of a later call may be off the first's.
+#: The largest distance of a later call's mean from the first call's, in standard
+#: deviations, without a warning.
 DRIFT = 3.0
 
 
 def check_size(X, name):
-    """Refuse values whose squares overflow; those of float32 never do in float64."""
+    """Raise if squares overflow in float64, which squares of float32 values never do."""
     values = X.data if sparse.issparse(X) else X
     if values.dtype != np.float64:
         return
@@ -254,7 +256,7 @@ def check_size(X, name):
 
 
 def check_variance(variance):
-    """Refuse rows whose variance is not finite."""
+    """Raise if the variance of rows is not finite."""
     if not np.isfinite(variance):
         raise ValueError(
             "X's values are too large: their variance is not finite. Scale X."
@@ -269,7 +271,7 @@ def _too_large(name, greatest):
 
 
 def empty_features(estimator, rows):
-    """A warning of features without any value; None where each has one."""
+    """Return a warning of features without any value; None if each has one."""
     if not rows.has_missing or not rows.empty.any():
         return None
     names = estimator._feature_names(rows)[rows.empty].tolist()
@@ -281,7 +283,7 @@ def empty_features(estimator, rows):
 
 
 def maybe_cut(X, X_val=None, **beside):
-    """A warning of validation rows that a search may have taken for the rows' own."""
+    """Return a warning of validation rows that a search may have split like X."""
     if X_val is None or num_samples(X) != num_samples(X_val):
         return None
     return UserWarning(
@@ -291,7 +293,7 @@ def maybe_cut(X, X_val=None, **beside):
 
 
 def check_reaches(rows, held_out, before):
-    """Refuse rows that are out of reach of those that standardise them."""
+    """Raise if rows are too far from the rows that standardise them."""
     if before is not None and not before.has_trained:
         before = None  # a stream that has not trained is standardised by all rows
     if before is not None:
@@ -307,14 +309,14 @@ def check_reaches(rows, held_out, before):
 
 
 def check_reach(rows, name, mean, scale):
-    """Refuse rows so far from those of the fit that their loss is not finite.
+    """Raise if rows are so far from the rows of the fit that their loss is not finite.
 
     Parameters
     ----------
     rows : Rows
     name : str
     mean, scale : ndarray of shape (n_features,) or float
-        By which they are standardised.
+        The mean and scale that standardise the rows.
     """
     far = np.maximum(np.abs(rows.low - mean), np.abs(rows.high - mean)) / scale
     far = np.where(rows.empty, 0, far).max()
@@ -327,7 +329,7 @@ def check_reach(rows, name, mean, scale):
 
 
 def drift(rows, mean, scale):
-    """A warning where the mean of rows is far from that of the first call; else None."""
+    """Return a warning if the mean of rows is far from the first call's; else None."""
     there = ~rows.empty
     if not there.any():
         return None
@@ -343,7 +345,7 @@ def drift(rows, mean, scale):
 
 
 def _check_missing(estimator, X, network, reset, name="X"):
-    """Refuse NaN where it can't be understood: see the messages."""
+    """Raise if NaN has no meaning in X; the messages say why."""
     if sparse.issparse(X):
         if np.isnan(X.data).any():
             raise ValueError(
@@ -360,7 +362,7 @@ def _check_missing(estimator, X, network, reset, name="X"):
 
 
 def _check_completes(estimator, reset, name):
-    """Refuse holes that the fitted model has no way to fill."""
+    """Raise if the fitted model can't impute missing values."""
     if not reset and not estimator._last_state.completes:
         raise ValueError(
             f"{name} contains NaN, but {type(estimator).__name__} was fitted to complete"
@@ -370,7 +372,7 @@ def _check_completes(estimator, reset, name):
 
 
 def _check_series(X, name):
-    """Refuse NaN but for the trailing steps of series."""
+    """Raise if NaN is anywhere but in trailing steps of series."""
     missing = np.isnan(X)
     if X.ndim != 3:
         raise ValueError(

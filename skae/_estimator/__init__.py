@@ -1,1 +1,1 @@
-"""Estimator: what all estimators share around a fit."""
+"""Estimator: the base classes of all estimators."""

@@ -151,10 +151,10 @@ class BaseAutoencoder(
             return self._fit_call(X, sample_weight)
 
     def _fit(self, X, sample_weight=None, **more):
-        """Check everything, fit, and put the fitted attributes in place.
+        """Check everything, fit, and set the fitted attributes.
 
-        It all happens in `skae._training.fitting.fit`; parameters become values here. Rows
-        that are given with X go to `_given`.
+        Parameters become values here, and `skae._training.fitting.fit` does the rest.
+        Rows that accompany X are passed on to `_given`.
         """
         before = getattr(self, "_state", None) if self.warm_start else None
         given = self._given(X, sample_weight, before, **more)
@@ -180,8 +180,8 @@ class BaseAutoencoder(
         return self
 
     def _fit_call(self, X, sample_weight=None, **more):
-        """`_fit`, of a call of `partial_fit`."""
-        streams = "_undescribed" in vars(self)  # and nobody has asked for components
+        """Check everything and train, as `_fit` does, for a call of `partial_fit`."""
+        streams = "_undescribed" in vars(self)  # components are not computed yet
         before = self._last_state if streams else getattr(self, "_state", None)
         given = self._given(X, sample_weight, before, **more)
         import_keras()
@@ -207,7 +207,7 @@ class BaseAutoencoder(
 
     @contextmanager
     def _monitor(self, given, specification, plan):
-        """Watch a fit: for callbacks, and for what `verbose` shows."""
+        """Make the monitor of a fit, for callbacks and `verbose`, and close it."""
         from skae._training.beginning import described
         from skae._training.monitor import Monitor
 
@@ -223,7 +223,7 @@ class BaseAutoencoder(
             yield monitor
 
     def _settle(self, found, given, course, before):
-        """Put fitted attributes in the place of those of an earlier fit."""
+        """Replace the fitted attributes of an earlier fit."""
         history = course.after({} if before is None else self.history_)
         network = given.network
         with SETTLING:
@@ -232,7 +232,7 @@ class BaseAutoencoder(
             vars(self).update(found, _built={}, network_=network, history_=history)
 
     def _doubts(self, given, before):
-        """Warnings of what a first fit was given."""
+        """Return the warnings about the data and the network of a first fit."""
         if before is not None:
             return []
         return [empty_features(self, given.rows), given.network._doubt]
@@ -242,7 +242,7 @@ class BaseAutoencoder(
             if warning is not None:
                 warn_user(warning)
 
-    #: From a fitted model, rows and known variances to components.
+    #: Maps a fitted model, rows and known variances to components.
     _components = staticmethod(components.of_code)
 
     # -- state
@@ -281,7 +281,7 @@ class BaseAutoencoder(
         return copy
 
     def __getstate__(self):
-        """Return parameters and plain arrays; models are built again from them."""
+        """Return parameters and plain arrays, from which models are built again."""
         self._describe()
         state = dict(super().__getstate__())
         if "_built" in state:

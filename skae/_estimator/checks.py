@@ -1,4 +1,4 @@
-"""FitChecks: what is given to a fit, checked against the parameters."""
+"""FitChecks: checks of the arguments of fit against the parameters."""
 
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -16,13 +16,13 @@ from skae._utils.params import copied
 from skae.likelihoods._names import by_name
 from skae.networks import DenseNetwork, Network
 
-#: Values in a matrix, at most.
+#: The largest number of values in a matrix.
 MOST_VALUES = 2**31
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a fit is given: rows, those to validate on, and what is trained for."""
+    """The checked arguments of a fit: rows, validation rows, network and objective."""
 
     rows: Rows
     held_out: Rows | None
@@ -32,15 +32,15 @@ class Given:
 
 
 class FitChecks:
-    """The checks of a fit, before anything is trained."""
+    """The checks of a fit, before any training."""
 
     def _given(
         self, X, sample_weight, before, X_clean=None, X_val=None, X_val_clean=None
     ):
-        """Check what is given to `fit`."""
+        """Check the arguments of `fit`."""
         network = DenseNetwork() if self.network is None else copied(self.network)
         network._validate_params()
-        frame = X  # which selectors of columns look at
+        frame = X  # column selectors need it
         X, row_shape = self._check_rows(X, network, reset=before is None)
         like = (X, row_shape, network)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
@@ -53,7 +53,7 @@ class FitChecks:
         return Given(rows, held_out, row_shape, network, objective)
 
     def _checked_objective(self, rows, held_out):
-        """What is trained for, and rows in its domain, NaN where a class is unknown."""
+        """Return the objective, and rows in its domain, with NaN for unknown classes."""
         objective, names = self._objective(rows, False), self._feature_names(rows)
         given, several = getattr(self, objective.parameter), []
         for name, some in (("X", rows), ("X_val", held_out)):
@@ -72,7 +72,7 @@ class FitChecks:
         return getattr(self, "feature_names_in_", np.arange(rows.n_features))
 
     def _held_out(self, X_val, X_val_clean, like):
-        """The validation rows that the user brings; None where there are none."""
+        """Check the validation rows that the user passes; None without any."""
         if X_val is None:
             if X_val_clean is not None:
                 raise ValueError("X_val_clean needs X_val, the noisy rows. Got None.")
@@ -87,14 +87,14 @@ class FitChecks:
         return rows_of(X_val, target, None, like[2])
 
     def _by_name(self, names, parameter, rows):
-        """The loss or likelihood that a parameter names, by column where it is a list."""
+        """Make the loss or likelihood of a parameter, by column if it is a list."""
         given = getattr(self, parameter)
         columns = getattr(self, "feature_names_in_", None)
         frame = rows.given
         return by_name(given, names, rows.n_features, columns, parameter, frame)
 
     def _specification(self, given, seed, before):
-        """Specify the graph, which must be that of the fit that this one goes on from."""
+        """Specify the graph; raise if this fit continues one of another graph."""
         specification = Specification(
             network=given.network,
             objective=given.objective,
@@ -109,7 +109,7 @@ class FitChecks:
         return specification
 
     def _check_same(self, specification, before):
-        """Refuse to go on from a fit of another model; holes may come and go."""
+        """Raise if the earlier fit has another model; missing values may differ."""
         missing = specification.objective.missing
         before = replace(before, objective=replace(before.objective, missing=missing))
         if specification != before:
@@ -120,7 +120,7 @@ class FitChecks:
             )
 
     def _starts_linear(self):
-        """Whether the linear path runs next to the network."""
+        """Decide whether a linear path runs next to the network."""
         obstacle = None
         if self.n_components is None:
             obstacle = "n_components=None, whose code is the network's own features"
@@ -137,7 +137,7 @@ class FitChecks:
         return obstacle is None and (not named or self.init != "random")
 
     def _code_size(self, rows, before):
-        """The number of components to build: None leaves it to the network."""
+        """Return the number of components to build; None leaves it to the network."""
         if self.n_components is None:
             return None
         if isinstance(self.n_components, Integral):
@@ -148,7 +148,7 @@ class FitChecks:
         return len(pca_of(rows, self.n_components).components_)
 
     def _check_room(self, rows):
-        """Refuse a code whose weights, or rotation, no machine has the memory for."""
+        """Raise if the weights or the rotation of the code do not fit into memory."""
         size = int(self.n_components)
         values = size * max(size, rows.n_features)
         if size > rows.n_features and values > MOST_VALUES:

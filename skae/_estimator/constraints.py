@@ -1,4 +1,4 @@
-"""Constraints: what the parameters that all estimators share may be."""
+"""Constraints: the allowed values of the parameters that all estimators share."""
 
 from numbers import Integral, Real
 

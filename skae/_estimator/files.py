@@ -39,14 +39,15 @@ from skae.networks import ConvNetwork, DenseNetwork, Network, SequenceNetwork
 from skae.networks._base import is_activation
 from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise
 
-#: The format that is written, and those that are read. Another number is one that this
-#: version can't read. In format 1 the kinds of values had no "$" before their names.
+#: The format that is written, and the formats that can be read. In format 1 the kinds of
+#: values had no "$" before their names.
 FORMAT, FORMATS = 2, (1, 2)
 
-#: The member that describes the estimator; each other one is an array.
+#: The member that describes the estimator; all other members are arrays.
 DESCRIPTION = "estimator.json"
 
-#: A file ends in the SHA-256 of all that comes before, in hexadecimal digits.
+#: The size of the digest at the end of a file: the SHA-256 of all bytes before it, in
+#: hexadecimal digits.
 DIGEST_SIZE = 64
 
 DTYPES = {
@@ -56,7 +57,7 @@ DTYPES = {
     *(f"<{kind}" for kind in ["i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8"]),
 }
 
-#: What a file may name beside the estimators: nothing else is ever made of one.
+#: The classes that a file may name, besides estimators: no other objects are ever made.
 PARTS = {
     kind.__name__: kind
     for kind in (
@@ -72,13 +73,13 @@ PARTS = {
 #: Kinds and parts that had other names in earlier files.
 RENAMED = {"Completion": "LinearGaussian", "completion": "linear_model"}
 
-#: Parameters that estimators of earlier files may have, and these no longer.
+#: Parameters that estimators in earlier files may have and that were removed since.
 REMOVED = {"smoothing"}
 
-#: What is made from the state again.
+#: Attributes that are made again from the state.
 MADE_AGAIN = {"_built", "network_"}
 
-#: What reading the bytes of an arbitrary file may come to.
+#: The errors that reading an arbitrary file may raise.
 _NOT_READ = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError),
     *(RuntimeError, TypeError, ValueError, struct.error, zipfile.BadZipFile),
@@ -86,7 +87,7 @@ _NOT_READ = (
 
 
 def write(path, estimator):
-    """Write a fitted estimator to a file, in one step: it is there whole or not at all.
+    """Write a fitted estimator to a file, atomically.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def write(path, estimator):
     Raises
     ------
     TypeError
-        If the estimator holds what a file can't; the message names it.
+        If a file can't hold an attribute of the estimator; the message names it.
     """
     kind, given, arrays = type(estimator), estimator.get_params(deep=False), {}
     if kind.__module__.partition(".")[0] != "skae":
@@ -130,7 +131,7 @@ def write(path, estimator):
 
 
 def read(path, estimators):
-    """Read what `write` has written; nothing that the file says is run or imported.
+    """Read a file of `write`, without running or importing anything that it names.
 
     Parameters
     ----------
@@ -145,7 +146,7 @@ def read(path, estimators):
     Raises
     ------
     ValueError
-        If the file is damaged, or is not one that this version can read.
+        If the file is damaged, or this version can't read it.
     """
     with open(os.fspath(path), "rb") as file:
         try:
@@ -197,16 +198,16 @@ def _described(values, place, arrays):
 
 
 def _plain(value, place, arrays):
-    """A value as JSON holds it: as it is, or as {kind: content}.
+    """Convert a value for JSON: unchanged, or to {kind: content}.
 
     Parameters
     ----------
     value : object
     place : tuple of str
-        Where it is in the estimator.
+        The path of the value in the estimator.
 
     arrays : dict of str to ndarray
-        Takes the arrays, by the names of their members.
+        Receives the arrays, by the names of their members.
     """
     kind = type(value)
     if value is None or kind in (bool, int, str):
@@ -234,7 +235,7 @@ def _plain(value, place, arrays):
 
 
 def _content(part):
-    """What a part is made from."""
+    """Return the arguments that a part is made from."""
     if is_dataclass(part):
         return {field.name: getattr(part, field.name) for field in fields(part)}
     return part.get_params(deep=False)
@@ -245,7 +246,7 @@ def _stored_dtype(array):
 
 
 def _set_apart(array, name, arrays):
-    """Give the array a member of its own; what describes it stays."""
+    """Move an array to its own member, and return its description."""
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous
     array = np.asarray(array, _stored_dtype(array), order="F" if fortran else "C")
     arrays[name] = array
@@ -270,17 +271,17 @@ def _not_saved(what):
     )
 
 
-# -- and back, which trusts nothing
+# -- from JSON to values, without trusting the file
 
 
 class _Reader:
-    """Makes values of what JSON holds, each array of a member of its own.
+    """A reader of the values in JSON, and of the arrays in members.
 
     Parameters
     ----------
     archive : ZipFile
     members : dict of str to ZipInfo
-        The arrays, by name; what is read is taken out.
+        The arrays, by name; they are removed once they are read.
     """
 
     def __init__(self, archive, members):
@@ -315,7 +316,7 @@ class _Reader:
         return _kind(RENAMED.get(kind, kind), PARTS)(**self.values(content))
 
     def array(self, member, dtype, shape, order):
-        """The array in a member, which must have the very size that is declared."""
+        """Read the array in a member; raise if it has not the declared size."""
         if member not in self.members:
             raise ValueError(f"the array {member!r} is missing, or referred to twice.")
         dtype, info = _known(dtype), self.members.pop(member)
@@ -348,7 +349,7 @@ def _refuse_constant(name):
 
 
 def _check_members(members, archive, size):
-    """Refuse what takes more memory than the file, and what is not as we write it."""
+    """Raise if members are repeated, compressed, encrypted, or larger than the file."""
     infos = archive.infolist()
     if len(members) != len(infos):
         raise ValueError("it holds two members of one name.")
@@ -360,7 +361,7 @@ def _check_members(members, archive, size):
 
 
 def _check_state(state):
-    """Refuse a state whose parts are not what they are used as."""
+    """Raise if a part of a state has the wrong type or shape."""
     specification, coordinates = state.specification, state.coordinates
     objective = specification.objective
     for part, kind in (
@@ -391,7 +392,7 @@ def _check_state(state):
 
 
 def _check_specification(specification):
-    """Refuse a specification that describes no network."""
+    """Raise if a specification does not describe a network."""
     network, objective = specification.network, specification.objective
     network._validate_params()
     for part in (objective.likelihood, getattr(objective, "noise", None)):
@@ -418,7 +419,7 @@ def _check_specification(specification):
 
 
 def _check_fitted(fitted):
-    """Refuse numbers of features and components that are not the network's."""
+    """Raise if the numbers of features and components do not match the network."""
     specification = fitted["_state"].specification
     found = fitted.get("n_features_in_"), fitted.get("n_components_")
     n_features, n_components = specification.row_shape[0], specification.n_components
@@ -433,7 +434,7 @@ def _check_fitted(fitted):
 
 
 def _check_weights(state):
-    """Refuse weights that are not those of the network, before anything is built of it."""
+    """Raise if weights do not match the network, before anything of it is built."""
     wanted = weight_shapes(state.specification)
     for path, weight in state.weights.items():
         kind = getattr(getattr(weight, "dtype", None), "kind", None)
@@ -449,7 +450,7 @@ def _check_weights(state):
 
 
 def _check_arrays(state):
-    """Refuse arrays that are not of the shape that they are used in."""
+    """Raise if arrays of the linear model have the wrong shape."""
     n_features = state.specification.n_features
     for coordinates in (state.coordinates, state.origin):
         linear_model = coordinates and coordinates.linear_model
@@ -464,7 +465,7 @@ def _check_arrays(state):
 
 
 def _is(value, shape):
-    """Whether a value is an array of floats of this shape."""
+    """Check whether a value is an array of floats of this shape."""
     return (
         isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.shape == shape
     )
@@ -474,14 +475,14 @@ def _is(value, shape):
 
 
 def _member(name):
-    """A member that is the same bytes whenever and wherever it is written."""
+    """Make a member whose bytes do not depend on the time and the platform."""
     info = zipfile.ZipInfo(name)
     info.create_system = 3
     return info
 
 
 def _digest(file, size):
-    """The digest of the first bytes of a file, which is left after them."""
+    """Compute the digest of the first bytes of a file, and leave the file after them."""
     file.seek(0)
     digest = hashlib.sha256()
     while size > 0 and (some := file.read(min(size, 2**20))):
@@ -492,10 +493,10 @@ def _digest(file, size):
 
 @contextlib.contextmanager
 def _taking_the_place_of(path):
-    """A new file that takes the place of that at `path` once all of it is written.
+    """Open a new file that replaces the file at `path` once it is written completely.
 
-    It has the mode of the file that was there. What a save that was killed has left
-    beside it is cleared.
+    It gets the mode of the file that it replaces. Unfinished files of a save that was
+    killed are removed.
     """
     given, path = path, Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
@@ -522,12 +523,12 @@ def _taking_the_place_of(path):
         raise
 
 
-#: How a file ends that is being written.
+#: The suffix of a file that is being written.
 UNFINISHED = ".skae-tmp"
 
 
 def _is_being_written(name):
-    """Whether the process that a file is of may still write it."""
+    """Check whether the process that began a file may still write it."""
     process = name.partition("-")[0]
     if not process.isdigit() or os.name != "posix":
         return True

@@ -22,7 +22,7 @@ from skae._utils.typing import MatrixLike
 class FittedMethods(TransformerMixin):
     """The methods that read `_state`, each for rows of any kind and any number.
 
-    `TransformerMixin` sees to `set_output` where `transform` is defined: here.
+    `TransformerMixin` implements `set_output` in the class that defines `transform`.
     """
 
     def _check_rows(self, X, network=None, *, reset=False):
@@ -35,7 +35,7 @@ class FittedMethods(TransformerMixin):
         return self._known(X)[0], row_shape
 
     def _known(self, X):
-        """Return checked rows, with NaN for unknown classes, and where these are."""
+        """Return checked rows, with NaN for unknown classes, and a mask of these."""
         groups = self._objective_of_fit.likelihood.groups(X.shape[1])
         if not groups:
             return X, None

@@ -1,4 +1,4 @@
-"""StreamedAttributes: fitted attributes of `partial_fit`, computed when they are asked for."""
+"""StreamedAttributes: fitted attributes of `partial_fit`, computed on demand."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from skae._utils.warnings import numpy_defaults
 
-#: Fitted attributes that say what the components of the rows are.
+#: Fitted attributes that describe the components of the rows.
 DESCRIBED = (
     *("_state", "components_", "explained_variance_", "explained_variance_ratio_"),
     *("noise_variance_", "kl_per_component_"),
 )
 
-#: Held while fitted attributes take the place of others.
+#: Locked while fitted attributes are replaced.
 SETTLING = threading.Lock()
 
 
@@ -22,24 +22,24 @@ class StreamedAttributes:
 
     @property
     def _last_state(self):
-        """The state of the last fit, of a stream without a look at its components."""
+        """The state of the last fit; for a stream, without computing its components."""
         undescribed = vars(self).get("_undescribed")
         return self._state if undescribed is None else undescribed.state
 
     def _describe(self, rows=None):
-        """Turn the code to the components of the rows of all calls of `partial_fit`."""
+        """Compute the components of the rows of all calls of `partial_fit`."""
         while (undescribed := vars(self).get("_undescribed")) is not None:
             with numpy_defaults():
                 state, attributes = undescribed.described(self._components, rows)
-            with SETTLING:  # in case that another thread fits now
+            with SETTLING:  # another thread may fit now
                 if vars(self).get("_undescribed") is undescribed:
                     vars(self).update(attributes, _state=state)
                     del vars(self)["_undescribed"]
 
-    if not TYPE_CHECKING:  # to which attributes would all be known
+    if not TYPE_CHECKING:  # else all attributes would be known to it
 
         def __getattr__(self, name):
-            # components of a stream are looked for when they are asked for
+            # components of a stream are computed on demand
             if name in DESCRIBED and "_undescribed" in vars(self):
                 self._describe()
                 if name in vars(self):

@@ -1,1 +1,1 @@
-"""Model: Keras graphs, what they minimise, and what a fit ends at."""
+"""Model: Keras graphs, their objectives, and the state that a fit returns."""

@@ -1,4 +1,4 @@
-"""Coordinates, and the components that a fit ends at: their order, signs and variance."""
+"""Coordinates, and the components of a fit: their order, signs and variance."""
 
 import math
 from dataclasses import dataclass, replace
@@ -15,28 +15,28 @@ from skae._starts.scatter import rounding
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Where a graph's numbers are in the space of X, and how its code is turned.
+    """Affine maps from a graph's output to rows of X, and from its code to components.
 
     A row is ``mean + scale * unit * output``, and its components are
-    ``(code - offset) @ rotation``, both in the graph's own numbers.
+    ``(code - offset) @ rotation``, with the output and the code of the graph.
 
     Parameters
     ----------
     mean : ndarray of shape (n_features,)
     scale : ndarray of shape (n_features,)
-        What rows are standardised by: one number, but for likelihoods to which each
-        feature has a scale of its own.
+        The scale that standardises rows: one number, except for likelihoods in which each
+        feature has its own scale.
 
     unit : ndarray of shape (n_features,)
-        What the graph's output is multiplied by to be a standardised row.
+        The factor from the graph's output to a standardised row.
 
     rotation : ndarray of shape (n_components, n_components) or None
-        Its columns are orthogonal, and of one length unless they whiten; None leaves
-        the code as it is.
+        Its columns are orthogonal, and of equal length unless they whiten; None leaves
+        the code unchanged.
 
     offset : ndarray of shape (n_components,) or None
     linear_model : LinearGaussian or None
-        The model of X that imputes missing values; None where there is none.
+        The model of X that imputes missing values; None if there is none.
     """
 
     mean: np.ndarray
@@ -48,7 +48,7 @@ class Coordinates:
 
     @classmethod
     def of(cls, rows, graph):
-        """Those that a fit of a graph to these rows begins with.
+        """Compute the initial coordinates of a fit of a graph to these rows.
 
         Raises
         ------
@@ -68,15 +68,15 @@ class Coordinates:
 
     @property
     def imputes(self):
-        """Whether missing values can be imputed."""
+        """True if missing values can be imputed."""
         return self.linear_model is not None
 
     def imputes_in(self, rows):
-        """Whether it imputes values in these rows."""
+        """Check whether these rows have missing values that it imputes."""
         return self.imputes and rows.has_missing
 
     def with_new(self, new, mean, scale, of_linear_model):
-        """Set the mean and the scale of some features, which had no value so far."""
+        """Set the mean and the scale of features that have had no value so far."""
         model = self.linear_model
         if model is not None:
             model = replace(model, mean=np.where(new, of_linear_model, model.mean))
@@ -96,7 +96,7 @@ class Coordinates:
 
 @dataclass(frozen=True)
 class Components:
-    """Coordinates with the code turned to components, and what these are.
+    """Coordinates that rotate the code to components, and a description of these.
 
     `attributes` are fitted attributes of the estimator, by name.
     """
@@ -106,7 +106,7 @@ class Components:
 
     @property
     def whitened(self):
-        """The same with a variance of one, but for those that have none."""
+        """The same components with unit variance, except for those of zero variance."""
         variance = self.attributes["explained_variance_"]
         real = variance > rounding(len(variance)) * variance.max()
         rotation = self.coordinates.rotation / np.sqrt(np.where(real, variance, 1.0))
@@ -114,12 +114,12 @@ class Components:
 
 
 class Regression:
-    """The linear regression of rows on their codes, summed up batch by batch.
+    """The linear regression of rows on their codes, accumulated batch by batch.
 
     Parameters
     ----------
     scale : float
-        What rows are divided by while they are summed up, which float32 needs.
+        Rows are divided by it in the sums, as float32 needs.
     """
 
     def __init__(self, scale):
@@ -128,8 +128,8 @@ class Regression:
         self.code_sum, self.row_sum, self.square, self.product = 0.0, 0.0, 0.0, 0.0
 
     def add(self, codes, rows, weight=None):
-        """Take in more codes and their rows, which are centred or nearly so."""
-        if self.origin is None:  # near the mean, for the sake of precision
+        """Add codes and their rows, which must be centred or nearly so."""
+        if self.origin is None:  # near the mean, for precision
             self.origin = codes.mean(axis=0, dtype=np.float64)
         codes, rows = codes - self.origin, rows / rows.dtype.type(self.scale)
         heavy = codes if weight is None else codes * weight[:, None]
@@ -147,12 +147,12 @@ class Regression:
 
     @property
     def covariance(self):
-        """The covariance of the codes, unbiased."""
+        """The unbiased covariance of the codes."""
         return self._centred(self.square, self.code_sum)
 
     @property
     def cross(self):
-        """The covariance of the codes with the rows, unbiased."""
+        """The unbiased covariance of the codes with the rows."""
         return float(self.scale) * self._centred(self.product, self.row_sum)
 
     @property
@@ -166,10 +166,10 @@ class Regression:
 
 
 def _total_variance(coordinates, rows):
-    """The summed variance of all features, of rows with holes as these are completed.
+    """Compute the summed variance of all features, with missing values imputed.
 
-    That of the values that are there may be less than components of a linear model, which
-    draws on all values of a row, explain.
+    The variance of the observed values alone may be less than the variance that the
+    components of a linear model explain, since the model uses all values of a row.
     """
     linear_model = coordinates.linear_model
     if linear_model is None or not rows.has_missing:
@@ -180,7 +180,7 @@ def _total_variance(coordinates, rows):
 
 def _described(coordinates, rows, total, variance, slopes, **more):
     if rows.has_missing and coordinates.rotation is not None:
-        # what is expected in holes makes components correlated, which share what they explain
+        # imputed values make components correlated, so that their variances overlap
         variance = variance * min(1.0, total / (variance.sum() or 1.0))
     share = variance / total if total > 0 else np.zeros_like(variance)
     attributes = {
@@ -195,20 +195,20 @@ def _described(coordinates, rows, total, variance, slopes, **more):
 
 
 def _start_slopes(model):
-    """The slopes of a linear start, exactly; None where these depend on the code."""
+    """Return the exact slopes of a linear start; None if they depend on the code."""
     if model.specification.objective.likelihood.is_linear:
         return linear_slopes(model.weights, model.coordinates)
     return None
 
 
 def of_code(model, rows, variance=None):
-    """The components of an autoencoder's code.
+    """Compute the components of an autoencoder's code.
 
-    A linear code is turned to be centred, uncorrelated and in falling order of variance,
-    each component in the direction of the starting one that it lies nearest to. Its
-    overall scale is set so that the components' variances add up to the variance of the
-    rows that the reconstruction explains, as PCA's do. A code behind an activation stays
-    as it is.
+    A linear code is rotated: the components are centred, uncorrelated and in decreasing
+    order of variance. The sign of each agrees with its nearest initial component.
+    The overall scale makes the components' variances add up to the variance of the rows
+    that the reconstruction explains, as in PCA. A code behind an activation stays
+    unchanged.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def of_code(model, rows, variance=None):
 
     rows : Rows
     variance : ndarray of shape (n_components,) or None
-        The components' variance where it is known: then the code is in order already.
+        The components' variance if it is known. The code is then in order already.
     """
     coordinates, slopes = model.coordinates, None
     total = _total_variance(coordinates, rows)
@@ -236,7 +236,7 @@ def of_code(model, rows, variance=None):
 
 
 def _reconstructed(model, rows):
-    """The regression of reconstructions on codes, and the variance that they leave."""
+    """Regress reconstructions on codes, and compute the unexplained variance."""
     scale = rows.dtype.type(rows.typical_scale or 1.0)
     regression, unexplained = Regression(scale), 0.0
     mean = rows.mean.astype(rows.dtype)
@@ -256,9 +256,9 @@ def _reconstructed(model, rows):
 
 
 def _turned(coordinates, regression, explained):
-    """Coordinates of uncorrelated components, their variances and slopes."""
+    """Compute coordinates of uncorrelated components, their variances and slopes."""
     widths = np.sqrt(np.square(coordinates.rotation).sum(axis=0))
-    widths /= widths[0]  # of the components of a fit that whitened, and goes on
+    widths /= widths[0]  # differ if this fit continues one that whitened
     offset = coordinates.offset + regression.mean @ coordinates.inverse
     variance, axes = linalg.eigh(regression.covariance / np.outer(widths, widths))
     variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
@@ -275,9 +275,9 @@ def _turned(coordinates, regression, explained):
 
 
 def _mean_discarded(rows, total, n_components, left):
-    """The variance that is left, shared out as PCA's is; zero where it is rounding.
+    """Compute the mean variance of the discarded axes, as in PCA; 0 if it is rounding.
 
-    What is expected in holes has variance on all axes, however few the rows are.
+    Imputed values have variance on all axes, however few the rows are.
     """
     side = rows.n_features if rows.has_missing else min(rows.size, rows.n_features)
     if side <= n_components or left <= rounding(side) * total:
@@ -286,11 +286,11 @@ def _mean_discarded(rows, total, n_components, left):
 
 
 def of_posterior(model, rows, variance=None):
-    """The components of a variational autoencoder's code.
+    """Compute the components of a variational autoencoder's code.
 
-    They are ordered by the divergence of their posterior from the prior, in falling
-    order, and have the signs that PCA would give them; they are not turned, which keeps
-    the posterior's components independent.
+    Components are in decreasing order of the KL divergence of their posterior from the
+    prior, and have the signs that PCA would give them. They are not rotated, so that the
+    components stay independent in the posterior.
     """
     scale, kl = rows.typical_scale or 1.0, 0.0
     of_rows, of_output = Regression(scale), Regression(scale)

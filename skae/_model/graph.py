@@ -1,4 +1,4 @@
-"""Graph: from a specification, plain and hashable, to Keras models and their weights."""
+"""Graph: a hashable specification, the Keras models built from it, and their weights."""
 
 import itertools
 import math
@@ -12,10 +12,10 @@ from skae._utils.keras import building, flat_layers, own_variables
 from skae.likelihoods._base import MAX_LOG_VARIANCE, bounded
 from skae.networks._base import activated
 
-#: Paths of the weights that a linear start sets.
+#: Paths of the layers that a linear initialisation sets.
 LINEAR_CODE, LINEAR_OUTPUT = "encoder/linear_code", "decoder/linear_output"
 
-#: What the network's own contributions to code and output are multiplied by.
+#: The gate, and the kernels of the network's own contributions to code and output.
 OUTPUT_GATE = "decoder/output_gate/kernel"
 HEADS = {
     LINEAR_CODE: ("encoder/code/kernel",),
@@ -24,16 +24,15 @@ HEADS = {
 LOG_VARIANCE = "encoder/log_variance_head/bias"
 NOISE, LEAST_NOISE = "noise", "least_noise"
 
-#: A parameter, and the layer by its name.
+#: A parameter, and the name of its layer.
 CODE_ACTIVATION = "code_activation"
 
 
 @dataclass(frozen=True, eq=False)
 class Specification:
-    """All that shapes the graph of one fit, and nothing else.
+    """Everything that determines the graph of a fit, and nothing else.
 
-    Equal specifications build the same graphs, so that what is compiled for one serves
-    the other.
+    Equal specifications build equal graphs, which share compiled functions.
     """
 
     network: object
@@ -69,13 +68,13 @@ class Specification:
 
     @property
     def rotates(self):
-        """Whether the code may be rotated without changing the function."""
+        """True if rotating the code leaves the set of functions unchanged."""
         dense = self.n_components is not None or self.objective.turns_features
         return dense and self.code_activation == "linear"
 
     @property
     def n_extra_variances(self):
-        """How many variances of the code the missing values of a row may add to."""
+        """The number of code variances that missing values of a row can increase."""
         return self.n_components if self.linear and self.objective.has_posterior else 0
 
     def __getstate__(self):
@@ -88,11 +87,11 @@ class Graph:
     Attributes
     ----------
     encoder, decoder : keras.Model
-        From standardised rows to what the objective calls its heads, and from a code to
-        the output before its activation.
+        From standardised rows to the objective's heads, and from a code to the output
+        before its activation.
 
     variables : dict of str to keras.Variable
-        Every variable by its path: Keras' own, behind the side that it is on.
+        Every variable by its path: "encoder/" or "decoder/", and Keras' path.
     """
 
     def __init__(self, specification, encoder, decoder, likelihood_variables):
@@ -104,9 +103,9 @@ class Graph:
                 self.variables[name] = variable
         self.variables |= likelihood_variables
         self._random = self._initializers()
-        self.draw = self.drawn  # which a backend may compile
-        #: The values that the other variables were made with. Read here: a program that
-        #: has trained, for this fit or for another, has others.
+        self.draw = self.drawn  # a backend may compile it
+        #: The initial values of the other variables. They are read here, as training
+        #: changes them in a program that is used again.
         self._built = {
             path: value_of(v)
             for path, v in self.variables.items()
@@ -115,29 +114,29 @@ class Graph:
 
     @property
     def trainable(self):
-        """The variables that training changes by their gradients, by path."""
+        """The variables that gradients change, by path."""
         return {path: v for path, v in self.variables.items() if v.trainable}
 
     @property
     def is_linear(self):
-        """Whether there is nothing but the linear path."""
+        """True if there is only the linear path."""
         return not any(
             head in self.variables for heads in HEADS.values() for head in heads
         )
 
     @property
     def encodes_linearly(self):
-        """Whether the code is that of the linear path alone."""
+        """True if the encoder is the linear path alone."""
         operations = {operation.name for operation in self.encoder.operations}
         return operations <= {"standardized", "linear_code", "log_variance_head"}
 
     @cached_property
     def size(self):
-        """The number of values that all variables have."""
+        """The number of values in all variables."""
         return sum(math.prod(v.shape) for v in self.variables.values())
 
     def log_noise(self):
-        """The log-variance of the noise, of shape (1, n); None where there is none."""
+        """Return the log-variance of the noise, of shape (1, n); None without noise."""
         from keras import ops
 
         if NOISE not in self.variables:
@@ -146,7 +145,7 @@ class Graph:
         return ops.maximum(bounded(noise.value), least.value)[None]
 
     def _initializers(self):
-        """Initialisers of the variables that start at random, by the variable's id."""
+        """Return the initialisers of random variables, by the variable's id."""
         found = {}
         for model in (self.encoder, self.decoder):
             for layer in flat_layers(model):
@@ -158,7 +157,7 @@ class Graph:
         return found
 
     def initial(self, seed):
-        """New starting weights, each drawn from the seed and its path."""
+        """Draw initial weights, each from the seed and its path."""
         random = [path for path, v in self.variables.items() if id(v) in self._random]
         draws = self.draw([named_seed(seed, path) for path in random])
         drawn, weights = dict(zip(random, draws, strict=True)), {}
@@ -173,7 +172,7 @@ class Graph:
         return weights
 
     def drawn(self, seeds):
-        """The values of the variables that start at random, each of a seed of its own."""
+        """Draw the randomly initialised variables, each from its own seed."""
         variables = [v for v in self.variables.values() if id(v) in self._random]
         found = []
         for variable, seed in zip(variables, seeds, strict=True):
@@ -193,36 +192,36 @@ class Graph:
         Raises
         ------
         KeyError
-            If a value is missing, or has a path that no variable has.
+            If a value is missing, or if no variable has its path.
         """
         self.check_paths(weights)
         for path, variable in self.variables.items():
             variable.assign(weights[path])
 
     def check_paths(self, weights):
-        """Refuse weights that have a path that no variable has."""
+        """Raise if a weight has a path that no variable has."""
         if strangers := weights.keys() - self.variables.keys():
             raise KeyError(f"no variable has the path {min(strangers)!r}")
 
     def read(self):
-        """The weights as they are now."""
+        """Return the current weights."""
         return {path: value_of(v) for path, v in self.variables.items()}
 
 
 def value_of(variable):
-    """A copy of a Keras variable's value, on any backend and any number of devices."""
+    """Copy a Keras variable's value, on any backend and any number of devices."""
     value = variable.value
     return np.array(value.numpy() if hasattr(value, "numpy") else value)
 
 
 def named_seed(seed, name):
-    """A seed of its own for what has this name."""
+    """Derive a seed from a seed and a name."""
     rng = np.random.default_rng((seed, zlib.crc32(name.encode())))
     return int(rng.integers(2**31 - 1))
 
 
 def _new_name(path, taken):
-    """The path or, where layers of one name hide in two models, the path and a number."""
+    """Return the path, with a number if two models have layers of the same name."""
     names = itertools.chain([path], (f"{path}#{n}" for n in itertools.count(2)))
     return next(name for name in names if name not in taken)
 
@@ -258,7 +257,7 @@ def build(specification, dtype):
 
 
 def _code(x, specification):
-    """The code, and the features that it is made of."""
+    """Build the code, and the features that it is computed from."""
     from keras import layers
 
     linear, n_components = specification.linear, specification.n_components
@@ -270,7 +269,7 @@ def _code(x, specification):
         code = activated(features, specification.code_activation, "code", CODE_ACTIVATION)
         return code, features
     sums = []
-    if not linear or features is not x:  # else the linear path does it all
+    if not linear or features is not x:  # else the linear path is enough
         head = layers.Dense(
             n_components, kernel_initializer=_first_kernel(linear), name="code"
         )
@@ -285,7 +284,7 @@ def _code(x, specification):
 
 
 def _output(code, specification):
-    """The output before its activation."""
+    """Build the output before its activation."""
     from keras import layers
 
     from skae.networks._layers import gate
@@ -294,7 +293,7 @@ def _output(code, specification):
     network, shape = specification.network, (n_features,)
     output = network.decode(code, shape)
     sums = []
-    if linear and output is code:  # the linear path does it all
+    if linear and output is code:  # the linear path is enough
         pass
     elif not network.makes_output or tuple(output.shape[1:]) != shape:
         if len(output.shape) > 2:
@@ -312,5 +311,5 @@ def _output(code, specification):
 
 
 def _first_kernel(linear):
-    """Next to a linear path, the network's own contribution starts at zero."""
+    """Choose the initialiser of the last layers: zeros next to a linear path."""
     return "zeros" if linear else "glorot_uniform"

@@ -1,4 +1,4 @@
-"""The linear path: from input to code and from code to output, beside the network."""
+"""The linear path: from input to code and from code to output, next to the network."""
 
 import math
 
@@ -8,12 +8,12 @@ from skae._model.graph import HEADS, LINEAR_CODE, LINEAR_OUTPUT, OUTPUT_GATE, na
 
 
 def replaced(weights, new):
-    """A copy of the weights, in float64 where they are new.
+    """Copy the weights, with new values in float64.
 
     Raises
     ------
     KeyError
-        If one of the new has a path that the weights don't have.
+        If a new value has a path that the weights don't have.
     """
     new = {
         path: np.full(weights[path].shape, value, np.float64)
@@ -23,15 +23,15 @@ def replaced(weights, new):
 
 
 def linear_path(start, coordinates, code_unit, output_unit=1.0):
-    """The weights of the linear path that make it a linear start, by path.
+    """Compute the weights of the linear path for a linear start, by path.
 
     Parameters
     ----------
     start : LinearStart
     coordinates : Coordinates
     code_unit, output_unit : float, float or ndarray of shape (n_features,)
-        What a code and an output of the graph are multiplied by to be the start's, and
-        standardised.
+        The factors from the graph's code to the start's, and from the graph's output to
+        a standardised row.
     """
     mean, scale = coordinates.mean, coordinates.scale
     return {
@@ -43,15 +43,15 @@ def linear_path(start, coordinates, code_unit, output_unit=1.0):
 
 
 def without_linear_path(weights, seed):
-    """Weights that begin at random, not at the linear path, which begins at zero.
+    """Initialise weights at random, with zeros on the linear path.
 
     The network's own contributions are drawn as Keras draws them ("glorot_uniform"), or
-    their gate is open; where one side has none, the linear path of that side is drawn.
+    their gate is opened. If a side has no such contribution, its linear path is drawn.
 
     Parameters
     ----------
     weights : dict of str to ndarray
-        As they begin at a linear path.
+        The weights of a linear start.
 
     seed : int
 
@@ -73,9 +73,9 @@ def without_linear_path(weights, seed):
 
 
 def linear_slopes(weights, coordinates):
-    """What one of each component adds to a row by the linear path, in the units of X.
+    """Compute the slopes of rows on components along the linear path, in the units of X.
 
-    The way back from `linear_path`, of shape (n_components, n_features).
+    This inverts `linear_path`. The shape is (n_components, n_features).
     """
     kernel = coordinates.inverse @ weights[f"{LINEAR_OUTPUT}/kernel"]
     return kernel * (coordinates.scale * coordinates.unit)

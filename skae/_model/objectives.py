@@ -1,4 +1,4 @@
-"""Objectives: the loss of a batch of rows, and the linear model that training starts at."""
+"""Objectives: the loss of a batch of rows, and the linear initialisation."""
 
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,18 +17,18 @@ from skae.likelihoods import Likelihood
 from skae.likelihoods._base import MAX_LOG_VARIANCE, bounded, unbounded
 from skae.noise import Noise
 
-#: Rows whose moments are computed at a time.
+#: The number of rows whose moments are computed at once.
 ROWS_AT_ONCE = 512
 
-#: Draws from the posterior of each validation row.
+#: The number of draws from the posterior of each validation row.
 VALIDATION_DRAWS = 4
 
-#: How far out of its domain rounding may carry a scaled value.
+#: The largest distance of a value from the domain that counts as rounding.
 ROUNDING = 1e-6
 
 
 class Loss(NamedTuple):
-    """What a batch comes to: a loss for each row, a penalty, and the parts by name."""
+    """The loss of a batch: a loss for each row, a penalty, and the parts by name."""
 
     per_sample: object
     penalty: object
@@ -52,32 +52,32 @@ class Reconstruction:
     missing: bool = False
     activity_l1: float = field(default=0.0, compare=False)
 
-    parameter = "loss"  # the estimator's, that names the likelihood
-    parts = ()  # of the loss, reported by these names
-    turns_features = False  # whether a code that the network gives is turned as well
+    parameter = "loss"  # the estimator's parameter of the likelihood
+    parts = ()  # names of the reported parts of the loss
+    turns_features = False  # whether a code of the network's own features is rotated too
     has_posterior = False  # whether a code is a distribution
 
     @property
     def key(self):
-        """What shapes a compiled program."""
+        """The settings that determine a compiled program."""
         return type(self), self.likelihood._key(), self.missing
 
     def check(self, rows, given, name="X"):
-        """Refuse rows outside of the likelihood's domain.
+        """Raise if rows are outside of the likelihood's domain.
 
         Parameters
         ----------
         rows : Rows
         given : object
-            The likelihood as the estimator's user gave it.
+            The likelihood as passed to the estimator.
 
         name : str, default="X"
-            What the rows are called.
+            The name of the rows.
 
         Raises
         ------
         ValueError
-            If there are any; the message names the parameter and the rows.
+            If a value is outside; the message names the parameter and the rows.
         """
         for likelihood, columns in self.likelihood.blocks(rows.n_features):
             least, greatest = likelihood.domain
@@ -92,7 +92,7 @@ class Reconstruction:
                 )
 
     def takes_mixtures(self, rows):
-        """Whether a mixture of rows is a row as well: whole, and of any real numbers."""
+        """Check whether mixtures of rows are valid rows: no NaN, any real numbers."""
         if any(some.has_nan for some in (rows, rows.wanted)):
             return False
         blocks = self.likelihood.blocks(rows.n_features)
@@ -101,24 +101,24 @@ class Reconstruction:
     # -- the graph
 
     def heads(self, z, features):
-        """What the encoder gives, from the code and the features it is made of."""
+        """Return the encoder's outputs, from the code and the features it is made of."""
         return z
 
     def point(self, encoded):
-        """The code, from what the encoder gives."""
+        """Return the code, from the encoder's outputs."""
         return encoded
 
     def code_unit(self, scale):
-        """What the code inside the graph is multiplied by to be in the units of X.
+        """Return the factor from the graph's code to the units of X.
 
-        Where features have scales of their own there are no such units.
+        It is 1 if features have different scales, since there are then no such units.
         """
         return float(scale[0]) if np.ptp(scale) == 0 else 1.0
 
     # -- the loss
 
     def values(self, rows, coordinates):
-        """The arrays that `loss` is given: another value compiles nothing anew."""
+        """Return the arrays that `loss` takes: new values need no new compilation."""
         unit = self.code_unit(coordinates.scale)
         return {
             "mean": coordinates.mean.astype(rows.dtype),
@@ -127,7 +127,7 @@ class Reconstruction:
         }
 
     def corrupted(self, x, values, seed):
-        """What the network sees of standardised rows while it is trained."""
+        """Corrupt standardised rows, as the network sees them in training."""
         return x
 
     def loss(self, graph, batch, values, seed, training):
@@ -137,9 +137,9 @@ class Reconstruction:
         ----------
         graph : Graph
         batch : dict of str to tensor
-            "rows" in the units of X and, where there are such, what they are to become
-            ("wanted", whose NaN is left out), and the "extra_variance" that the missing
-            values of each add to its code.
+            "rows" in the units of X and, if there are any, their targets ("wanted", whose
+            NaN is left out), and the "extra_variance" that the missing values of each row
+            add to its code.
         values : dict of str to tensor
         seed : Seed
         training : bool
@@ -162,7 +162,7 @@ class Reconstruction:
         return Loss(per_sample, penalty, {})
 
     def _present(self, x):
-        """1 where x is a number and 0 where it is NaN, and x with 0 in place of NaN."""
+        """Return 1 where x is a number and 0 where it is NaN, and x with 0 for NaN."""
         from keras import ops
 
         if not self.missing:
@@ -171,7 +171,7 @@ class Reconstruction:
         return ops.cast(~missing, x.dtype), ops.where(missing, 0.0, x)
 
     def in_units(self, losses, coordinates):
-        """Losses of standardised rows in the units of X, by the history's names."""
+        """Convert losses of standardised rows to the units of X, by name."""
         return {
             name: self.likelihood.in_units(value, coordinates.scale)
             for name, value in losses.items()
@@ -180,7 +180,7 @@ class Reconstruction:
     # -- the start
 
     def start(self, rows, n_components):
-        """The best linear model of its kind in closed form, a `LinearStart`."""
+        """Compute the best linear model of its kind in closed form, a `LinearStart`."""
         return self._start(rows, n_components)
 
     def _start(self, rows, n_components):
@@ -197,25 +197,25 @@ class Reconstruction:
         )
 
     def of_pca(self, rows, n_components):
-        """The loss that the linear model with so many components has on the rows."""
+        """Compute the loss of the linear model with so many components on the rows."""
         return self.likelihood.of_pca(rows.array, rows.array, n_components)
 
     @property
     def follows_moments(self):
-        """Whether the start depends on the mean and the covariance of the rows alone."""
+        """True if the start depends on the mean and the covariance of the rows alone."""
         return self.likelihood.follows_moments
 
     @property
     def pca_is_best(self):
-        """Whether no other linear code and output have less loss than PCA's."""
+        """True if no other linear code and output have less loss than PCA's."""
         return self.likelihood.pca_is_best and not self.activity_l1
 
     def start_rows(self, some, rows):
-        """The rows to start training from: some; None where only all rows will do."""
+        """Return the rows to compute a start from: some, or None if it needs all rows."""
         return some if self.likelihood.knows_enough(some, rows) else None
 
     def weights(self, start, coordinates):
-        """The weights that a linear start sets, by path, and the unit of the output."""
+        """Compute the weights of a linear start, by path, and the output's unit."""
         return linear_path(start, coordinates, self.code_unit(coordinates.scale)), 1.0
 
 
@@ -224,10 +224,10 @@ def _standardized(x, values):
 
 
 class Noisy(Reconstruction):
-    """The objective of a denoising autoencoder: clean rows from noisy ones."""
+    """The objective of a denoising autoencoder: predict clean rows from noisy ones."""
 
     def start(self, rows, n_components):
-        # codes of noisy rows are uncorrelated, but not PCA's
+        # codes of noisy rows are uncorrelated, but differ from PCA's
         return replace(self._start(rows, n_components), in_order=False)
 
 
@@ -282,10 +282,10 @@ class Denoising(Noisy):
         return self.likelihood.decoder_start(start, examples)
 
     def _without_holes(self, rows, linear_model):
-        """Complete rows of which the best linear denoiser is that of rows with holes.
+        """Return complete rows with the same best linear denoiser as incomplete rows.
 
-        It may depend on what is expected of their mean and covariance alone, which points
-        have; otherwise holes are filled in with expectations.
+        If the denoiser depends on the moments alone, these are points with the expected
+        mean and covariance. Otherwise missing values are imputed with expectations.
         """
         if not rows.has_missing:
             return rows
@@ -295,7 +295,7 @@ class Denoising(Noisy):
         return filled_rows(rows, linear_model)
 
     def of_pca(self, rows, n_components):
-        """The loss that PCA of the rows has on them with noise."""
+        """Compute the loss of PCA of the rows, on the rows with noise."""
         X_noisy = self.noise.draw(rows.array, self.noise.values(rows))
         return self.likelihood.of_pca(rows.array, X_noisy, n_components)
 
@@ -337,9 +337,10 @@ def _axes(pca):
 
 
 def _noisy_moments(rows, noise, values):
-    """Clean rows, the mean of the noisy ones and its variance, as `denoiser_start` asks.
+    """Yield clean rows, and the mean and the variance of their noisy versions.
 
-    Those of noise whose moments are unknown are drawn, and without variance.
+    `denoiser_start` takes these. If the moments of the noise are unknown, a draw takes
+    the place of the mean, without variance.
     """
     for batch in rows.batches(ROWS_AT_ONCE):
         clean = rows.filled(batch)
@@ -348,7 +349,7 @@ def _noisy_moments(rows, noise, values):
 
 
 def _moments_of_noise(noise, clean, values, step=0):
-    """The mean and the variance of what becomes of rows; of unknown ones, a draw and 0."""
+    """Return mean and variance of noisy rows; if unknown, a draw and 0."""
     return noise.moments(clean, values) or (noise.draw(clean, values, step), 0.0)
 
 
@@ -357,10 +358,11 @@ def _column(rows, some):
 
 
 class Widening(NamedTuple):
-    """What missing values make of a posterior.
+    """The effect of missing values on a posterior.
 
-    Its mean is that of the `imputed` rows, of shape (n_samples, n_features), and its
-    covariance has so much more, of shape (n_samples, n_components, n_components).
+    The posterior's mean is the one of the `imputed` rows, of shape (n_samples,
+    n_features). `covariance` is added to its covariance, and has the shape (n_samples,
+    n_components, n_components).
     """
 
     imputed: object
@@ -374,7 +376,7 @@ class Evidence(Reconstruction):
     Parameters
     ----------
     beta : float
-        The weight of the divergence from the prior.
+        The weight of the KL divergence from the prior.
     """
 
     beta: float = field(default=1.0, compare=False)
@@ -411,9 +413,11 @@ class Evidence(Reconstruction):
         }
 
     def loss(self, graph, batch, values, seed, training):
-        """Minus the bound: its divergence in closed form for training, else from draws.
+        """Compute minus the evidence lower bound of a batch.
 
-        Where the posterior is exact, as at the start, each draw gives the same bound.
+        The KL divergence is in closed form for training, and estimated by draws for
+        validation. If the posterior is exact, as at the start, each draw gives the same
+        bound.
         """
         from keras import ops
 
@@ -439,7 +443,7 @@ class Evidence(Reconstruction):
         return Loss(reconstruction + values["beta"] * kl, 0.0, parts)
 
     def posterior(self, graph, x, training=False):
-        """Mean and log-variance of the code, of standardised rows."""
+        """Compute the mean and log-variance of the code of standardised rows."""
         mean, log_variance = graph.encoder(x, training=training)
         return mean, bounded(log_variance)
 
@@ -452,9 +456,9 @@ class Evidence(Reconstruction):
         noise : tensor of shape (n_draws, n_components)
         unit : tensor of shape (n_features,)
         widening : Widening or None, default=None
-            What missing values make of the posterior; None is nothing.
+            The effect of missing values on the posterior; None is none.
         present : tensor of shape (n_samples, n_features) or None
-            What each feature counts; None is 1 where it is a number.
+            The weight of each feature; None is 1 where it is a number.
 
         Returns
         -------
@@ -467,15 +471,15 @@ class Evidence(Reconstruction):
         return self._log_likelihood(graph, x, z, unit, False, present), log_ratio
 
     def expected(self, graph, x, noise, unit, widening):
-        """Average the decoder's output over draws by their weights ``p(x, z) / q(z)``.
+        """Average the decoder's output over draws with weights ``p(x, z) / q(z)``.
 
-        It is the expectation of a row given its observed values, as the draws grow in
-        number. The parameters are those of `log_weights`.
+        With many draws it tends to the expectation of a row given its observed values.
+        The parameters are the same as in `log_weights`.
 
         Returns
         -------
         output : tensor of shape (n_samples, n_features)
-            Before it is brought to the units of X.
+            Not yet in the units of X.
         """
         from keras import ops
 
@@ -489,8 +493,16 @@ class Evidence(Reconstruction):
         return ops.einsum("dn,dnf->nf", shares, output)
 
     def _wide_draws(self, graph, noise, widening):
-        """Draw z from a posterior that missing values widen, one draw after the other,
-        with ``log p(z) - log q(z | x)`` of shape (n_draws, n_samples)."""
+        """Draw z from a posterior that missing values widen.
+
+        Returns
+        -------
+        z : tensor of shape (n_draws * n_samples, n_components)
+            One draw after the other.
+
+        log_ratio : tensor of shape (n_draws, n_samples)
+            ``log p(z) - log q(z | x)``.
+        """
         from keras import ops
 
         mean, log_variance = self.posterior(graph, widening.imputed)
@@ -505,7 +517,7 @@ class Evidence(Reconstruction):
         return ops.reshape(z, (-1, z.shape[-1])), log_ratio
 
     def _at_draws(self, graph, x, mean, log_variance, noise, unit, training):
-        """``log p(x | z)`` and ``log p(z) - log q(z | x)`` at draws z from ``q(z | x)``.
+        """Compute ``log p(x | z)`` and ``log p(z) - log q(z | x)`` at draws z of ``q``.
 
         Parameters
         ----------
@@ -527,7 +539,7 @@ class Evidence(Reconstruction):
         )
 
     def _log_likelihood(self, graph, x, z, unit, training, counts=None):
-        """``log p(x | z)`` of shape (n_draws, n_samples), of draws one after the other."""
+        """Compute ``log p(x | z)``, of shape (n_draws, n_samples), of stacked draws."""
         from keras import ops
 
         output = graph.decoder(z, training=training) * unit
@@ -558,7 +570,7 @@ class Evidence(Reconstruction):
         weights = {LOG_VARIANCE: unbounded(np.log(start.posterior_variance))}
         noise, unit = self.likelihood.noise_of(start, coordinates.scale)
         if noise is not None:
-            # Of constant features below the least, which is theirs in full precision
+            # Noise of constant features is below the least, which has full precision
             weights[NOISE] = unbounded(np.log(noise) - start.constant)
             weights[LEAST_NOISE] = np.where(
                 start.constant, np.log(noise), -MAX_LOG_VARIANCE

@@ -1,4 +1,4 @@
-"""Keras models on rows as the user has them."""
+"""Keras models on raw rows, in the units and the shape of the user's X."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from skae._utils.keras import building
 
 @dataclass(frozen=True)
 class RawModels:
-    """Keras models on raw rows: scaling, and the code's rotation, inside."""
+    """Keras models on raw rows, which include scaling and the rotation of the code."""
 
     encoder: object
     decoder: object
@@ -15,7 +15,7 @@ class RawModels:
 
 
 def raw(graph, coordinates):
-    """The Keras models of a graph on raw rows, which share its variables.
+    """Build the Keras models of a graph on raw rows, which share its variables.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Shapes: those of the weights of a network, known without Keras and without any memory.
+"""Shapes of the weights of a network, computed without Keras and without any memory.
 
-A file says which network its weights are of. What does not fit is refused before
-anything of the size that the file names is built.
+A file names the network of its weights. Weights that do not fit are refused before
+anything of the size that the file declares is built.
 """
 
 import math
@@ -9,17 +9,17 @@ import math
 from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
 from skae.networks._base import sizes_of
 
-#: Columns of a recurrent kernel for each unit, and rows of its bias.
+#: The number of columns for each unit, in the kernel and the bias of a recurrent layer.
 GATES = {"lstm": 4, "gru": 3}
 
 
 def weight_shapes(specification):
-    """The shape of each weight, by its path, but for seeds, which Keras numbers.
+    """Compute the shape of each weight by its path, except seeds, which Keras numbers.
 
     Parameters
     ----------
     specification : Specification
-        Of a dense, convolutional or sequence network.
+        Its network is a `DenseNetwork`, `ConvNetwork` or `SequenceNetwork`.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def weight_shapes(specification):
 
 
 def is_seed(path):
-    """Whether a weight is the state of a generator."""
+    """Check whether a weight is the state of a random number generator."""
     return path.endswith("/seed_generator_state")
 
 
@@ -60,8 +60,8 @@ def _dense(name, n_in, n_out, bias=True):
 
 
 # -- the sides of each network: the encoder's weights and its number of features, None
-# where these are the rows themselves; the decoder's and the number of features that a
-# dense layer makes the output of, 0 where these are the code, None without such a layer
+# if these are the rows themselves; the decoder's weights and the number of features that
+# a dense output layer takes, 0 if these are the code, None without such a layer
 
 
 def _hidden(network, n_in, sizes, side):

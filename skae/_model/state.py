@@ -1,4 +1,4 @@
-"""State: what a fitted estimator keeps, by name: plain arrays and numbers."""
+"""State: the arrays and numbers of a fitted estimator, by name."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from skae._starts.moments import Stream
 
 @dataclass(frozen=True)
 class State:
-    """A fitted model, from which all else that it can do is built again.
+    """A fitted model, from which everything else is built again.
 
     Parameters
     ----------
@@ -21,21 +21,21 @@ class State:
 
     coordinates : Coordinates
     seed : int
-        What the fit drew all its randomness from.
+        The seed of all randomness of the fit.
 
     optimizer : list of ndarray or None
-        The optimizer's variables, where `partial_fit` goes on with them.
+        The optimizer's variables, if `partial_fit` continues with them.
 
     is_start : bool
-        Whether it still is a linear start whose components are PCA's.
+        Whether the model is a linear start whose components are PCA's.
 
     stream : Stream or None
-        What is kept of the rows of all calls of `partial_fit`.
+        The moments and a sample of the rows of all calls of `partial_fit`.
 
     origin : Coordinates or None
-        The coordinates that the next call of `partial_fit` goes on from: those before the
-        code was turned to the components of the rows so far, which nobody may have looked
-        at. None is `coordinates`.
+        The coordinates that the next call of `partial_fit` continues from. They precede
+        the rotation to the components of the rows so far, which are computed on demand.
+        None is `coordinates`.
     """
 
     specification: Specification
@@ -49,12 +49,12 @@ class State:
 
     @property
     def completes(self):
-        """Whether the model knows what to expect where a value is missing."""
-        if self.coordinates is None:  # the closed form of a stream, which has been linear
+        """True if the model can impute missing values."""
+        if self.coordinates is None:  # the closed form of a stream is linear
             return self.specification.linear
         return self.coordinates.imputes
 
     @property
     def has_trained(self):
-        """Whether there is more than the closed form of all rows of a stream so far."""
+        """True unless it is the closed form of all rows of a stream so far."""
         return self.stream is None or self.stream.has_trained

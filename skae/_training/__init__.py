@@ -1,1 +1,1 @@
-"""Training: the story of a fit, from the linear start to the model that is kept."""
+"""Training: the steps of a fit, from the linear initialisation to the final model."""

@@ -1,4 +1,4 @@
-"""Beginnings: where training starts, and models of what it has reached."""
+"""Beginnings: the initialisation of training, and models of its candidates."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -16,21 +16,21 @@ from skae._utils.keras import reason
 
 
 class Beginning:
-    """Where training starts: at the linear model of all rows or of some, or at a last fit.
+    """The initialisation: the linear model of all rows or of some, or an earlier fit.
 
     Parameters
     ----------
     graph : Graph
-        It may be shared by fits that differ in what shapes no graph: a weight of the
-        divergence, a level of noise.
+        Fits may share it if they differ only in settings that do not change the graph,
+        such as the weight of the KL divergence or the level of noise.
 
     specification : Specification
-        That of this fit.
+        The specification of this fit.
 
     rows : Rows
     plan : Plan
     before : State or None
-        A fit to go on from.
+        A fit to continue from.
     """
 
     def __init__(self, graph, specification, rows, plan, before):
@@ -39,13 +39,13 @@ class Beginning:
 
     @cached_property
     def of_all(self):
-        """The beginning that has seen all rows."""
+        """The initialisation from all rows."""
         if self.before is not None:
             return Candidate(self.before.weights, self.before.coordinates)
         return start(self.graph, self.specification, self.rows, self.seed, self.init)
 
     def of(self, training):
-        """Compute the beginning on some of the rows, as if there were no others."""
+        """Compute the initialisation from the training rows alone."""
         if self.before is not None or training is self.rows:
             return self.of_all
         if not self.specification.linear:
@@ -56,7 +56,11 @@ class Beginning:
         return start(self.graph, self.specification, fair, self.seed, self.init)
 
     def at_random(self, begin):
-        """Leave the linear path out; None where it is all there is, or imputes values."""
+        """Remove the linear path from a beginning.
+
+        Return None if the network is the linear path alone, or if the linear model
+        imputes missing values.
+        """
         if not self.specification.linear or self.graph.is_linear:
             return None
         if begin.coordinates.imputes_in(self.rows):
@@ -66,7 +70,7 @@ class Beginning:
 
     @property
     def is_best(self):
-        """Whether no training can improve it: PCA, of a linear network."""
+        """True if training can't improve it: the network is linear and starts at PCA."""
         return (
             self.of_all.variance is not None
             and self.specification.objective.pca_is_best
@@ -76,24 +80,24 @@ class Beginning:
 
 
 def start(graph, specification, rows, seed, init=None, *, streamed=False):
-    """Where training starts: random weights and, next to them, the linear model of rows.
+    """Initialise the weights: at random, and the linear path by the linear model of rows.
 
     Parameters
     ----------
     graph : Graph
-        It may be shared by fits that differ in what shapes no graph: a weight of the
-        divergence, a level of noise.
+        Fits may share it if they differ only in settings that do not change the graph,
+        such as the weight of the KL divergence or the level of noise.
 
     specification : Specification
-        That of this fit.
+        The specification of this fit.
 
     rows : Rows
     seed : int
     init : LinearStart or None, default=None
-        A linear model from elsewhere, in place of that of the rows.
+        A given linear model, instead of the linear model of the rows.
 
     streamed : bool, default=False
-        Whether there will be other rows, which may need more than these span.
+        Whether more rows will follow. They may need directions that these do not span.
 
     Returns
     -------
@@ -112,7 +116,7 @@ def start(graph, specification, rows, seed, init=None, *, streamed=False):
         linear = opened(linear, rows, seed)
     new, unit = objective.weights(linear, coordinates)
     unit = unit * coordinates.unit
-    # of a series NaN is the end, which the network sees
+    # NaN marks the end of a series: the network must see it
     linear_model = None if rows.series else linear.linear_model
     return Candidate(
         replaced(weights, new),
@@ -122,18 +126,19 @@ def start(graph, specification, rows, seed, init=None, *, streamed=False):
 
 
 def fitted(specification, candidate, rows):
-    """A candidate as a model that encodes and decodes."""
+    """Return a candidate as a model that encodes and decodes."""
     weights, coordinates = candidate.weights, candidate.coordinates
     return Fitted(specification, weights, coordinates, rows.dtype)
 
 
 def compiled(specification, candidate, rows):
-    """The candidate as a model, if the network can be computed in the rows' dtype.
+    """Compile a candidate as a model that computes in the dtype of the rows.
 
     Raises
     ------
     ValueError
-        If it can be in float32 alone, in which it is trained; says what to do.
+        If the network computes only in float32, the dtype of training. The message names
+        the remedy.
     """
     try:
         model = fitted(specification, candidate, rows)
@@ -150,7 +155,7 @@ def compiled(specification, candidate, rows):
 
 
 def described(candidate, specification, rows, seed, components):
-    """Describe a candidate by the components of the rows.
+    """Compute the state and the fitted attributes of a candidate.
 
     Parameters
     ----------
@@ -159,7 +164,7 @@ def described(candidate, specification, rows, seed, components):
     rows : Rows
     seed : int
     components : callable
-        From a fitted model, rows and the components' variance, where it is known, to
+        Maps a fitted model, rows and the components' variance (None if unknown) to
         `Components`.
 
     Returns

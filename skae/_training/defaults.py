@@ -1,22 +1,23 @@
-"""Defaults: what suits so many rows, where the estimator's parameters leave it open."""
+"""Defaults for parameters that are "auto", by the number of rows."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-#: What Adam's rate is multiplied by where training begins at random weights.
+#: Factor of Adam's learning rate for training that starts from random weights.
 RATE_AT_RANDOM = 1.5
 
-#: How far around few rows training draws at first, as a share of their deviation.
+#: Initial bandwidth of the smoothed bootstrap for few rows, as a fraction of their
+#: standard deviation.
 SMOOTHING = 0.5
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What suits so many rows, where the estimator's parameters leave it open.
+    """Defaults for parameters that are "auto", by the number of rows.
 
-    The figures behind it are in ``benchmarks/README.md``.
+    ``benchmarks/README.md`` has the figures behind them.
     """
 
     n_starts: int
@@ -27,7 +28,11 @@ class Defaults:
 
     @classmethod
     def of(cls, n_samples):
-        """Few rows: several splits and smoothing, or two starts. Many: planned epochs."""
+        """Choose the defaults for this number of rows.
+
+        Few rows have several splits and smoothing, or two starts. Many rows have planned
+        epochs.
+        """
         n_starts = 2 if 1000 <= n_samples < 5000 else 1
         batch_size = 16 if n_samples < 5000 else 64 if n_samples < 10_000 else 128
         n_epochs = None
@@ -38,5 +43,5 @@ class Defaults:
 
 
 def suited_rate(batch_size):
-    """Adam's rate for batches of this size."""
+    """Return Adam's learning rate for batches of this size."""
     return 2e-3 * min(max(1.0, math.sqrt(batch_size / 32)), 3.0)

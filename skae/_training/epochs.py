@@ -1,4 +1,4 @@
-"""Epochs: the one loop over them, what stops it, and who is told."""
+"""Epochs: the one loop over them, and the trainings that it runs."""
 
 from dataclasses import dataclass, field, replace
 
@@ -8,14 +8,15 @@ from sklearn.exceptions import ConvergenceWarning
 from skae._training.schedule import Adaptive, Replayed
 from skae._training.selection import Candidate, Losses
 
-#: Of several splits: what a rate that brings nothing more is multiplied by, how often,
-#: and after how many epochs, as a fraction of those before the first gain.
+#: The adaptive rate of several splits: its factor where the loss stops falling, the
+#: number of reductions, and the epochs to wait, as a fraction of those before the first
+#: gain.
 SPLITS_RATE = {"factor": 0.3, "reductions": 2, "share": 1 / 3}
 
 
 @dataclass
 class Course:
-    """The losses by name and epoch, and what is wrong with the end."""
+    """The losses by name and epoch, and a warning if training ended badly."""
 
     history: dict = field(default_factory=dict)
     trouble: Warning | None = None
@@ -28,7 +29,7 @@ class Course:
         self.trouble = UserWarning("Training interrupted by user.")
 
     def after(self, earlier):
-        """Join the history of a course that this one goes on from, and this one's."""
+        """Append this history to the history of the course that it continues."""
         names = dict.fromkeys([*earlier, *self.history])
         return {
             name: [*earlier.get(name, []), *self.history.get(name, [])] for name in names
@@ -36,9 +37,9 @@ class Course:
 
 
 def train(run, monitor, course=None):
-    """Make epochs until the schedule ends, the loss diverges, or someone says stop.
+    """Train until the schedule ends, the loss diverges, or training is stopped.
 
-    Weights that are not finite are never kept.
+    Weights that are not finite are never stored.
 
     Parameters
     ----------
@@ -46,10 +47,10 @@ def train(run, monitor, course=None):
         One training, several splits or a replay.
 
     monitor : Monitor
-        Told of each epoch; may ask to stop.
+        Is called at each epoch, and may stop the training.
 
     course : Course or None, default=None
-        One to go on with.
+        A course to continue.
 
     Returns
     -------
@@ -106,13 +107,13 @@ def measured(program, candidate, held_out, seed):
 class Run:
     """One training on one program.
 
-    With validation rows the best weights are those of the epoch with the least validation
-    loss, the beginning among them. Without, they are the last epoch's.
+    With validation rows, the best weights are the ones with the least validation loss,
+    before training or after any epoch. Without, they are the weights of the last epoch.
 
     Parameters
     ----------
     program : Program
-        Its optimizer loaded.
+        Its optimizer is loaded.
 
     rows, held_out : Rows, Rows or None
     start : Candidate
@@ -135,7 +136,7 @@ class Run:
         self.n_epochs, self.unsettled = training.last_epoch, training.unsettled
 
     def begin(self):
-        """Put the weights in place, and compute the validation loss that they have."""
+        """Load the weights, and compute their validation loss."""
         if self.held_out is None or not self.n_epochs:
             self.program.load(self.start.weights, self.start.coordinates)
             return np.inf
@@ -151,7 +152,7 @@ class Run:
         return ends[0] - ends[1]
 
     def epoch(self, epoch):
-        """Train for an epoch, each batch at its rate, and validate.
+        """Train for an epoch, each batch at its own learning rate, and validate.
 
         Returns
         -------
@@ -169,7 +170,10 @@ class Run:
         return losses
 
     def keeps(self, losses):
-        """Keep the weights if they are the best; False if something is not finite."""
+        """Store the weights if they are the best so far.
+
+        Return False if a loss or a weight is not finite.
+        """
         if self.held_out is not None and not losses["val_loss"] < self.best.losses.mean:
             return _finite(losses.values())
         weights = self.program.weights()
@@ -180,16 +184,16 @@ class Run:
         return True
 
     def follow(self, rate):
-        """Go on at the rate that the schedule has now."""
+        """Continue at the current rate of the schedule."""
 
     def replace(self, weights):
-        """Keep the weights that a callback has put in place, if one has."""
+        """Store the weights that a callback has set, if any."""
         if weights is not None:
             self.best = Candidate(weights, self.start.coordinates)
 
 
 class Replay(Run):
-    """A training on all rows, at rates that others have found, with nothing to stop it."""
+    """A training on all rows, at given rates, without early stopping."""
 
     loss = "refit_loss"
 
@@ -203,26 +207,26 @@ class Replay(Run):
 
 
 class Splits:
-    """Trainings on several splits, side by side, whose validation losses are one curve.
+    """Trainings on several splits in parallel, whose validation losses form one curve.
 
-    Its lowest point says where to end. Where the curve stops falling, all go back to that
-    point and on at a lower rate.
+    The lowest point of the curve sets the number of epochs. Where the curve stops
+    falling, all trainings return to that point and continue at a lower rate.
 
     Parameters
     ----------
     workers : Workers
     splits : list of (Rows, Rows, Candidate)
-        The rows to train on and to validate on, and where training begins.
+        Training rows, validation rows, and the candidate to train from.
 
     training : Training
 
     Attributes
     ----------
     rates : list of float
-        The rate of each epoch until now, without those that were gone back on.
+        The rate of each epoch so far, without the epochs that were undone.
 
     n_good : int
-        How many of them lead to the lowest point.
+        The number of rates up to the lowest point.
     """
 
     loss = "loss"
@@ -277,9 +281,9 @@ class Splits:
                 run.bookmark = run.best_bookmark
 
     def replace(self, weights):
-        """Callbacks that put weights in place watch a single training."""
+        """Do nothing: callbacks, which can set weights, watch a single training."""
 
     @property
     def good_rates(self):
-        """The rates until the lowest point; none where the fall is within its error."""
+        """The rates up to the lowest point; empty if the fall is within its error."""
         return self.rates[: self.n_good] if self.best.below(self.start) else []

@@ -1,4 +1,4 @@
-"""Fitting: a fit told as one story, from rows to a fitted state and its components."""
+"""Fitting: all steps of a fit, from rows to a fitted state and its components."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from skae._training.workers import Workers
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit ends with. `attributes` are new fitted attributes by name."""
+    """The result of a fit. `attributes` are new fitted attributes by name."""
 
     state: State
     attributes: dict
@@ -31,14 +31,14 @@ def fit(rows, specification, plan, describe, monitor, *, held_out=None, before=N
     specification : Specification
     plan : Plan
     describe : callable
-        From a candidate to a state and fitted attributes: see `described`.
+        Maps a candidate to a state and fitted attributes: see `described`.
 
     monitor : Monitor
     held_out : Rows or None, default=None
-        What to validate on; None splits it off.
+        Validation rows; None splits them off.
 
     before : State or None, default=None
-        A fit to go on from, in place of the linear start.
+        A fit to continue from, in place of the linear initialisation.
 
     Returns
     -------
@@ -63,9 +63,9 @@ def fit(rows, specification, plan, describe, monitor, *, held_out=None, before=N
 
 
 def _untrained(rows, specification, plan, describe, held_out, before):
-    """The fit that makes no epoch: no program is needed for it."""
+    """Fit without an epoch, which needs no program."""
     if plan.early_stopping and held_out is None:
-        rows.n_validation(plan.validation_fraction)  # refuses what an epoch would
+        rows.n_validation(plan.validation_fraction)  # raises as with epochs
     graph = graph_of(specification)
     start = Beginning(graph, specification, rows, plan, before).of_all
     compiled(specification, start, rows)
@@ -73,14 +73,14 @@ def _untrained(rows, specification, plan, describe, held_out, before):
 
 
 def strategy_of(splits):
-    """Choose how to train: one of the three functions below."""
+    """Choose one of the three training functions below."""
     if len(splits) > 1:
         return cross_validate
     return without_validation if splits[0][1] is None else hold_out
 
 
 def without_validation(workers, splits, beginning, plan, monitor):
-    """Train on all rows, and end at the last epoch."""
+    """Train on all rows, until the last epoch."""
     (program,), ((rows, _),) = workers.programs, splits
     monitor.attach(beginning.specification, plan.optimizer, beginning.of_all, rows, None)
     program.load_optimizer()
@@ -90,7 +90,7 @@ def without_validation(workers, splits, beginning, plan, monitor):
 
 
 def hold_out(workers, splits, beginning, plan, monitor):
-    """Train from one beginning or two, and keep what is best on held-out rows."""
+    """Train from one initialisation or two, and select the best on held-out rows."""
     ((rows, held_out),) = splits
     trains = plan.training.max_iter > 0
     begin = beginning.of(rows) if trains else beginning.of_all
@@ -116,7 +116,7 @@ def hold_out(workers, splits, beginning, plan, monitor):
 
 
 def cross_validate(workers, splits, beginning, plan, monitor):
-    """Find the rates of the epochs by several splits, and train on all rows at these."""
+    """Find the learning rates by several splits, and train on all rows at these rates."""
     trials = [(rows, held_out, beginning.of(rows)) for rows, held_out in splits]
     rows, held_out, begin = trials[0]
     monitor.attach(beginning.specification, plan.optimizer, begin, rows, held_out)
@@ -124,13 +124,13 @@ def cross_validate(workers, splits, beginning, plan, monitor):
     several = Splits(workers, trials, plan.training)
     course = train(several, monitor)
     program, rates = workers.programs[0], several.good_rates
-    if not plan.training.smoothing:  # rows come back: as many batches, not epochs
+    if not plan.training.smoothing:  # as many batches, not as many epochs
         n_steps = len(rates) * program.n_batches(rows)
         rates = replayed(rates, round(n_steps / program.n_batches(beginning.rows)))
     program.load_optimizer()
     replay = Replay(program, beginning.rows, beginning.of_all, plan.training, rates)
     refit = monitor.unwatched()
-    refit.interrupted = Event()  # of an interrupt before, what was found is still used
+    refit.interrupted = Event()  # the rates found before an interrupt are still used
     train(replay, refit, course)
     if refit.interrupted.is_set():
         monitor.interrupted.set()

@@ -1,4 +1,4 @@
-"""Who is told of each epoch: Keras callbacks, scikit-learn's, and who looks on."""
+"""Monitor: callbacks of Keras and of scikit-learn at each epoch, and progress."""
 
 import copy
 import threading
@@ -22,7 +22,7 @@ _BATCH_HOOKS = (
 
 
 def check_callbacks(callbacks):
-    """Copies of Keras callbacks.
+    """Check Keras callbacks, and copy them.
 
     Raises
     ------
@@ -69,29 +69,29 @@ def _needs_batches(callback):
 
 
 def watches(estimator):
-    """Whether an estimator has callbacks that watch its training."""
+    """Check whether an estimator has callbacks that watch its training."""
     return bool(estimator.callbacks or has_callbacks(estimator))
 
 
 class Monitor:
-    """Tells callbacks and the display of each epoch, and hears if one says stop.
+    """Calls callbacks and the display at each epoch, and stops if a callback asks to.
 
     Parameters
     ----------
     estimator : BaseAutoencoder
-        Whose callbacks are told.
+        The estimator with the callbacks.
 
     X : ndarray
         The rows that it is fitted to.
 
     plan : Plan
     describe : callable
-        From a candidate to a state and fitted attributes: see `described`.
+        Maps a candidate to a state and fitted attributes: see `described`.
 
     Attributes
     ----------
     interrupted : threading.Event
-        Set once the user has interrupted the training, or one beside it has failed.
+        Set once the user has interrupted training, or a parallel training has failed.
 
     watches, shows : bool
         Whether callbacks watch the training, and whether its epochs are shown.
@@ -107,27 +107,27 @@ class Monitor:
             max_subtasks=plan.n_epochs_at_most
         )
         self.model = None
-        self.displays = []  # one at most, also of those that are `unwatched`
+        self.displays = []  # one at most, shared with `unwatched` copies
         self.interrupted = threading.Event()
 
     def unwatched(self):
-        """Another one, which shows epochs, and tells no callback of them."""
+        """Return a copy that shows epochs but calls no callback."""
         other = copy.copy(self)
         other.context = other.model = None
         return other
 
     def attach(self, specification, optimizer, begin, rows, held_out):
-        """Give Keras callbacks a model on raw rows, which holds the weights.
+        """Give Keras callbacks a model on raw rows, with the current weights.
 
         Parameters
         ----------
         specification : Specification
         optimizer : Optimizer
         begin : Candidate
-            Where training begins.
+            The candidate to train from.
 
         rows, held_out : Rows, Rows or None
-            What it is trained on, and validated on.
+            Training and validation rows.
         """
         self.at = begin
         if not self.callbacks:
@@ -146,14 +146,14 @@ class Monitor:
             verbose=0,
             epochs=self.max_iter,
             steps=1,
-            # For callbacks that are skae's own
+            # For skae's own callbacks
             estimator=self.estimator,
             validates=held_out is not None,
             rows=lambda n: shown.dense(n).reshape(-1, *self.model.input_shape[1:]),
         )
 
     def begin(self, run):
-        """Tell that a run begins, and show its epochs from now on."""
+        """Call the callbacks at the beginning of a run, and show its epochs."""
         if self.context is not None:
             self.context.call_on_fit_task_begin(**self.task)
         self.close()
@@ -190,12 +190,12 @@ class Monitor:
         return stop
 
     def close(self):
-        """Leave the display as it is, whatever has ended the training."""
+        """Stop the display, however training has ended."""
         while self.displays:
             self.displays.pop().close()
 
     def _follow_learning_rate(self, program):
-        """Train at the rate that a callback has set; a schedule goes its own way."""
+        """Train at the learning rate that a callback has set, unless it is a schedule."""
         optimizer = self.model.optimizer
         if isinstance(learning_rate_of(optimizer), keras.Variable):
             rate = float(optimizer.learning_rate)
@@ -203,7 +203,13 @@ class Monitor:
                 self.rate = program.rate = rate
 
     def end(self, program):
-        """Close display and callbacks; the weights that one has put back, if one has."""
+        """Close display and callbacks.
+
+        Returns
+        -------
+        weights : dict of str to ndarray or None
+            The weights that a callback has set, if any.
+        """
         replacement = None
         self.close()
         if self.model:
@@ -222,7 +228,7 @@ class Monitor:
         return replacement
 
     def _attributes(self, program):
-        """The attributes of an estimator that is fitted so far."""
+        """Compute the attributes of the estimator as fitted so far."""
         latest = replace(self.at, weights=program.weights(), start=None)
         state, attributes = self.describe(latest)
         network = state.specification.network

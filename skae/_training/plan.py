@@ -1,4 +1,4 @@
-"""Plan: how to train, in numbers."""
+"""Plan: the numbers that say how to train."""
 
 from dataclasses import dataclass, replace
 
@@ -12,38 +12,37 @@ from skae._starts.linear import LinearStart
 from skae._training.defaults import RATE_AT_RANDOM, Defaults, suited_rate
 from skae._training.schedule import Adaptive, Constant, Planned
 
-#: Epochs after which most fits have ended.
+#: The number of epochs after which most fits have ended.
 USUAL_EPOCHS = 50
 
 
 @dataclass(frozen=True)
 class Training:
-    """How to make the epochs of one training: all that the loop over them needs.
+    """The settings of one training: all that the loop over epochs needs.
 
     Parameters
     ----------
     rate : float
-        The learning rate that the schedule begins with, or its peak where `n_epochs` are
-        planned.
+        The learning rate that the schedule begins with, or its peak if `n_epochs` is set.
 
     adaptive : bool
     patience : int or inf
     max_iter : int
     n_epochs : int or None
-        The number of epochs that are planned; None trains until the schedule ends.
+        The planned number of epochs; None trains until the schedule ends.
 
     shuffle : bool
     alpha : float
     tolerance : float
-        The least fall of the loss that counts, of standardised rows.
+        The least decrease of the loss that counts, for standardised rows.
 
     smoothing : float
     seed : int
     first_epoch : int, default=0
-        The number of epochs of earlier fits that this one goes on from.
+        The number of epochs of the earlier fits that this one continues.
 
     name : str, default="epoch"
-        What an epoch is called where it is shown.
+        The name of an epoch in the display.
     """
 
     rate: float
@@ -60,22 +59,22 @@ class Training:
     name: str = "epoch"
 
     def schedule(self):
-        """Make the schedule of one training."""
+        """Return the learning rate schedule of one training."""
         if self.n_epochs is not None:
             return Planned(self.rate, self.patience, self.last_epoch)
         return (Adaptive if self.adaptive else Constant)(self.rate, self.patience)
 
     @property
     def last_epoch(self):
-        """The number of epochs at most."""
+        """The largest number of epochs."""
         return min(self.n_epochs or self.max_iter, self.max_iter)
 
     @property
     def unsettled(self):
-        """The warning that nothing but `max_iter` has ended the training.
+        """The warning that only `max_iter` has ended the training.
 
-        None where that is no surprise: there is no epoch to make, nothing else could end
-        them, or all that were planned are done.
+        None where that is expected: there is no epoch, nothing else could end training,
+        or all planned epochs are done.
         """
         planned = self.n_epochs is not None and self.n_epochs <= self.max_iter
         if planned or self.max_iter == 0 or self.patience == np.inf:
@@ -86,49 +85,50 @@ class Training:
         )
 
     def smoothing_at(self, rate):
-        """Compute the bandwidth of an epoch: it falls as the rate does."""
+        """Compute the bandwidth of an epoch, which falls with the learning rate."""
         return self.smoothing * float(rate / self.rate if self.rate else 1.0)
 
     def order(self, rows, epoch):
-        """Draw the order in which an epoch visits the rows."""
+        """Draw the order of the rows in an epoch."""
         if not self.shuffle:
             return rows.order()
         return rows.order(np.random.default_rng((self.seed, self.first_epoch + epoch)))
 
     def noise_seed(self, epoch):
-        """Derive the seed of all noise of an epoch."""
+        """Derive the seed of all noise in an epoch."""
         return named_seed(self.seed, f"epoch {self.first_epoch + epoch}")
 
     @property
     def validation_seed(self):
-        """The seed of all noise of validation rows, the same in every epoch."""
+        """The seed of all noise in validation, the same in every epoch."""
         return named_seed(self.seed, "validation")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to fit: a training, and what the strategy around it needs.
+    """The settings of a fit: a training, and what validation and restarts need.
 
     Parameters
     ----------
     training : Training
     optimizer : Optimizer
     batch_size : int
-        Fewer rows are one batch.
+        If there are fewer rows, they are one batch.
 
     n_batches : float
-        The number of batches in an epoch on all rows; infinite where epochs go on for as
-        long as there are calls of `partial_fit`.
+        The number of batches in an epoch on all rows; infinite for `partial_fit`, where
+        every call adds an epoch.
 
     validation_fraction : float or None, default=None
         None trains on all rows until the last epoch, without early stopping.
 
     n_splits : int, default=1
     rate_at_random : float or None, default=None
-        The rate of a second training, which begins at random weights; None makes none.
+        The learning rate of a second training, from random weights; None for no such
+        training.
 
     init : LinearStart or None, default=None
-        Where training starts, if not at the closed form of the rows.
+        A given linear model to start at, instead of the closed form of the rows.
     """
 
     training: Training
@@ -150,18 +150,18 @@ class Plan:
         rows : Rows
         objective : Reconstruction
         before : State or None
-            The fit that this one goes on from.
+            The fit that this one continues.
 
         watched : bool
             Whether callbacks watch the training.
 
         validated : bool
-            Whether the user brings the validation rows.
+            Whether the user passes validation rows.
 
         Raises
         ------
         ValueError
-            If a parameter is not what it must be.
+            If a parameter is invalid.
         """
         one_training = watched or before is not None
         defaults = Defaults.of(len(rows))
@@ -204,7 +204,7 @@ class Plan:
 
     @property
     def n_steps(self):
-        """About how many batches the fit takes."""
+        """An estimate of the number of batches that the fit takes."""
         if self.n_batches == np.inf:
             return np.inf
         n_epochs = min(self.training.last_epoch, USUAL_EPOCHS)
@@ -215,28 +215,28 @@ class Plan:
         return self.validation_fraction is not None
 
     def look(self):
-        """Make a single epoch, which shows that there is nothing to gain."""
+        """Plan a single epoch, to confirm that there is nothing to gain."""
         return replace(self, training=replace(self.training, n_epochs=1))
 
     @property
     def n_epochs_at_most(self):
-        """The number of epochs of all trainings that callbacks can watch."""
+        """The largest number of epochs in all trainings that callbacks can watch."""
         return (1 if self.rate_at_random is None else 2) * self.training.max_iter
 
     def at_random(self):
-        """Make the training that begins at random weights."""
+        """Return the settings of the training that begins at random weights."""
         return replace(
             self.training, rate=self.rate_at_random, name="from random weights, epoch"
         )
 
     def splits(self, rows, held_out):
-        """Make pairs of rows to train on and to validate on.
+        """Return pairs of training and validation rows.
 
         Parameters
         ----------
         rows : Rows
         held_out : Rows or None
-            Those that the user brings.
+            The validation rows that the user passes.
         """
         if not self.early_stopping or held_out is not None:
             return [(rows, held_out)]
@@ -247,7 +247,7 @@ class Plan:
 
 
 def _training(estimator, rows, before, smoothing):
-    """The training that parameters make, its optimizer and its batch size."""
+    """Build a training, its optimizer and its batch size from the parameters."""
     batch_size, rate = estimator.batch_size, estimator.learning_rate_init
     if batch_size == "auto":
         batch_size = Defaults.of(len(rows)).batch_size
@@ -273,7 +273,7 @@ def _training(estimator, rows, before, smoothing):
 
 
 def _init(estimator, rows, before):
-    """The linear model that a fitted transformer is; None where there is none."""
+    """Read the linear model of a fitted transformer; None without one."""
     if isinstance(estimator.init, str) or before is not None:
         return None
     init = LinearStart.of(estimator.init, rows.n_features)
@@ -286,7 +286,7 @@ def _init(estimator, rows, before):
 
 
 def _n_splits(estimator, defaults, one_training, validated):
-    """The number of splits that the training is validated on."""
+    """Return the number of splits for validation."""
     if validated:
         return 1
     if estimator.n_splits == "auto":
@@ -300,8 +300,8 @@ def _n_splits(estimator, defaults, one_training, validated):
 
 
 def _smoothing(estimator, objective, rows, defaults, several):
-    """The bandwidth of the smoothed bootstrap."""
-    smoothing = getattr(estimator, "smoothing", 0.0)  # noise has its effect already
+    """Return the bandwidth of the smoothed bootstrap."""
+    smoothing = getattr(estimator, "smoothing", 0.0)  # noise already smooths
     smooths = objective.takes_mixtures(rows)
     if smoothing == "auto":
         return defaults.smoothing if several and smooths else 0.0

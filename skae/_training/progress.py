@@ -1,21 +1,22 @@
-"""Progress: what `verbose` shows of a training, by rich, which Keras brings along."""
+"""Progress: the display of `verbose`, by rich, a dependency of Keras."""
 
 
 class Progress:
-    """A bar with the losses of the last epoch: one line, which changes while training runs.
+    """A progress bar with the losses of the last epoch, in one line.
 
-    In a terminal and in a notebook; elsewhere, as in a log file, the line comes at the end.
+    A terminal and a notebook update the line while training runs. Elsewhere, such as in a
+    log file, it is printed at the end.
 
     Parameters
     ----------
     name : str
-        What is counted, such as "epoch".
+        The name of a step, such as "epoch".
 
     first : int
-        The number of those before.
+        The number of earlier steps.
 
     last : int
-        The number of the last one, at most.
+        The largest number of the last step.
     """
 
     def __init__(self, name, first, last):
@@ -24,7 +25,7 @@ class Progress:
 
         console = Console(force_jupyter=False)  # a line, not a widget
         if not console.is_terminal:
-            console.width = 200  # of a file nobody knows it
+            console.width = 200  # a file has no known width
         self.bar = Progress(
             BarColumn(20),
             TextColumn(
@@ -36,10 +37,10 @@ class Progress:
         self.bar.start()
 
     def add(self, losses):
-        """Show one more epoch, of these losses by name."""
+        """Show one more epoch, with its losses by name."""
         values = "  ".join(f"{name}: {value:.6g}" for name, value in losses.items())
         self.bar.update(self.task, advance=1, losses=values)
 
     def close(self):
-        """Leave the last losses there, whatever has ended the training."""
+        """Stop at the last losses, however training has ended."""
         self.bar.stop()

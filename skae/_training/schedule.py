@@ -1,21 +1,22 @@
-"""Schedules: the learning rate from batch to batch, and when training has done enough."""
+"""Schedules: the learning rate from batch to batch, and when training ends."""
 
 import math
 
 import numpy as np
 
-#: Where the loss stops falling, an adaptive rate is multiplied by this, so often at most.
+#: The factor of an adaptive rate where the loss stops falling, and the most reductions.
 FACTOR, REDUCTIONS = 0.25, 3
 
-#: The epochs it then waits, as a share of those that it waits for the first gain.
+#: The epochs to wait after the first gain, as a fraction of those to wait for it.
 PATIENCE = 1 / 4
 
-#: Of a planned rate: the share of batches on the way up, and the last as a share of the peak.
+#: The fraction of batches in which a planned rate rises, and its end as a fraction of its
+#: peak.
 WARM_UP, LAST = 0.1, 1 / 20
 
 
 class Constant:
-    """One rate throughout, which ends where the loss has not fallen for so many epochs.
+    """A constant rate; training ends after `patience` epochs without improvement.
 
     Parameters
     ----------
@@ -27,20 +28,20 @@ class Constant:
         self.rate, self.patience, self.waited = rate, patience, 0
 
     def rates(self, n_batches):
-        """The rates of the next epoch's batches."""
+        """Return the learning rates of the next epoch's batches."""
         return np.full(n_batches, self.rate, np.float32)
 
     def goes_on(self, improved):
-        """Whether another epoch follows one that has improved the loss, or has not."""
+        """Decide whether another epoch follows, given whether the loss has improved."""
         self.waited = 0 if improved else self.waited + 1
         return self.waited <= self.patience
 
 
 class Adaptive(Constant):
-    """A rate that is lowered where the loss stops falling, and ends when it is lowest.
+    """A rate that falls where the loss stops falling; training ends at its lowest.
 
-    Nothing is lowered before the first gain: a linear start can be a saddle, which
-    takes some epochs to leave.
+    The rate does not fall before the first gain: a linear initialisation can be a saddle
+    point, which takes some epochs to leave.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Adaptive(Constant):
 
 
 class Planned(Constant):
-    """A rate that warms up, and falls along a cosine until the planned epochs are over.
+    """A rate that warms up, then falls along a cosine until the last planned epoch.
 
     Parameters
     ----------
@@ -106,5 +107,5 @@ class Replayed:
 
 
 def replayed(rates, n_epochs):
-    """The rates of one training, for another that takes so many epochs."""
+    """Stretch the rates of one training over another number of epochs."""
     return [rates[i * len(rates) // n_epochs] for i in range(n_epochs)]

@@ -1,4 +1,4 @@
-"""Selection: losses of validation rows, and when what was trained is kept."""
+"""Selection: the losses of validation rows, and the choice between models by them."""
 
 from dataclasses import dataclass
 
@@ -8,23 +8,23 @@ from skae._data.statistics import degrees_of_freedom
 from skae._model.components import Coordinates
 from skae._starts.linear import LinearStart
 
-#: How many standard errors the validation loss must fall by to leave the start behind.
+#: The decrease of the validation loss, in standard errors, that training must reach.
 SIGNIFICANCE = 1.0
 
-#: The same of weights that were random, which on rows of noise leave it too easily.
+#: The same for random weights, which pass too easily on rows that are noise.
 SIGNIFICANCE_AT_RANDOM = 2.0
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The loss of each of some rows, and how many rows each stands for, or None."""
+    """The loss of each row, and the weight of each row or None."""
 
     values: np.ndarray
     weight: np.ndarray | None = None
 
     @classmethod
     def together(cls, several):
-        """Those of several sets of rows as one."""
+        """Concatenate the losses of several sets of rows."""
         weight = None
         if several[0].weight is not None:
             weight = np.concatenate([losses.weight for losses in several])
@@ -35,9 +35,9 @@ class Losses:
         return float(np.average(self.values, weights=self.weight))
 
     def below(self, others, significance=SIGNIFICANCE):
-        """Whether they are lower than others, on average, by so many standard errors."""
+        """Check whether the mean is lower than another by so many standard errors."""
         fall = others.values - self.values
-        fall = fall / (np.abs(fall).max(initial=0.0) or 1.0)  # whose squares may overflow
+        fall = fall / (np.abs(fall).max(initial=0.0) or 1.0)  # its squares may overflow
         size = len(fall) if self.weight is None else self.weight.sum()
         if len(fall) < 2:
             return False
@@ -48,18 +48,18 @@ class Losses:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that a fit may end at: its start, and what training makes of it.
+    """A model that a fit may select: before training or after some epochs.
 
     Parameters
     ----------
     weights : dict of str to ndarray
     coordinates : Coordinates
     losses : Losses or None
-        Those of the validation rows; None without such rows, and where a callback has
-        put the weights in place.
+        The losses of the validation rows; None without such rows, and if a callback has
+        set the weights.
 
     start : LinearStart or None
-        The closed form that it still is; None once it has been trained.
+        The closed form that the weights have; None once they have been trained.
     """
 
     weights: dict
@@ -69,13 +69,13 @@ class Candidate:
 
     @property
     def variance(self):
-        """The variance of the components while they are PCA's; else None."""
+        """The variance of the components if they are PCA's; else None."""
         is_pca = self.start is not None and self.start.in_order
         return self.start.explained_variance if is_pca else None
 
 
 def best_of(found):
-    """Choose among trainings that are validated on the same rows.
+    """Select the best of several trainings, validated on the same rows.
 
     Parameters
     ----------
@@ -94,30 +94,30 @@ def best_of(found):
 
 
 def preferred(other, trained, start):
-    """Whether to keep what began at random weights, not at the linear model.
+    """Decide whether to prefer the training that began at random weights.
 
     Parameters
     ----------
     other, trained, start : Losses
-        Of the same validation rows: what began at random, what did not, and the
-        linear model of the training rows.
+        Losses of the same validation rows: of the training from random weights, of the
+        training from the linear model, and of the linear model of the training rows.
     """
     better = other.below(start, SIGNIFICANCE_AT_RANDOM)
     return better and other.below(trained)
 
 
 def select(trained, begin, of_all):
-    """The training's result where it is better than its start, else the start.
+    """Select the trained model if it is better than its start, else the start.
 
-    Of starts there are two: `begin`, which like the training has not seen the validation
-    rows, and that of all rows. The result must be better than the first, and not worse
-    than the second, each by more than the standard error of the difference.
+    There are two starts: `begin`, which like the trained model has not seen the
+    validation rows, and `of_all`, which has. The trained model must be better than the
+    first, and not worse than the second, each by more than the standard error of the
+    difference.
 
     Parameters
     ----------
     trained, begin, of_all : Candidate
-        With their losses on the validation rows; without, there is nothing to hold the
-        result against.
+        With their losses on the validation rows. Without losses, `trained` is returned.
     """
     if trained.losses is None:
         return trained

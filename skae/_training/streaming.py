@@ -1,4 +1,4 @@
-"""Streaming: a model of the rows of many calls of `partial_fit`."""
+"""Streaming: a model of the rows of all calls of `partial_fit`."""
 
 from dataclasses import dataclass, replace
 
@@ -18,16 +18,18 @@ from skae.likelihoods._base import MAX_LOG_VARIANCE
 
 @dataclass(frozen=True)
 class Undescribed:
-    """What a call of `partial_fit` ends with, before its components are asked for.
+    """The result of a call of `partial_fit`, before its components are computed.
 
     Parameters
     ----------
     state : State
-        Without weights and coordinates where these are the closed form of all rows.
+        Without weights and coordinates if the model is the closed form of all rows.
 
     is_closed : bool
+        Whether it is the closed form.
+
     init : LinearStart or None
-        Where the stream starts, if not at the closed form of its rows.
+        A given linear model to start at, instead of the closed form of the rows.
     """
 
     state: State
@@ -35,7 +37,7 @@ class Undescribed:
     init: LinearStart | None = None
 
     def described(self, components, rows=None):
-        """The state with its code turned to components, and new fitted attributes.
+        """Compute the state with its components, and new fitted attributes.
 
         Parameters
         ----------
@@ -43,7 +45,7 @@ class Undescribed:
             As for `described`.
 
         rows : Rows or None, default=None
-            All rows so far; None is what the stream has kept of them.
+            All rows so far; None takes the rows that the stream has stored.
         """
         state, stream = self.state, self.state.stream
         specification = state.specification
@@ -63,23 +65,23 @@ class Undescribed:
 
     @property
     def attributes(self):
-        """Fitted attributes that take no look at components."""
+        """The fitted attributes that do not need the components."""
         stream = self.state.stream
         mean = stream.mean.astype(stream.sample.dtype)
         return {"mean_": mean, "n_samples_": stream.size}
 
 
 def advance(rows, specification, plan, monitor, before, n_before):
-    """Go on from the rows of earlier calls by one epoch on these.
+    """Continue from the rows of earlier calls by one epoch on these rows.
 
-    Until the rows of all calls are more than a few for each component none is trained on,
-    and the model is their closed form: what is learned of hardly any rows takes thousands
-    of steps to unlearn. Then training begins, on all of them.
+    Training begins, on all rows so far, once there are more than a few for each
+    component. Until then the model is the closed form of all rows: what a network learns
+    from very few rows takes thousands of steps to unlearn.
 
     Parameters
     ----------
     rows : Rows
-        Those of this call.
+        The rows of this call.
 
     specification : Specification
     plan : Plan
@@ -133,7 +135,7 @@ def advance(rows, specification, plan, monitor, before, n_before):
 
 
 def _first_beginning(graph, rows, state, before, init):
-    """Where a stream's training begins: the closed form of all rows so far."""
+    """Initialise the training of a stream at the closed form of all rows so far."""
     specification = state.specification
     if before is not None:
         rows = state.stream.rows_of_start(_follows_moments(specification))
@@ -141,15 +143,15 @@ def _first_beginning(graph, rows, state, before, init):
 
 
 def _follows_moments(specification):
-    """Whether the closed form is that of any rows of the same moments."""
+    """Check whether the closed form depends on the moments of the rows alone."""
     return specification.linear and specification.objective.follows_moments
 
 
 def _with_first_values(before, stream):
-    """Where a stream goes on, with what it now knows of features without a value so far.
+    """Continue a stream, with coordinates for features that have their first values.
 
-    These are standardised as if they had always been what they are: the network has seen
-    zeros in their place, and sees these still where they are missing.
+    These features are standardised as if their moments had always been known. The network
+    has seen zeros in their place, and still sees zeros where they are missing.
     """
     weights, coordinates = before.weights, before.origin or before.coordinates
     new = np.isnan(before.stream.low) if before.stream else np.zeros(1, bool)

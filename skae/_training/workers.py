@@ -1,4 +1,4 @@
-"""Workers: programs that are alike, which train side by side in threads."""
+"""Workers: equal programs that train in parallel, in threads."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -7,21 +7,22 @@ from queue import SimpleQueue
 
 import joblib
 
-#: Batches of all trainings for which several programs are worth while.
+#: The least number of batches in all trainings for which several programs pay off.
 STEPS_SIDE_BY_SIDE = 2000
 
 
 def n_cores():
-    """The number of cores to use: the process' own, unless OMP_NUM_THREADS is less.
+    """Return the number of cores to use: the process' own, or OMP_NUM_THREADS if less.
 
-    That is what joblib sets in each of several workers, so that they share the machine.
+    joblib sets OMP_NUM_THREADS in each of several workers, so that they share the
+    machine.
     """
     n, limit = joblib.cpu_count(), os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return max(1, min(n, int(limit))) if limit.isdigit() else n
 
 
 class Workers(ExitStack):
-    """Programs that are alike, each of which does one thing at a time.
+    """Equal programs, each of which runs one training at a time.
 
     Parameters
     ----------
@@ -29,13 +30,13 @@ class Workers(ExitStack):
         Returns a context manager of one more program.
 
     interrupted : threading.Event
-        Set where the caller is interrupted while it waits, or a thread fails: what else
-        is under way then comes to its end.
+        Set if the caller is interrupted while it waits, or a thread fails. All other
+        trainings then end.
 
     Attributes
     ----------
     programs : list of Program
-        A single one works in the caller's thread.
+        A single program runs in the caller's thread.
     """
 
     def __init__(self, borrow, interrupted):
@@ -44,7 +45,7 @@ class Workers(ExitStack):
         self.programs = [self.enter_context(borrow())]
 
     def hire(self, n_trainings, plan, monitor):
-        """Borrow as many programs as pay for so many trainings side by side."""
+        """Borrow as many programs as pay off for this number of trainings."""
         unreadable = monitor.shows and plan.rate_at_random is not None  # two at once
         few = plan.n_steps < STEPS_SIDE_BY_SIDE
         if monitor.watches or unreadable or few or not self.programs[0].alone:
@@ -58,7 +59,7 @@ class Workers(ExitStack):
             self.threads = self.enter_context(ThreadPoolExecutor(len(self.programs)))
 
     def map(self, work, things):
-        """What work makes of each thing, with whichever program is free."""
+        """Call work with each thing and a free program, and return the results."""
         if len(self.programs) == 1:
             return [work(self.programs[0], thing) for thing in things]
 
@@ -67,7 +68,7 @@ class Workers(ExitStack):
             try:
                 return work(program, thing)
             except BaseException:
-                self.interrupted.set()  # nobody needs what the others find
+                self.interrupted.set()  # the other results are not needed
                 raise
             finally:
                 self.free.put(program)
@@ -75,7 +76,7 @@ class Workers(ExitStack):
         begun = [self.threads.submit(with_a_program, thing) for thing in things]
         try:
             while wait(begun, timeout=1).not_done:
-                pass  # a signal that came before the wait is heard after it
+                pass  # handles a signal that came before the wait
         except KeyboardInterrupt:
             self.interrupted.set()
         return [done.result() for done in begun]

@@ -1,1 +1,1 @@
-"""What every room may use: types, parameters, seeds, warnings, and the two doors to others' private parts."""
+"""Utilities for all packages: types, parameters, seeds, warnings, Keras, scikit-learn."""

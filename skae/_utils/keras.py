@@ -1,4 +1,4 @@
-"""The door to Keras: imported at first use, left as it was found, its private parts too."""
+"""Keras: its import at first use, without side effects, and its private parts."""
 
 import contextlib
 import functools
@@ -17,15 +17,15 @@ import numpy as np
 #: The backends of Keras that skae has a program for.
 BACKENDS = ("tensorflow", "jax")
 
-#: Held by the thread that imports Keras, or builds with it.
+#: Locked by the thread that imports Keras, or builds with it.
 LOCK = threading.RLock()
 
 
 def import_keras():
-    """Keras on its TensorFlow or its JAX backend, imported at the first call.
+    """Import Keras on its TensorFlow or its JAX backend, at the first call.
 
-    TensorFlow reads once, while it is imported, how much it may print: warnings and more
-    are left out, unless TF_CPP_MIN_LOG_LEVEL says otherwise.
+    TensorFlow reads its log level while it is imported. Information and warnings are
+    hidden, unless TF_CPP_MIN_LOG_LEVEL is set.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def import_keras():
     with LOCK:
         if "keras" not in sys.modules:
             _import_keras()
-        keras = importlib.import_module("keras")  # waits for whoever is importing it
+        keras = importlib.import_module("keras")  # waits while another thread imports it
     backend = keras.backend.backend()
     if backend != wanted:  # by Keras' configuration file
         _check(backend, f"Keras is configured for {backend!r}")
@@ -61,7 +61,7 @@ def import_keras():
 
 
 def _check(backend, who):
-    """Refuse a backend that skae has no program for, or that is not there."""
+    """Raise if skae has no program for a backend, or if it is not installed."""
     if backend not in BACKENDS:
         raise ImportError(
             f"skae runs on Keras' backends 'tensorflow' and 'jax', but {who}. Set"
@@ -77,7 +77,7 @@ def _check(backend, who):
 
 
 class _Use:
-    """Whether Keras was used here, and whether it was by whom we were forked from."""
+    """Flags of Keras' use: in this process, and in the process it was forked from."""
 
     here = forked = False
 
@@ -104,10 +104,10 @@ def _import_keras():
 
 @contextlib.contextmanager
 def _global_generators_untouched():
-    """Have what this thread imports draw from generators of its own.
+    """Let imports of this thread draw random numbers from separate generators.
 
-    Rich, which Keras shows tables with, draws from Python's when it is imported, and JAX,
-    which TensorFlow imports where it is installed, from NumPy's.
+    When they are imported, Rich (a dependency of Keras) draws from Python's global
+    generator, and JAX (which TensorFlow imports if it is installed) from NumPy's.
     """
     thread, ours = threading.get_ident(), np.random.RandomState(0)
     found = vars(np.random).items()
@@ -136,9 +136,9 @@ def _global_generators_untouched():
 
 
 class _Draws:
-    """Takes the place of `random`, or of a function there: our thread draws from a seed.
+    """A substitute for `random` or a function of it: this thread draws from a seed.
 
-    Other threads draw from Python's global generator as ever.
+    Other threads draw from Python's global generator.
     """
 
     others = SimpleNamespace(randint=random.randint, getrandbits=random.getrandbits)
@@ -157,14 +157,14 @@ class _Draws:
 
 
 def reason(error):
-    """What an error says in a line; of Keras' errors, what is behind their wrapping."""
+    """Return an error's message in one line, without the wrapping that Keras adds."""
     text = str(error).strip() or type(error).__name__
     bold = re.search(r"\x1b\[1m(.+?)\x1b\[0m", text, re.DOTALL)
     return (bold.group(1) if bold else text).strip().splitlines()[0]
 
 
 def symbolic(function, x):
-    """What a function makes of a KerasTensor, without computing anything."""
+    """Call a function with a KerasTensor, without computing anything."""
     import_keras()
     from keras.src.backend import compute_output_spec
 
@@ -175,10 +175,10 @@ def symbolic(function, x):
 def building(dtype, seed):
     """Build Keras layers in `dtype`, unseeded ones from `seed`; change nothing else.
 
-    The dtype policy is put back, and so is the count of names: layers without a name
-    are numbered as in a fresh process, whatever was built before. Both are the
-    thread's own in Keras. A layer that was given no seed draws one by `random`, as
-    Keras' module of seeds knows it, which is why that name is lent to us here.
+    The dtype policy and the count of names are restored at the end. Layers without a name
+    are numbered as in a new process, whatever was built before. Both are local to the
+    thread in Keras. A layer without a seed draws one by `random`, under the name that
+    Keras' module of seeds has for it. That name is replaced meanwhile.
     """
     keras = import_keras()
     from keras.src.backend.common import global_state
@@ -202,29 +202,29 @@ def building(dtype, seed):
 
 
 def flat_layers(model):
-    """List all layers of a model, those inside of others too."""
+    """List all layers of a model, including nested ones."""
     return model._flatten_layers()
 
 
 def own_variables(layer):
-    """List the trainable variables of a layer itself, without those of layers inside."""
+    """List the trainable variables of a layer itself, without nested layers."""
     return layer._trainable_variables
 
 
 def functional_class():
-    """Return the class of models that Keras makes of inputs and outputs."""
+    """Return the class of Keras' functional models."""
     from keras.src.models import Functional
 
     return Functional
 
 
 def output_shape_of(layer):
-    """Return what a Lambda layer was given as its output's shape."""
+    """Return the `output_shape` argument of a Lambda layer."""
     return layer._output_shape
 
 
 def calls_of(model):
-    """Yield the calls that a functional model makes, inputs before outputs."""
+    """Yield the layer calls of a functional model, inputs before outputs."""
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for call in model._nodes_by_depth[depth]:
             if not call.is_input:
@@ -232,21 +232,21 @@ def calls_of(model):
 
 
 def makes_calls(layer):
-    """Whether a layer is a functional model."""
+    """Check whether a layer is a functional model."""
     return hasattr(layer, "_nodes_by_depth")
 
 
 def learning_rate_of(optimizer):
-    """Return an optimizer's rate as it is: a variable or a schedule."""
+    """Return an optimizer's learning rate: a variable or a schedule."""
     return optimizer._learning_rate
 
 
 def traces_batches(tensorboard):
-    """Whether Keras' TensorBoard callback profiles batches."""
+    """Check whether Keras' TensorBoard callback profiles batches."""
     return tensorboard._should_trace
 
 
-#: Attributes of an optimizer that are bookkeeping, or are handled apart.
+#: Attributes of an optimizer that are bookkeeping, or are handled separately.
 BOOKKEEPING = {
     *("name", "built", "_lock", "_tracker", "_variables", "_trainable_variables"),
     *("_trainable_variables_indices", "_iterations", "_learning_rate"),

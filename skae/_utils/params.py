@@ -1,31 +1,32 @@
-"""Tunable: what users tune, an object with parameters: networks, noises, likelihoods."""
+"""Tunable: the base of objects with parameters, such as networks and likelihoods."""
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 
 class Tunable(BaseEstimator):
-    """An object with `get_params`, so that its parameters can stand in a grid."""
+    """An object with `get_params`, so that a grid search can vary its parameters."""
 
     _parameter_constraints: dict = {}
 
     def _key(self):
-        """What shapes a compiled program, hashable: equal keys mean equal programs."""
+        """Return a hashable key of the compiled program: equal keys, equal programs."""
         params = self.get_params(deep=False)
         return (type(self), *((name, plain(params[name])) for name in sorted(params)))
 
 
 def plain(value):
-    """The value with tuples for lists and arrays, and Python's numbers for NumPy's."""
+    """Convert lists and arrays to tuples, and NumPy's numbers to Python's."""
     if isinstance(value, (list, tuple, np.ndarray)):
         return tuple(plain(item) for item in value)
     return value.item() if isinstance(value, np.generic) else value
 
 
 def made(value, by_name):
-    """The object that a name is short for, or a copy of one; any other value as it is.
+    """Make the object that a name stands for, or copy an object.
 
-    A fit keeps its own, which nobody else changes.
+    A fit owns its objects. Values that are neither a name nor a `Tunable` are returned
+    unchanged.
     """
     if isinstance(value, str):
         return by_name[value]()
@@ -33,9 +34,9 @@ def made(value, by_name):
 
 
 def copied(value):
-    """A copy of an object, with Python's numbers for NumPy's among its parameters.
+    """Copy an object, and convert NumPy's numbers in its parameters to Python's.
 
-    They are the same to whoever gives them, and not to Keras' operations.
+    Keras' operations treat the two differently.
     """
     params = clone(value).get_params(deep=False)
     new = {

@@ -1,21 +1,21 @@
-"""Seed: randomness as an argument that is handed down."""
+"""Seed: randomness as an explicit argument."""
 
 import keras
 from keras import ops
 
-#: What seeds are to the backend's generators.
+#: The dtype of seeds in the backend's generators.
 DTYPE = "uint32" if keras.backend.backend() == "jax" else "int32"
 
 
 class Seed(keras.random.SeedGenerator):
-    """A seed without a state: each draw is the next of the stream that it names.
+    """A seed without a state: each draw is the next one of a stream.
 
-    It stands wherever ``keras.random`` takes a seed generator.
+    ``keras.random`` accepts it as a seed generator.
 
     Parameters
     ----------
     stream, step : int or tensor of int32
-        What names the stream: that of an epoch, and a batch of it.
+        The stream of an epoch, and the step of a batch in it. They identify the draws.
     """
 
     def __init__(self, stream, step=0):
@@ -27,9 +27,9 @@ class Seed(keras.random.SeedGenerator):
         return ops.stack([stream, ops.cast(self.step, DTYPE)])
 
     def uniform(self, shape, low=0.0):
-        """Float32 numbers in [low, 1)."""
+        """Draw float32 numbers, uniform in [low, 1)."""
         return keras.random.uniform(shape, low, 1.0, dtype="float32", seed=self)
 
     def normal(self, shape):
-        """Float32 numbers from the standard normal distribution."""
+        """Draw float32 numbers from the standard normal distribution."""
         return keras.random.normal(shape, dtype="float32", seed=self)

@@ -1,7 +1,7 @@
-"""The door to scikit-learn: all that skae uses of its private parts.
+"""The private parts of scikit-learn that skae uses.
 
-They are stable in practice, and used by other projects, but may change with any version:
-then this file alone does.
+They are stable in practice and used by other projects, but may change with any version.
+Then this is the only file to change.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ else:
     except ImportError:
 
         class CallbackSupportMixin:
-            """Stands in for scikit-learn's own where it has no callbacks yet."""
+            """A substitute for scikit-learn's class before version 1.9."""
 
             def _init_callback_context(self, **_):
                 return None
@@ -82,11 +82,11 @@ __all__ = [
 
 
 def has_callbacks(estimator):
-    """Whether scikit-learn's own callbacks watch an estimator."""
+    """Check whether scikit-learn's own callbacks watch an estimator."""
     return hasattr(estimator, "_skl_callbacks")
 
 
-# -- decorators of scikit-learn's, under which a method keeps its types
+# -- scikit-learn's decorators, typed so that a method keeps its types
 
 
 def with_callbacks(method: Method) -> Method:
@@ -103,7 +103,7 @@ def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
 
 @contextlib.contextmanager
 def all_or_nothing(estimator):
-    """Put the estimator back as it was if fitting fails; NumPy's errors are its defaults."""
+    """Restore the estimator if fitting fails; use NumPy's default error handling."""
     before = dict(vars(estimator))
     try:
         with numpy_defaults():
@@ -119,10 +119,10 @@ def all_or_nothing(estimator):
 
 
 def in_container(method: Method) -> Method:
-    """Give the rows that a method returns the container that `set_output` names.
+    """Convert the rows that a method returns to the container of `set_output`.
 
-    Their columns are those that the estimator was fitted to, and a frame's index is kept.
-    scikit-learn does it for the columns of `transform`.
+    Columns have the names that the estimator was fitted to, and a frame keeps its index.
+    scikit-learn does the same for the columns of `transform`.
     """
 
     @functools.wraps(method)

@@ -1,4 +1,4 @@
-"""Types of what users give and get, for their editors and type checkers."""
+"""Types of arguments and return values, for editors and type checkers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.sparse import sparray, spmatrix
 
 
 class Stored(Protocol):
-    """Rows that are read in slices, such as those of Zarr, HDF5 and Dask."""
+    """Samples that are read in slices, such as arrays of Zarr, HDF5 and Dask."""
 
     @property
     def shape(self) -> Any: ...
@@ -19,7 +19,7 @@ class Stored(Protocol):
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
-#: Rows of X: arrays, lists, frames, sparse matrices and what is stored.
+#: Samples: arrays, lists, frames, sparse matrices and stored arrays.
 MatrixLike = ArrayLike | spmatrix | sparray | Stored
 
 
@@ -50,8 +50,8 @@ LikelihoodName = Literal[
 ]
 NoiseName = Literal["gaussian", "masking", "salt_and_pepper"]
 
-#: Pairs of a loss or likelihood, or its name, and the columns that it is for.
+#: Pairs of a loss or likelihood, or its name, and its columns.
 PairsByColumn = list[tuple[Any, Any]]
 
-#: What a decorator leaves as it is.
+#: A method, whose type a decorator does not change.
 Method = TypeVar("Method", bound=Callable[..., Any])

@@ -1,4 +1,4 @@
-"""Warnings that point at the user's line, and NumPy's errors as they are by default."""
+"""Warnings that point at the user's line, and NumPy's default error handling."""
 
 import functools
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 
 from skae._utils.typing import Method
 
-#: What stands between the user's line and the one that knows: none of it is meant.
+#: Packages between the user's line and the warning, which warnings do not point at.
 _BETWEEN = ("skae", "sklearn", "joblib", "contextlib")
 
 
@@ -24,10 +24,10 @@ def warn_user(warning):
 
 
 def numpy_defaults():
-    """A context in which NumPy's errors raise nothing, whatever ``np.seterr`` says.
+    """Return a context in which NumPy's floating-point errors do not raise.
 
-    With ``all="raise"`` the squares of small numbers and casts to float32, which come to
-    zero, would end a fit. What is ignored stays so.
+    With ``np.seterr(all="raise")``, squares of small numbers and casts to float32 would
+    end a fit by underflow. Errors that are ignored stay ignored.
     """
     now = np.geterr()
     kinds = ("divide", "over", "invalid")
@@ -36,7 +36,7 @@ def numpy_defaults():
 
 
 def with_numpy_defaults(method: Method) -> Method:
-    """Compute what a method gives in `numpy_defaults`."""
+    """Run a method in `numpy_defaults`."""
 
     @functools.wraps(method)
     def wrapped(*args, **kwargs):

@@ -4,20 +4,20 @@ import math
 
 
 def name_of(function):
-    """The name of an activation of Keras' own that can be converted; None of others."""
+    """Return the name of a Keras activation that can be converted; None for others."""
     of_keras = getattr(function, "__module__", "").startswith("keras.")
     name = getattr(function, "__name__", None)
     return name if of_keras and name in ACTIVATIONS else None
 
 
 def gelu(nodes, x):
-    """Exactly, by the error function."""
+    """Compute the exact gelu, by the error function."""
     error = nodes("Erf", nodes("Mul", x, math.sqrt(0.5)))
     return nodes("Mul", nodes("Mul", x, 0.5), nodes("Add", error, 1.0))
 
 
 def silu(nodes, x):
-    # not x * Sigmoid(x), which onnxruntime 1.22 to 1.26 fuses to what it lacks in float64
+    # not x * Sigmoid(x): onnxruntime 1.22 to 1.26 fuses it to an op missing in float64
     return nodes("Div", x, nodes("Add", nodes("Exp", nodes("Neg", x)), 1.0))
 
 
@@ -45,7 +45,7 @@ def _node(kind, **attributes):
     return lambda nodes, x: nodes(kind, x, **attributes)
 
 
-#: By Keras' name of the function.
+#: Conversions by Keras' name of the function.
 ACTIVATIONS = {
     "linear": lambda nodes, x: x,
     "relu": _node("Relu"),

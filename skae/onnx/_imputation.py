@@ -1,4 +1,4 @@
-"""A linear_model as ONNX nodes: where rows have holes, these are filled in."""
+"""The imputation of missing values by a linear model, as ONNX nodes."""
 
 import numpy as np
 from onnx import TensorProto
@@ -7,7 +7,7 @@ from skae.onnx._nodes import Nodes, Value
 
 
 def unknown_as_missing(nodes, groups, x, n_features):
-    """Flat rows with NaN in each group of classes of which a row has none.
+    """Set the groups of unknown classes in flat rows to NaN.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def unknown_as_missing(nodes, groups, x, n_features):
 
 
 def filled(nodes, linear_model, x):
-    """Flat rows with expectations in place of NaN, as `LinearGaussian.filled` has them.
+    """Replace NaN in flat rows with expectations, as `LinearGaussian.filled` does.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def filled(nodes, linear_model, x):
 
 
 def _with_holes(outer, linear_model, x, holes):
-    """The graph of rows of which some have holes, in float64 whatever the rows are."""
+    """Build the graph for rows with missing values, which computes in float64."""
     nodes = Nodes("float64", outer.new_name)
     rows = nodes.cast(x, "float64")
     present = nodes.cast(nodes("Not", holes, is_float=False), "float64")
@@ -73,7 +73,10 @@ def _with_holes(outer, linear_model, x, holes):
 
 
 def _precision(nodes, linear_model, present):
-    """Of the code of each row: ``I + W D^-1 W'`` of the columns that are present."""
+    """Compute the precision of each row's code, from the columns that are present.
+
+    It is ``I + W D^-1 W'`` for loadings W and noise variances D.
+    """
     information = linear_model.loadings / np.sqrt(linear_model.noise)
     columns = nodes("Mul", nodes("Unsqueeze", present, [1]), information)
     products = nodes("MatMul", columns, information.T)
@@ -81,9 +84,10 @@ def _precision(nodes, linear_model, present):
 
 
 def _solved(nodes, matrices, rights, size):
-    """The solutions of systems of equations, whose matrices are positive definite.
+    """Solve systems of equations with positive definite matrices.
 
-    By Gauss and Jordan: after step i, column i of the matrices is that of an identity.
+    It is Gauss-Jordan elimination: after step i, column i of each matrix is column i of
+    the identity.
     """
     systems = nodes("Concat", matrices, nodes("Unsqueeze", rights, [2]), axis=2)
     step = _elimination(size, nodes.new_name)
@@ -92,7 +96,7 @@ def _solved(nodes, matrices, rights, size):
 
 
 def _elimination(size, new_name):
-    """The graph of one step: row i is divided by its pivot, and taken from the others."""
+    """Build the graph of one step: divide row i by its pivot, and eliminate column i."""
     nodes = Nodes("float64", new_name)
     i, more = (Value(new_name(name), (), is_float=False) for name in ("step", "more"))
     systems = Value(new_name("systems"))

@@ -1,4 +1,4 @@
-"""Keras layers as ONNX nodes: a model is walked through layer by layer."""
+"""Keras layers as ONNX nodes: a model is converted layer by layer."""
 
 import itertools
 from dataclasses import replace
@@ -13,7 +13,7 @@ from skae.onnx._nodes import Value
 
 
 def walked(nodes, model, *inputs):
-    """Write down what a Keras model makes of values.
+    """Write the nodes of a Keras model, applied to values.
 
     Parameters
     ----------
@@ -30,8 +30,7 @@ def walked(nodes, model, *inputs):
     Raises
     ------
     ValueError
-        If the model has a layer, or a layer an argument, that has no conversion; names
-        the layer.
+        If a layer, or an argument of it, has no conversion; the message names the layer.
     """
     known = {
         id(tensor): replace(x, shape=tensor.shape)
@@ -46,8 +45,8 @@ def walked(nodes, model, *inputs):
 
 
 def _converted(nodes, layer, args, kwargs):
-    """What a layer makes of what it is called with: a list of values."""
-    layer = getattr(layer, "_functional", layer)  # a Sequential's own model
+    """Convert a call of a layer to a list of values."""
+    layer = getattr(layer, "_functional", layer)  # the functional model of a Sequential
     kwargs = {name: x for name, x in kwargs.items() if x is not None and x is not False}
     kind, given = type(layer), [*args]
     if kind.__name__ in RECURRENT and "mask" in kwargs:
@@ -64,7 +63,7 @@ def _converted(nodes, layer, args, kwargs):
 
 
 def refused(layer, why):
-    """The error that says that a layer can't be converted."""
+    """Return the error for a layer that can't be converted."""
     return ValueError(
         f"The network can't be converted to ONNX: its layer {layer.name!r}, of the class"
         f" {type(layer).__name__}, {why}."
@@ -86,7 +85,7 @@ def _shown(function):
 
 
 def _as(name):
-    """The conversion of an operation of Keras that is this activation."""
+    """Return the conversion of a Keras operation that is this activation."""
     return lambda nodes, layer, x: ACTIVATIONS[name](nodes, x)
 
 
@@ -118,7 +117,7 @@ def dense(nodes, layer, x):
 
 
 def einsum_dense(nodes, layer, x):
-    """A product; of one number for each of the last axes, where it is only that."""
+    """Compute a product, element by element if the kernel only scales the last axes."""
     kernel, *bias = layer.get_weights()
     inputs, output = layer.equation.split("->")
     of_x, of_kernel = inputs.split(",")
@@ -139,7 +138,7 @@ def normalization(nodes, layer, x):
 
 
 def batch_normalization(nodes, layer, x):
-    """A factor and a shift: what the mean and variance of training have become."""
+    """Multiply and shift by the moving mean and variance of training."""
     if layer.axis not in (-1, len(x.shape) - 1):
         raise refused(layer, f"goes along axis {layer.axis}")
     weights = iter(np.float64(part) for part in layer.get_weights())
@@ -151,7 +150,7 @@ def batch_normalization(nodes, layer, x):
 
 
 def layer_normalization(nodes, layer, x):
-    """Each row, or each place of it, to a mean of zero and a variance of one."""
+    """Standardise the last axis to a mean of zero and a variance of one."""
     if layer.axis not in (-1, [-1], len(x.shape) - 1):
         raise refused(layer, f"goes along axis {layer.axis}")
     if getattr(layer, "rms_scaling", False):
@@ -172,7 +171,7 @@ def rescaling(nodes, layer, x):
 
 
 def same(nodes, layer, x):
-    """What a layer only does while it is trained."""
+    """Return x unchanged, for a layer that is active only in training."""
     return x
 
 
@@ -181,7 +180,7 @@ def _reshaped(nodes, x, shape):
 
 
 def reshape(nodes, layer, x):
-    """Rows in another shape, which Keras knows."""
+    """Reshape rows to the shape that Keras computes."""
     return _reshaped(nodes, x, layer.compute_output_shape(x.shape)[1:])
 
 
@@ -195,14 +194,14 @@ def repeat(nodes, layer, x):
 
 
 def _sizes(layer, x):
-    """The sizes of the axes that are neither rows nor channels."""
+    """Return the sizes of the axes that are neither rows nor channels."""
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         raise refused(layer, f"has data_format={layer.data_format!r}")
     return x.shape[1:-1]
 
 
 def _pairs(pairs, n_axes):
-    """What is cropped or padded before and after each axis."""
+    """Return the numbers to crop or pad before and after each axis."""
     pairs = np.broadcast_to(np.asarray(pairs).reshape(-1, 2), (n_axes, 2))
     return [(int(before), int(after)) for before, after in pairs]
 
@@ -222,7 +221,7 @@ def zero_padding(nodes, layer, x):
 
 
 def upsampling(nodes, layer, x):
-    """Each value repeated along each axis."""
+    """Repeat each value along each axis."""
     if getattr(layer, "interpolation", "nearest") != "nearest":
         raise refused(layer, f"has interpolation={layer.interpolation!r}")
     scales = [1.0, *np.broadcast_to(layer.size, len(_sizes(layer, x))), 1.0]
@@ -250,7 +249,7 @@ def _channels_last(nodes, x, n_axes):
 
 
 def _surroundings(padding, sizes, widths, strides):
-    """The zeros around each axis: all that come before, then all that come after."""
+    """Return the number of zeros before all axes, then after all axes."""
     if padding == "valid":
         return [0] * (2 * len(sizes))
     if padding == "causal":
@@ -283,7 +282,7 @@ def convolution(nodes, layer, x):
 
 
 def _widths(kernel_size, dilations):
-    """What a kernel spans along each axis."""
+    """Return the width of a kernel, with dilation, along each axis."""
     pairs = zip(kernel_size, dilations, strict=True)
     return [(size - 1) * dilation + 1 for size, dilation in pairs]
 
@@ -337,7 +336,7 @@ def _pooling(kind):
 
 
 def global_pooling(nodes, layer, x):
-    """The mean of each channel."""
+    """Compute the mean of each channel."""
     _sizes(layer, x)
     y = nodes("GlobalAveragePool", _channels_first(nodes, x))
     return _reshaped(nodes, y, layer.compute_output_shape(x.shape)[1:])
@@ -345,21 +344,21 @@ def global_pooling(nodes, layer, x):
 
 # -- recurrent layers
 
-#: How Keras orders what it keeps for each gate, in ONNX' order.
+#: The places of Keras' gates in the order of ONNX.
 GATES = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "SimpleRNN": (0,)}
 
-#: What is applied at the gates and to the candidate, and ONNX' names for it.
+#: Activations of the gates and the candidate, and their names in ONNX.
 AT_GATES = {"tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu"}
 
 
 def recurrent(nodes, layer, x, mask=None, direction="forward"):
-    """A recurrent layer: its last state, or that of every step."""
+    """Convert a recurrent layer, which returns its last state or all states."""
     _check_recurrent(nodes, layer, mask, direction)
     kind = type(layer).__name__
     kernel, memory, *bias = (
         _by_gate(weights, GATES[kind], layer.units) for weights in layer.get_weights()
     )
-    biases = np.zeros((2, kernel.shape[1]))  # of the input, and of the last state
+    biases = np.zeros((2, kernel.shape[1]))  # for the input, and for the last state
     for one in bias:
         biases[: len(one)] = one
     attributes = {"linear_before_reset": int(layer.reset_after)} if kind == "GRU" else {}
@@ -395,7 +394,7 @@ def _check_recurrent(nodes, layer, mask, direction):
 
 
 def _by_gate(weights, order, units):
-    """Weights of which the last axis goes gate by gate, in ONNX' order of these."""
+    """Reorder weights, whose last axis goes gate by gate, to the order of ONNX."""
     weights = weights.reshape(-1, len(order), units)
     return weights[:, order].reshape(len(weights), -1)
 
@@ -413,7 +412,7 @@ def _at_gates(layer, kind):
 
 
 def _n_steps(nodes, mask):
-    """How many steps of each series there are."""
+    """Count the steps of each series."""
     steps = nodes("Cast", mask, is_float=False, to=TensorProto.INT32)
     return nodes("ReduceSum", steps, [1], is_float=False, keepdims=0)
 
@@ -434,13 +433,13 @@ def bidirectional(nodes, layer, x, mask=None):
 
 
 def _flat(values):
-    """Values that came one by one or in a list."""
+    """Flatten values that are passed one by one or in lists."""
     lists = (v if isinstance(v, (list, tuple)) else [v] for v in values)
     return [*itertools.chain.from_iterable(lists)]
 
 
 def _of_all(kind):
-    """Several values taken together, two by two."""
+    """Return a conversion that combines several values, two at a time."""
 
     def together(nodes, layer, *values):
         values = [v if isinstance(v, Value) else np.float64(v) for v in _flat(values)]
@@ -483,7 +482,7 @@ def is_nan(nodes, layer, x):
 
 
 def every(nodes, layer, x):
-    """Whether all are true along the axis: none is false."""
+    """Check whether all values are true along the axis, by counting false ones."""
     false = nodes("Not", x, is_float=False)
     count = nodes("Cast", false, is_float=False, to=TensorProto.INT64)
     keepdims = int(layer.keepdims)
@@ -500,7 +499,7 @@ def where(nodes, layer, condition, x, y):
 
 
 def zeros_like(nodes, layer, x):
-    """A zero, which takes the shape that it is needed in."""
+    """Return a scalar zero, which is broadcast where it is used."""
     return nodes("Identity", np.zeros(()))
 
 
@@ -520,7 +519,7 @@ ARITHMETIC = {
     "Softmax": softmax,
 }
 
-#: By the name of Keras' layer.
+#: Conversions by the name of Keras' layer.
 LAYERS = {
     **RECURRENT,
     **ARITHMETIC,
@@ -551,7 +550,7 @@ LAYERS = {
     "Rescaling": rescaling,
 }
 
-#: By the name of Keras' operation, which a function of tensors leaves in a model.
+#: Conversions by the name of Keras' operation, which functions of tensors add to a model.
 OPERATIONS = {
     **ARITHMETIC,
     "All": every,

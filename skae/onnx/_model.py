@@ -1,4 +1,4 @@
-"""A fitted model as ONNX nodes: what its encoder and its decoder make of a value."""
+"""A fitted model as ONNX nodes: its encoder and its decoder."""
 
 from skae._model.graph import build
 from skae._model.raw import raw
@@ -8,20 +8,22 @@ from skae.onnx._layers import walked
 
 
 def computed(nodes, state, given, wanted, x):
-    """Rows or codes of a fitted model, from rows or codes.
+    """Write the nodes that compute rows or codes from rows or codes.
 
     Parameters
     ----------
     nodes : Nodes
     state : State
     given, wanted : {"rows", "codes"}
+        The kinds of the input and of the output.
+
     x : Value
-        What is given.
+        The input.
 
     Returns
     -------
     y : Value
-        What is wanted.
+        The output.
     """
     import_keras()
     from skae._backend.pool import precision
@@ -56,6 +58,6 @@ def _encoded(nodes, state, encoder, x):
 
 
 def _lost(nodes, x, code):
-    """The code, but NaN where anything is missing: max-pooling could lose sight of it."""
+    """Set the code of rows with missing values to NaN, which max-pooling could drop."""
     nothing = nodes("ReduceSum", nodes("Mul", x, 0.0), [1], keepdims=1)
     return nodes("Add", code, nothing)

@@ -1,11 +1,11 @@
-"""Nodes of an ONNX graph, as they are written down one after the other."""
+"""Nodes of an ONNX graph, written one after the other."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from onnx import GraphProto, helper, numpy_helper
 
-#: What onnxruntime computes in float32 only: float64 is cast there, and back.
+#: Operations that onnxruntime has in float32 only: float64 is cast before and after.
 SINGLE = {
     *("Erf", "Elu", "Selu", "LeakyRelu", "PRelu", "HardSigmoid", "Softplus", "Softsign"),
     *("Conv", "ConvTranspose", "AveragePool", "GlobalAveragePool", "Resize"),
@@ -15,13 +15,13 @@ SINGLE = {
 
 @dataclass(frozen=True)
 class Value:
-    """What a node computes, by its name in the graph.
+    """The output of a node, by its name in the graph.
 
     Parameters
     ----------
     name : str
     shape : tuple of (int or None) or None, default=None
-        As far as it is known.
+        None where it is not known.
 
     is_float : bool, default=True
         Whether it is of the graph's dtype; else booleans or counts.
@@ -33,18 +33,20 @@ class Value:
 
 
 class Nodes:
-    """The nodes of a graph that computes in one dtype, and the constants they take.
+    """The nodes and the constants of a graph that computes in one dtype.
 
-    Calling it writes down a node: ``nodes("Add", x, 1.0)`` is the sum.
+    A call adds a node: ``nodes("Add", x, 1.0)`` is the sum.
 
     Parameters
     ----------
     dtype : {"float32", "float64"}
     new_name : callable
-        Makes of a name one that the whole model does not have yet.
+        Makes a name unique in the whole model.
 
-    masks : bool, default=False
-        Whether a mask in the model is of steps at the end, which ONNX can leave out.
+    Attributes
+    ----------
+    masks : bool
+        Whether masks in the model are of trailing steps, which ONNX can leave out.
     """
 
     def __init__(self, dtype, new_name):
@@ -52,7 +54,7 @@ class Nodes:
         self.written, self.constants = [], []
 
     def __call__(self, kind, *inputs, n_outputs=1, is_float=True, **attributes):
-        """Write down a node.
+        """Add a node.
 
         Parameters
         ----------
@@ -68,7 +70,7 @@ class Nodes:
 
         Returns
         -------
-        output : Value, or list of Value where there are several
+        output : Value, or list of Value if there are several
         """
         single = kind in SINGLE and self.dtype == np.float64
         dtype = np.dtype(np.float32) if single else self.dtype
@@ -81,13 +83,13 @@ class Nodes:
         return values[0] if n_outputs == 1 else values
 
     def cast(self, x, dtype):
-        """A value in another dtype."""
+        """Cast a value to another dtype."""
         dtype = np.dtype(dtype)
         to = helper.np_dtype_to_tensor_dtype(dtype)
         return self("Cast", x, is_float=dtype == self.dtype, to=to)
 
     def _given(self, x, dtype):
-        """The name of an input, which is a value or a constant."""
+        """Return the name of an input, which is a value or a constant."""
         if not isinstance(x, Value):
             return self._constant(x, dtype)
         if x.is_float and dtype != self.dtype:
@@ -103,7 +105,7 @@ class Nodes:
         return name
 
     def needed(self, *names):
-        """The nodes and the constants that these values are made of.
+        """Return the nodes and the constants that these values depend on.
 
         Returns
         -------
@@ -119,7 +121,7 @@ class Nodes:
         return nodes[::-1], [one for one in self.constants if one.name in names]
 
     def graph(self, name, outputs, inputs=()):
-        """The graph of these nodes, to be one of a node that chooses or repeats.
+        """Make a graph of these nodes, for an If or a Loop.
 
         Parameters
         ----------
@@ -142,7 +144,7 @@ def _told(value, dtype):
 
 
 def _outer(graph):
-    """The names in a graph, of which some are made outside of it."""
+    """Return the inputs of all nodes in a graph, some of which come from outside."""
     if not isinstance(graph, GraphProto):
         return ()
     return [name for node in graph.node for name in node.input]

@@ -126,7 +126,7 @@ class View:
         image_shape: Sequence[int] | None = None,
         estimator: Any = None,
     ) -> View:
-        """Choose by the arguments, by the network's `input_shape`, by the rows."""
+        """Choose the view by the arguments, the network's `input_shape`, or the rows."""
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}. Got {kind!r}.")
         last = last_step(estimator)
@@ -241,7 +241,7 @@ class Cells:
         The number of rows and of columns.
 
     values : ndarray
-        All values that will be drawn; their range is that of each cell.
+        All values that will be drawn. Their range is the range of each cell.
 
     figsize : tuple of two float
         The size of a new figure, in inches.
@@ -326,8 +326,10 @@ def draw_steps(
     feature_names: Sequence[str] | None,
     **kwargs: Any,
 ) -> None:
-    """Draw rows of shape (n_names, n_steps, ...): images in a row for each name, or else
-    lines or points over each other in a cell, from dark to light.
+    """Draw rows of shape (n_names, n_steps, ...), one row or cell for each name.
+
+    Images are drawn in a row for each name. Series and tables are drawn as lines or
+    points over each other in a cell for each name, from dark to light.
     """
     if display.kind == "image":
         draw_images(display, ax, rows, **kwargs)
