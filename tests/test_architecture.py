@@ -23,22 +23,30 @@ from skae.noise import Noise
 X = StandardScaler().fit_transform(load_diabetes().data)
 SMALL = DenseNetwork((8,))
 
-#: The folders of the house, from the top: what stands in one imports what is below it.
-FOLDERS = [
-    "_training",
-    "_backend",
-    "_model",
-    "likelihoods",
-    "networks",
-    "_starts",
-    "_data",
-    "_utils",
-]
 ROOT = Path(skae.__file__).parent
 MODULES = {
     path.relative_to(ROOT).with_suffix("").as_posix().removesuffix("/__init__"): path
     for path in ROOT.rglob("*.py")
 }
+
+
+def tree():
+    """The tree in CONTRIBUTING.md: the files of each folder, the highest folder first."""
+    text = (ROOT.parent / "CONTRIBUTING.md").read_text()
+    lines = text[text.index("    skae/\n") :].split("\n\n")[0].split("\n")[1:]
+    folders = {"": []}
+    for line in lines:
+        first, *names = line.split()
+        if first.endswith("/"):
+            folders[first.removesuffix("/")] = names
+        else:  # files, and after some spaces what they are
+            folders[""] += line.strip().split("   ")[0].split()
+    return folders
+
+
+#: The folders from the top: what stands in one imports what is below it. `onnx` and
+#: `plotting` are leaves, which no other folder imports.
+FOLDERS = [name for name in tree() if name not in ("", "onnx", "plotting")]
 
 
 def imports(path):
@@ -49,6 +57,15 @@ def imports(path):
             for alias in node.names:
                 inner = f"{module}/{alias.name}".strip("/")
                 yield inner if inner in MODULES else module
+
+
+def test_the_tree_names_every_file():
+    found = {
+        f"{folder}/{name}".strip("/")
+        for folder, names in tree().items()
+        for name in names
+    }
+    assert found | {folder for folder in tree() if folder} == {*MODULES}
 
 
 def test_imports_only_go_down():

@@ -122,7 +122,7 @@ class Rows(Statistics):
     @property
     def of_closed_form(self):
         """The rows from which a closed form is computed."""
-        return self
+        return self.few if self.is_stored and self.has_missing else self
 
     def with_target(self, target):
         """Return the same rows with other targets."""
@@ -269,16 +269,25 @@ class Rows(Statistics):
                     buffers[name].reshape(capacity, -1)[: len(rows)] = X[places]
             yield len(rows) // batch_size
 
+    def _impute(self, rows, linear_model, widens):
+        """Impute some rows and compute the codes' extra variances; no array if complete."""
+        if not self.has_missing:
+            return {}
+        found = {"rows": linear_model.filled(rows)}
+        if widens:
+            found["extra_variance"] = np.concatenate(
+                [
+                    linear_model.extra_variance(rows[some])
+                    for some in gen_batches(len(rows), ROWS_AT_ONCE)
+                ]
+            ).astype(self.dtype)
+        return found
+
     def _imputed(self, linear_model, widens):
         """Impute the rows and compute the codes' extra variances; cache both."""
         kept = self.kept  # read once: another thread may replace it
         if kept[0] is not linear_model:
-            found = {"rows": linear_model.filled(self.dense(len(self)))}
-            if widens:
-                batches = (self.dense(batch) for batch in self.batches(ROWS_AT_ONCE))
-                found["extra_variance"] = np.concatenate(
-                    [linear_model.extra_variance(X) for X in batches]
-                ).astype(self.dtype)
+            found = self._impute(self.dense(len(self)), linear_model, widens)
             self.kept = kept = linear_model, found
         return kept[1]
 

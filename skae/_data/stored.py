@@ -7,6 +7,7 @@ import numpy as np
 
 from skae._data.blocks import Blocks
 from skae._data.rows import Rows
+from skae._data.validation import imputes
 
 #: The number of values that are shuffled together, and the least number of their blocks.
 WINDOW_VALUES, WINDOW_BLOCKS = 2**23, 4
@@ -20,7 +21,7 @@ FEW_ROWS = 20_000
 
 def rows_of(X, target=None, weight=None, network=None):
     """Make weighted `Rows` of X, in memory or stored, as the network reads them."""
-    series = network is not None and network.allows_missing
+    series = not imputes(network)
     if not isinstance(X, Blocks):
         return Rows.weighted(X, target, weight, series)
     if weight is not None:
@@ -60,10 +61,6 @@ class StoredRows(Rows):
     def few(self):
         """Rows spread evenly over all, for closed forms with missing values."""
         return self.take(np.arange(len(self))[self.spread(FEW_ROWS)])
-
-    @property
-    def of_closed_form(self):
-        return self.few if self.has_missing else self
 
     def split(self, fraction, seed):
         """Split into training rows and validation rows; the latter fit into memory."""
@@ -137,11 +134,8 @@ class StoredRows(Rows):
         of_window = np.cumsum(sizes) // max(WINDOW_VALUES, WINDOW_BLOCKS * sizes.max())
         for number in range(of_window[-1] + 1):
             window = self._window(blocks[of_window == number], rng, buffers)
-            if self.has_missing:
-                rows = window["rows"]
-                window["rows"] = linear_model.filled(rows)
-                if "extra_variance" in buffers:
-                    window["extra_variance"] = linear_model.extra_variance(rows)
+            widens = "extra_variance" in buffers
+            window |= self._impute(window["rows"], linear_model, widens)
             yield window
 
     def _window(self, blocks, rng, buffers):

@@ -1,1 +1,1 @@
-"""Starts: the best linear model of each kind, in closed form, as functions of arrays."""
+"""Initialisation: the best linear model of each kind, in closed form, from arrays."""

@@ -1,4 +1,4 @@
-"""Affine maps: fitted linear transformers of scikit-learn's, as matrices."""
+"""Affine maps: the matrices of fitted linear transformers."""
 
 from numbers import Integral
 

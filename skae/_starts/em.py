@@ -1,4 +1,4 @@
-"""The closed forms of rows with holes: PCA and factor analysis by EM."""
+"""PCA and factor analysis of rows with missing values, by EM."""
 
 from dataclasses import replace
 

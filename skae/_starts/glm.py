@@ -1,4 +1,4 @@
-"""Starts of other distributions: a linear code, and a generalised linear decoder.
+"""Initialisation for other distributions: a linear code, a generalised linear decoder.
 
 A code is known as a normal distribution, and what depends on it is expected over that,
 by formulas or fixed points and never by draws: a start is the same in any order of rows,
@@ -96,7 +96,7 @@ class Design:
         return self.rows @ decoder, self.variance @ decoder[:-1] ** 2
 
     def expected(self, function, decoder):
-        """What a function of the outputs, value by value, is expected to be.
+        """Compute the expectation of a function of the outputs, value by value.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""LinearGaussian: what a linear model expects of a row where nothing was measured."""
+"""LinearGaussian: a linear model of X that imputes missing values."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ VALUES_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class Moments:
-    """What a model expects of all rows, given the values that are there.
+    """The moments of all rows that a model expects, given the observed values.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class LinearGaussian:
         return filled
 
     def extra_covariance(self, X):
-        """What holes add to the covariance of the code that the model starts with.
+        """Compute what missing values add to the covariance of the initial code.
 
         Returns
         -------
@@ -141,7 +141,7 @@ class LinearGaussian:
         return np.where(varies, squares - total**2 / rows.size, 0.0)
 
     def _expected(self, rows):
-        """What is expected of rows with holes, some at a time.
+        """Yield expectations of rows with missing values, in batches.
 
         Yields
         ------

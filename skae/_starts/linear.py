@@ -1,4 +1,4 @@
-"""Linear starts: PCA, probabilistic PCA and factor analysis as encoder and decoder."""
+"""Linear initialisation: PCA, probabilistic PCA, factor analysis, given transformers."""
 
 from dataclasses import dataclass, field, replace
 

@@ -1,4 +1,4 @@
-"""Stream: what is kept of the rows of all calls of `partial_fit`."""
+"""Stream: the moments and a sample of the rows of all calls of `partial_fit`."""
 
 from dataclasses import dataclass, replace
 
@@ -138,12 +138,12 @@ class Stream:
 
     @property
     def has_trained(self):
-        """Whether a call has trained, as far as that is known."""
+        """Check whether a call has trained, as far as that is known."""
         return self.scatter is None if self.trained is None else self.trained
 
     @property
     def is_whole(self):
-        """Whether the sample is all rows so far."""
+        """Check whether the sample is all rows so far."""
         return self.n_rows == len(self.sample)
 
     @property
@@ -198,7 +198,7 @@ class Stream:
         return replace(found, weight=weight)
 
     def is_few(self, n_components):
-        """Whether the rows so far are too few to train so many components on."""
+        """Check whether there are too few rows so far to train so many components."""
         size = min(n_components, len(self.mean))
         return self.is_whole and self.n_rows <= FEW * size
 

@@ -1,4 +1,4 @@
-"""PCA: scikit-learn's, exactly, of any rows."""
+"""PCA as scikit-learn computes it, exact for rows of any kind."""
 
 import math
 import sys
@@ -22,9 +22,8 @@ from skae._utils.sklearn import infer_dimension
 def fit_pca(X, n_components, weight=None):
     """scikit-learn's PCA of X, exactly, whatever X's dtype, offset and shape.
 
-    Of rows and features the fewer decide: the eigenvectors of the scatter matrix of the
-    features, or of the Gram matrix of the rows, which is accumulated in float64 over
-    chunks of X. Both have singular values that are right to 1e-7 of the first. Of
+    The smaller matrix is decomposed: the scatter matrix of the features, or the Gram
+    matrix of the rows, accumulated in float64 over chunks of X. Both have singular values that are right to 1e-7 of the first. Of
     many of both, Lanczos' method works on centred rows in X's own
     dtype, so that float32 rows are right to float32's precision. Nothing is random.
 

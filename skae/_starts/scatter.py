@@ -1,4 +1,4 @@
-"""Scatter: second moments of rows, exactly and in few passes, and their principal axes."""
+"""Scatter matrices: second moments of rows in few passes, and their principal axes."""
 
 from functools import cached_property
 
@@ -163,7 +163,7 @@ class Deviations:
         return np.hstack([turn @ columns for columns in self.columns()])
 
     def suits_lanczos(self, n_wanted):
-        """Whether there are too many rows and features for their matrices."""
+        """Check whether there are too many rows and features for their matrices."""
         side = min(self.X.shape)
         return side > GRAM_SIDE and n_wanted < FEW * side
 
@@ -191,7 +191,7 @@ class Deviations:
         return np.where(real, variance, 0.0), np.where(real[:, None], axes, 0.0), total
 
     def _subspace(self, n_wanted):
-        """What `lanczos` finds, by few passes over rows that are stored.
+        """Compute what `lanczos` does, in few passes over stored rows.
 
         The power method on more axes than are asked for (Halko et al. 2011, section
         4.5): each pass multiplies them by ``Z' Z``.

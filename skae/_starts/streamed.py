@@ -1,4 +1,4 @@
-"""Opened starts: the linear model of a stream's first rows, which later rows may widen."""
+"""Initialisation of a stream from few rows, which later rows may need to extend."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Denoisers: the reduced-rank Wiener filter."""
+"""The best linear denoisers: the reduced-rank Wiener filter."""
 
 from dataclasses import replace
 from itertools import chain
@@ -167,7 +167,7 @@ def _filters_of_few_rows(moments, n_components):
 
 
 def _is_rounding(variance, mean):
-    """Whether the values of a feature differ by no more than rounding errors."""
+    """Check whether the values of a feature differ by rounding errors alone."""
     return variance <= (10 * np.finfo(float).eps * mean) ** 2
 
 
