@@ -18,7 +18,7 @@ MIN_ROWS = 16
 #: What the rows of each output are, where they are not its first axis.
 AXES = {
     "log_weights": (1,),
-    "log_weights_of_holes": (1,),
+    "wide_log_weights": (1,),
     "log_weights_of_features": (1, 0),
 }
 
