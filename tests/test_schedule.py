@@ -1,5 +1,6 @@
 """The learning rate, the number of epochs, and how several splits choose them."""
 
+import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -11,10 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._training.defaults import Defaults, suited_rate
 from skae._training.schedule import Adaptive, Constant, Planned, replayed
-from skae._utils.keras import import_keras
 from skae.networks import DenseNetwork
-
-keras = import_keras()
 
 WINE = StandardScaler().fit_transform(load_wine().data)
 SMALL = DenseNetwork((16,))
