@@ -517,6 +517,6 @@ def test_codes_of_a_linear_encoder_are_those_of_its_keras_model(
     assert_allclose(skae.transform(sparse.csr_matrix(X)), skae.transform(X), atol=1e-9)
     holes = X.copy()
     holes[1, 20] = np.nan
-    completed = skae._fitted(holes.dtype).completed(holes)
+    completed = skae._fitted(holes.dtype).imputed(holes)
     assert_allclose(skae.transform(holes), skae.transform(completed), atol=1e-9)
     assert np.abs(skae.transform(holes) - skae.transform(X))[1].max() > 1e-6
