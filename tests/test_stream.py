@@ -194,7 +194,10 @@ def test_a_stream_with_missing_values_is_that_of_all_rows(kind):
     assert_allclose(stream.explained_variance_, whole.explained_variance_, rtol=1e-9)
 
 
-@pytest.mark.parametrize("likelihood", [None, "gaussian", "gaussian_diag"])
+@pytest.mark.parametrize(
+    "likelihood",
+    [None, "gaussian", pytest.param("gaussian_diag", marks=pytest.mark.slow)],
+)
 def test_a_feature_that_has_its_first_value_while_a_stream_trains(likelihood):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 2)) @ rng.normal(size=(2, 6)) + rng.normal(size=(400, 6))
@@ -221,6 +224,7 @@ def test_a_feature_that_has_its_first_value_while_a_stream_trains(likelihood):
     assert error < later[:, others].var(axis=0).mean()
 
 
+@pytest.mark.slow
 def test_a_stream_that_begins_with_hardly_any_rows_is_soon_no_worse_than_pca():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(4000, 3)) @ rng.normal(size=(3, 10))
@@ -320,6 +324,7 @@ def growth():
     return dict(zip((0, 200), map(float, found.stdout.split()), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_iter", [0, 200])
 def test_no_call_leaves_anything_behind(max_iter, growth):
     """In the memory of the process, of which an optimizer of Keras took 70 KB a call."""
