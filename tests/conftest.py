@@ -16,6 +16,13 @@ from skae._utils.keras import import_keras
 keras = import_keras()
 
 
+def pytest_configure(config):
+    """Divide the cores among the workers: BLAS of two on all cores waits for each other."""
+    if n_workers := config.getoption("numprocesses", None):
+        n_threads = max(1, os.cpu_count() // n_workers)
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(n_threads))
+
+
 def pytest_collection_modifyitems(items):
     """On JAX other draws decide whether a fit leaves its start, and a check then fails."""
     if keras.backend.backend() == "jax":

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checks import XLA_CHECKS, parametrize_with_training_checks, run_checks
 from scipy import sparse
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
@@ -15,7 +16,6 @@ from sklearn.utils.estimator_checks import (
     check_set_output_transform_polars,
     check_transformer_get_feature_names_out,
     check_transformer_get_feature_names_out_pandas,
-    estimator_checks_generator,
     parametrize_with_checks,
 )
 
@@ -102,45 +102,18 @@ def test_scikit_learn_checks(estimator, check, without_xla):
 
 
 @pytest.mark.slow
-@parametrize_with_checks(OTHER_SETTINGS, expected_failed_checks=trained_in_batches)
+@parametrize_with_training_checks(
+    OTHER_SETTINGS, expected_failed_checks=trained_in_batches
+)
 def test_scikit_learn_checks_of_other_settings(estimator, check, without_xla):
+    """What training can change; the defaults above are given all checks."""
     check(estimator)
-
-
-def run_checks(estimator, name):
-    """Run those of scikit-learn's checks that have this name."""
-    checks = [
-        check
-        for _, check in estimator_checks_generator(estimator)
-        if check.func.__name__ == name
-    ]
-    assert checks
-    for check in checks:
-        check(estimator)
 
 
 @pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
 @pytest.mark.parametrize("name", sorted(IN_BATCHES))
 def test_weights_are_repetitions_where_the_start_is_kept(kind, name):
     run_checks(kind(max_iter=0, network=SMALL), name)
-
-
-#: What XLA can change: the numbers that come out of training, so whether two fits agree,
-#: in either dtype, and whether a fit of few rows or columns compiles at all. The other
-#: checks are of parameters, messages and types, which are settled before training.
-XLA_CHECKS = {
-    "check_estimators_dtypes",
-    "check_dtype_object",
-    "check_estimators_pickle",
-    "check_fit2d_1sample",
-    "check_fit2d_1feature",
-    "check_fit_idempotent",
-    "check_methods_sample_order_invariance",
-    "check_methods_subset_invariance",
-    "check_pipeline_consistency",
-    "check_transformer_general",
-    "check_transformer_preserve_dtypes",
-}
 
 
 @pytest.mark.slow
@@ -173,15 +146,7 @@ OWN_CHECKS = [
 @pytest.mark.filterwarnings("ignore:X has feature names")
 @pytest.mark.parametrize("check", OWN_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(
-    "estimator",
-    [
-        *ESTIMATORS,
-        *(
-            pytest.param(estimator, marks=pytest.mark.slow)
-            for estimator in OTHER_SETTINGS
-        ),
-    ],
-    ids=lambda estimator: type(estimator).__name__,
+    "estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__
 )
 def test_checks_that_scikit_learn_runs_on_itself(estimator, check, without_xla):
     check(type(estimator).__name__, estimator)

@@ -1,6 +1,7 @@
 """scikit-learn's own checks, for every other network under both its estimators."""
 
 import pytest
+from checks import parametrize_with_training_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
@@ -37,20 +38,25 @@ class DenseBody:
         return "DenseBody()"
 
 
-OTHER_NETWORKS = [
-    FoldingConv(),
-    FoldingSequence(),
-    CustomNetwork(DenseBody(), DenseBody(), jit_compile=False),
+CUSTOM, *OTHERS = [
+    kind(network=network, n_splits=1, max_iter=2)
+    for network in (
+        CustomNetwork(DenseBody(), DenseBody(), jit_compile=False),
+        FoldingConv(),
+        FoldingSequence(),
+    )
+    for kind in (AutoencoderTransformer, DenoisingAutoencoder)
 ]
 
 
 @pytest.mark.slow
-@parametrize_with_checks(
-    [
-        kind(network=network, n_splits=1, max_iter=2)
-        for kind in (AutoencoderTransformer, DenoisingAutoencoder)
-        for network in OTHER_NETWORKS
-    ]
-)
+@parametrize_with_checks([CUSTOM])
 def test_scikit_learn_checks(estimator, check, without_xla):
+    """All of them, with a network of one's own."""
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_training_checks(OTHERS)
+def test_scikit_learn_checks_of_what_training_can_change(estimator, check, without_xla):
     check(estimator)

@@ -405,6 +405,7 @@ def test_pairs_see_no_other_noise():
     assert model.loss_ < X.var(axis=0).sum()
 
 
+@pytest.mark.slow
 def test_pairs_learn_what_is_not_linear():
     rng = np.random.default_rng(0)
     X_clean = np.repeat(rng.normal(size=(800, 2)), 3, axis=1)

@@ -66,8 +66,7 @@ def fit(name, strategy=strategy):
 """
 
 ALL = """
-del models["clipped"]  # is refused: gradients of whole batches
-found = {name: fit(name) for name in models}
+found = {name: fit(name) for name in models if name != "clipped"}  # which is refused
 found["parts"] = [p.n_parts for p in pool.programs.items.values()]
 found["XLA"] = [p.jit_compile for p in pool.programs.items.values()]
 """
@@ -84,33 +83,15 @@ def run(script, n_devices):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module")
-def alone():
-    return run(HEAD + ALL + TELL, 1)
-
-
-@pytest.mark.parametrize("n_devices", [2, 3])  # 32 rows in parts of 16, and of 10 and 11
-def test_losses_do_not_depend_on_the_number_of_devices(alone, n_devices):
-    several = run(HEAD + ALL + TELL, n_devices)
-    parts = several.pop("parts")
-    assert set(parts) == {n_devices}
-    assert set(alone["parts"]) == {1}
-    assert several.pop("XLA") == alone["XLA"]
-    assert sum(alone["XLA"]) == 1
-    for name, losses in several.items():
-        np.testing.assert_allclose(losses, alone[name], rtol=2e-4, err_msg=name)
-    some = [np.array_equal(several[name], alone[name]) for name in several]
-    assert not all(some)  # the sums were taken in parts
-
-
 THREADS = """
-found = {}
+pool.programs.items.clear()
+sides = {}
 alone = {name: fit(name) for name in ("autoencoder", "VAE", "denoiser")}
 def keep(name):
-    found[name] = fit(name)
+    sides[name] = fit(name)
 threads = [threading.Thread(target=keep, args=[name]) for name in alone]
 [thread.start() for thread in threads]; [thread.join() for thread in threads]
-assert found == alone, (found, alone)
+assert sides == alone, (sides, alone)
 def encode(x):
     x = layers.BatchNormalization()(layers.Dense(8, activation="relu")(x))
     return layers.Dropout(0.2)(x)
@@ -123,10 +104,11 @@ own = DenoisingAutoencoder(
 )
 own.fit(X).partial_fit(X)
 assert own.score(X) > DenoisingAutoencoder(4, noise=noise, max_iter=0).fit(X).score(X) * 3
-found = {"again": own.history_["loss"] == own.fit(X).history_["loss"] + [0]}
+found["again"] = own.history_["loss"] == own.fit(X).history_["loss"] + [0]
 """
 
 SCOPES = """
+pool.programs.items.clear()
 def parts(strategy, name="autoencoder"):
     return fit(name, strategy), [*pool.programs.items.values()][-1].n_parts
 alone = parts(tf.distribute.OneDeviceStrategy("CPU:0"))
@@ -135,13 +117,13 @@ assert parts(tf.distribute.MirroredStrategy(["CPU:1"])) == alone
 several, n_parts = parts(tf.distribute.MirroredStrategy(["CPU:0", "CPU:2"]))
 assert n_parts == 2
 np.testing.assert_allclose(several, alone[0], rtol=2e-4)
-found = {}
+refusals = found["refusals"] = {}
 def refused(strategy, name, batch_size="auto"):
     try:
         with strategy.scope():
             models[name][0].set_params(batch_size=batch_size).fit(X)
     except ValueError as error:
-        found[name] = str(error)
+        refusals[name] = str(error)
 three = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1", "CPU:2"])
 refused(three, "clipped")
 refused(three, "denoiser", 2)
@@ -149,12 +131,38 @@ refused(tf.distribute.MultiWorkerMirroredStrategy(), "VAE")
 """
 
 
-def test_fits_over_several_devices_may_be_in_threads_and_have_layers_of_ones_own():
-    run(HEAD + THREADS + TELL, 2)
+@pytest.fixture(scope="module")
+def of_devices():
+    """What processes with one, two and three devices find."""
+    return {
+        1: run(HEAD + ALL + TELL, 1),
+        2: run(HEAD + ALL + THREADS + TELL, 2),
+        3: run(HEAD + ALL + SCOPES + TELL, 3),
+    }
 
 
-def test_the_scope_of_a_strategy_names_the_devices():
-    found = run(HEAD + SCOPES + TELL, 3)
+@pytest.mark.parametrize("n_devices", [2, 3])  # 32 rows in parts of 16, and of 10 and 11
+def test_losses_do_not_depend_on_the_number_of_devices(of_devices, n_devices):
+    alone, several = of_devices[1], of_devices[n_devices]
+    assert set(several["parts"]) == {n_devices}
+    assert set(alone["parts"]) == {1}
+    assert several["XLA"] == alone["XLA"]
+    assert sum(alone["XLA"]) == 1
+    names = alone.keys() - {"parts", "XLA"}
+    for name in names:
+        np.testing.assert_allclose(several[name], alone[name], rtol=2e-4, err_msg=name)
+    some = [np.array_equal(several[name], alone[name]) for name in names]
+    assert not all(some)  # the sums were taken in parts
+
+
+def test_fits_over_several_devices_may_be_in_threads_and_have_layers_of_ones_own(
+    of_devices,
+):
+    assert "again" in of_devices[2]
+
+
+def test_the_scope_of_a_strategy_names_the_devices(of_devices):
+    found = of_devices[3]["refusals"]
     assert found["VAE"].startswith("fit spreads rows over the devices of one machine")
     assert found["VAE"].endswith("Got that of CollectiveAllReduceStrategy.")
     assert found["denoiser"].startswith("batch_size must be at least the number of devic")

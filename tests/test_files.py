@@ -458,6 +458,7 @@ def test_saving_over_a_file_keeps_its_mode(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="processes are told by their number")
 def test_what_a_killed_save_leaves_is_cleared_by_the_next(tmp_path):
     script = f"""if True:

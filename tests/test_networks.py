@@ -7,8 +7,10 @@ import pickle
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -21,7 +23,6 @@ from skae._model.components import Coordinates
 from skae._model.graph import Specification, build
 from skae._model.objectives import Reconstruction
 from skae._model.raw import raw
-from skae._utils.keras import import_keras
 from skae.likelihoods import SquaredError
 from skae.networks import (
     ConvNetwork,
@@ -29,9 +30,6 @@ from skae.networks import (
     DenseNetwork,
     SequenceNetwork,
 )
-
-keras = import_keras()
-layers = keras.layers
 
 DIGITS = load_digits().data[:300] / 16
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from checks import parametrize_with_training_checks
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer
@@ -39,7 +40,6 @@ DETECTORS = [
     ReconstructionOutlierDetector(AutoencoderTransformer(**QUICK)),
 ]
 OTHER_DETECTORS = [
-    ReconstructionOutlierDetector(),
     ReconstructionOutlierDetector(TruncatedSVD(1, algorithm="arpack")),
     ReconstructionOutlierDetector(VAETransformer(likelihood="gaussian_diag", **QUICK)),
     ReconstructionOutlierDetector(DenoisingAutoencoder(1, **QUICK), contamination=0.5),
@@ -53,7 +53,13 @@ def test_scikit_learn_checks(estimator, check, without_xla):
 
 
 @pytest.mark.slow
-@parametrize_with_checks(OTHER_DETECTORS)
+@parametrize_with_checks([ReconstructionOutlierDetector()])
+def test_scikit_learn_checks_of_the_default(estimator, check, without_xla):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_training_checks(OTHER_DETECTORS)
 def test_scikit_learn_checks_of_other_models(estimator, check, without_xla):
     check(estimator)
 

@@ -1,5 +1,6 @@
 """scikit-learn's own tests of PCA, taken by an autoencoder that is not trained."""
 
+import itertools
 import types
 
 import numpy as np
@@ -91,6 +92,21 @@ def once(test):
     return copy
 
 
+def spread(test):
+    """Mark slow all cases but a dozen, which have each value of each parameter."""
+    axes = sorted((mark.args for mark in test.pytestmark), key=lambda axis: len(axis[1]))
+    cases = []
+    for places in itertools.product(*(range(len(values)) for _, values in axes)):
+        *others, i, j = places
+        wanted = [(i + step * j) % len(axes[step][1]) for step, _ in enumerate(others)]
+        values = [axis[1][place] for axis, place in zip(axes, places, strict=True)]
+        marks = [] if others == wanted else [pytest.mark.slow]
+        cases.append(pytest.param(*values, marks=marks))
+    names = [name for name, _ in axes]
+    test.pytestmark = [pytest.mark.parametrize(names, cases).mark]
+    return test
+
+
 globals().update(
     {
         name: once(test)
@@ -98,3 +114,4 @@ globals().update(
         if name.startswith("test_") and name not in ONLY_PCA
     }
 )
+test_pca_sparse = spread(globals()["test_pca_sparse"])

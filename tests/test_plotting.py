@@ -267,6 +267,7 @@ def test_three_components_are_pairs(autoencoder):
     assert display.axes_[1, 0].get_ylabel() == "component 2"
 
 
+@pytest.mark.slow
 def test_projections_of_the_code(autoencoder):
     codes = autoencoder.transform(X)
     display = LatentSpaceDisplay.from_estimator(autoencoder, X, projection="pca")

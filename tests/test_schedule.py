@@ -1,5 +1,6 @@
 """The learning rate, the number of epochs, and how several splits choose them."""
 
+import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -11,10 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._training.defaults import Defaults, suited_rate
 from skae._training.schedule import Adaptive, Constant, Planned, replayed
-from skae._utils.keras import import_keras
 from skae.networks import DenseNetwork
-
-keras = import_keras()
 
 WINE = StandardScaler().fit_transform(load_wine().data)
 SMALL = DenseNetwork((16,))
@@ -75,7 +73,10 @@ def test_rates_are_replayed_over_fewer_epochs():
     assert replayed([], 0) == []
 
 
-@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+@pytest.mark.parametrize(
+    "kind",
+    [AutoencoderTransformer, pytest.param(VAETransformer, marks=pytest.mark.slow)],
+)
 def test_several_splits_find_what_one_can_not(kind):
     train, test = WINE[::2], WINE[1::2]
     fitted = kind(4, random_state=0).fit(train)
@@ -87,6 +88,7 @@ def test_several_splits_find_what_one_can_not(kind):
     assert_array_equal(again.transform(test), fitted.transform(test))
 
 
+@pytest.mark.slow
 def test_several_splits_find_next_to_nothing_in_noise():
     kept = 0
     for seed in range(12):
@@ -119,6 +121,7 @@ def least(fitted):
     return min(fitted.history_["val_loss"])
 
 
+@pytest.mark.slow
 def test_some_thousand_rows_are_trained_from_random_weights_too():
     """What is kept is what is better on validation rows; here that is the random start."""
     test = np.arange(len(DIGITS)) % 4 == 3

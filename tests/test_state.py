@@ -1,5 +1,6 @@
 """State: plain arrays that pickle to the same bytes and give the same bits anywhere."""
 
+import functools
 import inspect
 import io
 import pickle
@@ -21,15 +22,20 @@ from skae.networks._custom import _StoredModel
 X = load_digits(return_X_y=True)[0]
 
 
-@pytest.fixture(scope="module", params=["linear", "relu"])
-def fitted(request):
+@functools.cache
+def fitted_with(code_activation):
     return AutoencoderTransformer(
         5,
         network=DenseNetwork((16,), batch_normalization=True),
-        code_activation=request.param,
+        code_activation=code_activation,
         max_iter=3,
         random_state=0,
     ).fit(X)
+
+
+@pytest.fixture(params=["linear", "relu"])
+def fitted(request):
+    return fitted_with(request.param)
 
 
 @pytest.mark.parametrize(
@@ -51,19 +57,20 @@ def test_copies_give_the_same_bits(fitted, copied, tmp_path, keras_in_float64):
 
 
 @pytest.mark.slow
-def test_a_fresh_process_gives_the_same_bits(fitted, tmp_path):
-    path = tmp_path / "fitted.pickle"
-    path.write_bytes(pickle.dumps(fitted))
+def test_a_fresh_process_gives_the_same_bits(tmp_path):
+    path, fits = tmp_path / "fitted.pickle", [fitted_with("linear"), fitted_with("relu")]
+    path.write_bytes(pickle.dumps(fits))
     script = (
         "import pickle, sys\n"
         "from sklearn.datasets import load_digits\n"
-        f"fitted = pickle.load(open({str(path)!r}, 'rb'))\n"
+        f"fits = pickle.load(open({str(path)!r}, 'rb'))\n"
         "assert 'keras' not in sys.modules\n"
         "X = load_digits(return_X_y=True)[0]\n"
-        "sys.stdout.buffer.write(fitted.transform(X).tobytes())\n"
+        "for fitted in fits:\n"
+        "    sys.stdout.buffer.write(fitted.transform(X).tobytes())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    assert done.stdout == fitted.transform(X).tobytes()
+    assert done.stdout == b"".join(fitted.transform(X).tobytes() for fitted in fits)
 
 
 def test_pickles_are_byte_equal_and_hold_nothing_of_keras(fitted):

@@ -210,6 +210,7 @@ def six_of_three_shapes(without_xla, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_twelve_threads_begin_where_one_alone_begins(six_of_three_shapes):
     """Also where a program has first trained as a helper of another fit."""
     from skae._backend.pool import compiled, programs

@@ -375,7 +375,9 @@ def test_the_bound_is_inverted():
     "network",
     [
         ConvNetwork(input_shape=(8, 8, 1), filters=(4,)),
-        SequenceNetwork(input_shape=(8, 8), units=4),
+        pytest.param(
+            SequenceNetwork(input_shape=(8, 8), units=4), marks=pytest.mark.slow
+        ),
         CustomNetwork(encoder=lambda x: x, decoder=lambda z: z),
     ],
     ids=lambda network: type(network).__name__,
@@ -388,6 +390,7 @@ def test_every_network_has_a_bernoulli_head(network, without_xla):
     assert np.isfinite(vae.score(X))
 
 
+@pytest.mark.slow
 def test_series_that_have_ended_are_scored_by_the_steps_they_have():
     X = np.random.default_rng(0).standard_normal((50, 6, 2))
     short = X.copy()

@@ -50,14 +50,17 @@ def threads(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("n_rows", [200, 1200])
 @pytest.mark.parametrize(
-    ("cls", "by_xla"),
+    ("cls", "by_xla", "n_rows"),
     [
-        (AutoencoderTransformer, False),
-        (AutoencoderTransformer, True),
-        (DenoisingAutoencoder, False),
-        (VAETransformer, True),
+        (AutoencoderTransformer, False, 200),
+        (AutoencoderTransformer, False, 1200),
+        (AutoencoderTransformer, True, 200),
+        (DenoisingAutoencoder, False, 200),
+        (DenoisingAutoencoder, False, 1200),
+        (VAETransformer, True, 1200),
+        pytest.param(AutoencoderTransformer, True, 1200, marks=pytest.mark.slow),
+        pytest.param(VAETransformer, True, 200, marks=pytest.mark.slow),
     ],
 )
 def test_trainings_side_by_side_have_the_bits_of_one_by_one(

@@ -19,7 +19,7 @@ MIN_ROWS = 16
 #: The axis of the rows in each output, for outputs whose first axis it is not.
 AXES = {
     "log_weights": (1,),
-    "log_weights_of_holes": (1,),
+    "wide_log_weights": (1,),
     "log_weights_of_features": (1, 0),
 }
 
