@@ -331,13 +331,14 @@ def factor_rounds(spread, principal, n_samples, noise):
     noise = np.maximum(noise, least)
     for _ in range(FACTOR_ROUNDS):
         variance, axes = principal(noise)
-        explained = np.maximum(variance - 1, 0)
-        logs = np.log(np.maximum(variance, 1.0)).sum() + np.log(noise).sum()
-        gain = -n_samples / 2 * (logs + np.sum(spread / noise) - explained.sum())
+        found = np.where(variance > 0, variance, 1.0)
+        left = np.sum(spread / noise) - variance.sum()
+        gain = -n_samples / 2 * (np.log(found).sum() + left + np.log(noise).sum())
         if gain - before < FACTOR_GAIN:
             break
         before, used = gain, noise
-        noise = np.maximum(spread - explained @ axes**2 * noise, least)
+        explained = np.maximum(variance - 1, 0) @ axes**2 * noise
+        noise = np.maximum(spread - explained, least)
     else:
         noise = used  # that of the axes
     real = variance > 0
