@@ -158,6 +158,57 @@ def test_frames_and_sparse_rows(tmp_path):
     assert_allclose(model.reconstruct(rows), expected, atol=1e-8)
 
 
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+def test_weights_are_repetitions(kind):
+    weight = np.random.default_rng(0).integers(0, 3, len(WINE))
+    init = FastICA(3, random_state=0).fit(WINE)
+    model = kind(3, init=init, max_iter=0)
+    weighted = clone(model).fit(WINE, sample_weight=weight)
+    repeated = clone(model).fit(np.repeat(WINE, weight, axis=0))
+    assert_allclose(weighted.reconstruct(WINE), repeated.reconstruct(WINE), atol=1e-8)
+    assert weighted.score(WINE) == pytest.approx(repeated.score(WINE), abs=1e-8)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+def test_stored_rows_start_there_as_well(kind, tmp_path, monkeypatch):
+    from skae._data import sources
+
+    np.save(tmp_path / "rows.npy", WINE)
+    init = FastICA(3, random_state=0).fit(WINE)
+    model = kind(3, init=init, max_iter=0)
+    expected = clone(model).fit(WINE)
+    monkeypatch.setattr(sources, "IN_MEMORY", 0)
+    monkeypatch.setattr(sources, "BLOCK_VALUES", 13 * 50)
+    found = clone(model).fit(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    assert_allclose(found.reconstruct(WINE), expected.reconstruct(WINE), atol=1e-8)
+    assert found.score(WINE) == pytest.approx(expected.score(WINE), abs=1e-8)
+
+
+def test_more_features_than_samples():
+    X = np.random.default_rng(0).normal(size=(20, 60))
+    pca = PCA(4).fit(X)
+    model = AutoencoderTransformer(4, init=pca, max_iter=0).fit(X)
+    expected = pca.inverse_transform(pca.transform(X))
+    assert_allclose(model.reconstruct(X), expected, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "poisson",
+        "categorical_crossentropy",
+        [("squared_error", slice(0, 6)), ("binary_crossentropy", slice(6, 13))],
+    ],
+    ids=["counts", "classes", "by column"],
+)
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, DenoisingAutoencoder])
+def test_rows_that_the_network_sees_otherwise_are_refused(kind, loss):
+    X = np.eye(13)[np.arange(len(WINE)) % 13]
+    model = kind(3, loss=loss, init=PCA(3).fit(X), max_iter=0)
+    with pytest.raises(ValueError, match="init: a fitted transformer needs a loss of"):
+        model.fit(X)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

@@ -190,11 +190,15 @@ class Reconstruction:
 
     def start_of(self, linear, rows, n_components):
         """Start at a linear model from elsewhere, with a decoder of this distribution."""
+        likelihood = self.likelihood
+        if not likelihood.sees_rows or likelihood.groups(rows.n_features):
+            raise ValueError(
+                "init: a fitted transformer needs a loss of numbers, or of 0 and 1, that is"
+                f" the same for all columns. Got {likelihood!r}."
+            )
         model = ppca_start(pca_of(rows, n_components), n_components).linear_model
         examples = partial(Examples.of, rows, model)
-        return self.likelihood.decoder_start(
-            replace(linear, linear_model=model), examples
-        )
+        return likelihood.decoder_start(replace(linear, linear_model=model), examples)
 
     def of_pca(self, rows, n_components):
         """Compute the loss of the linear model with so many components on the rows."""
