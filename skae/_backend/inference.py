@@ -1,8 +1,10 @@
 """Inference on every backend: the functions of a graph, and models that compute them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -17,6 +19,14 @@ from skae._model.objectives import Widening
 
 #: The largest number of values in the widest layer's output in one call.
 CALL_VALUES = 2**20
+
+
+class Function(NamedTuple):
+    """A function of a graph: the shapes of its inputs, and the axis of rows by output."""
+
+    compute: Callable
+    shapes: list
+    axes: tuple = (0,)
 
 
 class BaseInference:
@@ -34,13 +44,15 @@ class BaseInference:
         rows, codes = graph.encoder.input_shape, graph.decoder.input_shape
         wide = [rows, codes, rows, (None, codes[-1], codes[-1])]
         self.functions = {
-            "encode": (self._encode, [rows]),
-            "decode": (self._decode, [codes]),
-            "posterior": (self._posterior, [rows]),
-            "log_weights": (self._log_weights, [rows, codes]),
-            "wide_log_weights": (self._log_weights, wide),
-            "log_weights_of_features": (self._log_weights_of_features, wide),
-            "expected": (self._expected, wide),
+            "encode": Function(self._encode, [rows]),
+            "decode": Function(self._decode, [codes]),
+            "posterior": Function(self._posterior, [rows], (0, 0)),
+            "log_weights": Function(self._log_weights, [rows, codes], (1,)),
+            "wide_log_weights": Function(self._log_weights, wide, (1,)),
+            "log_weights_of_features": Function(
+                self._log_weights_of_features, wide, (1, 0)
+            ),
+            "expected": Function(self._expected, wide),
         }
         widest = max(
             math.prod(output.shape[1:])
@@ -61,7 +73,10 @@ class BaseInference:
 
     def concrete(self, name):
         """Return a function of rows, coordinates and weights, compiled at first use."""
-        return self.compiled.of(name, lambda: self._compile(*self.functions[name]))
+        function = self.functions[name]
+        return self.compiled.of(
+            name, lambda: self._compile(function.compute, function.shapes)
+        )
 
     def _computed(self, function, inputs, place, weights):
         """Compute a function with these weights in place of the variables' values."""
@@ -281,18 +296,15 @@ class BaseFitted:
     def deviation(self, X, log_variance):
         """Compute the standard deviations of codes, which missing values increase."""
         variance = np.exp(log_variance)
-        if sparse.issparse(X) or not has_nan(X) or not self._n_extra_variances:
-            return np.sqrt(variance + X.dtype.type(0))
-        extra = self.coordinates.linear_model.extra_variance(X).astype(X.dtype)
-        return np.sqrt(variance + extra)
-
-    @property
-    def _n_extra_variances(self):
-        return self.specification.n_extra_variances
+        widens = self.specification.n_extra_variances and not sparse.issparse(X)
+        if widens and has_nan(X):
+            extra = self.coordinates.linear_model.extra_variance(X)
+            variance = variance + extra.astype(X.dtype)
+        return np.sqrt(variance)
 
     def _extra_covariance(self, X):
         """Compute the covariance that missing values add to the code of each row."""
-        if self._n_extra_variances and has_nan(X):
+        if self.specification.n_extra_variances and has_nan(X):
             return self.coordinates.linear_model.extra_covariance(X)
         size = self.inference.graph.decoder.input_shape[-1]
         return np.zeros((len(X), size, size))

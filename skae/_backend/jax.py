@@ -16,13 +16,6 @@ from skae._utils.seed import Seed
 #: rounded up to a power of two.
 MIN_ROWS = 16
 
-#: The axis of the rows in each output, for outputs whose first axis it is not.
-AXES = {
-    "log_weights": (1,),
-    "wide_log_weights": (1,),
-    "log_weights_of_features": (1, 0),
-}
-
 
 def precision(dtype):
     """Return a context in which JAX computes in float64 if that is the rows' dtype."""
@@ -242,7 +235,7 @@ class Fitted(BaseFitted):
         """Trace the functions of every estimator; raise if the network can't be."""
         inference = self.inference
         for name in ("encode", "decode"):
-            shapes, size = inference.functions[name][1], inference.n_rows(1)
+            shapes, size = inference.functions[name].shapes, inference.n_rows(1)
             inputs = [np.zeros((size, *shape[1:]), self.mean.dtype) for shape in shapes]
             with exactly(self.mean.dtype):
                 inference.concrete(name).eval_shape(inputs, *self.bound)
@@ -261,7 +254,7 @@ class Fitted(BaseFitted):
             found = self.inference.concrete(name)(inputs, *self.bound)
             several = isinstance(found, (tuple, list))
             found = found if several else (found,)
-            axes = AXES.get(name, (0,) * len(found))
+            axes = self.inference.functions[name].axes
             found = tuple(
                 np.array(np.asarray(x)[(slice(None),) * axis + (slice(n),)])
                 for x, axis in zip(found, axes, strict=True)

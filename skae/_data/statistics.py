@@ -33,11 +33,6 @@ class Statistics:
             return 1.0
         return self.count.sum() / (self.size * self.n_features)
 
-    @property
-    def is_complete(self):
-        """True if no value is NaN."""
-        return not self.has_nan
-
     @cached_property
     def _moments(self):
         """The mean, summed squared deviations and number of values of each feature."""
@@ -70,7 +65,7 @@ class Statistics:
     def _squares(self):
         """The summed squared deviations, scaled up for missing values."""
         squares, count = self._moments[1:]
-        if self.series or self.is_complete:
+        if self.series or not self.has_nan:
             return squares
         return squares * (self.size / np.where(count > 0, count, self.size))
 

@@ -199,7 +199,8 @@ def ppca_of(start, rows, n_components, beta=1.0):
     square, left, mean = 0.0, 0.0, rows.mean
     for batch in rows.batches():
         X = rows.filled(batch) - mean
-        weight = np.ones(len(X)) if rows.weight is None else rows.weight[batch]
+        weight = rows.weight_of(batch)
+        weight = np.ones(len(X)) if weight is None else weight
         codes = X @ start.encoder
         square = square + (codes * weight[:, None]).T @ codes
         left += weight @ np.square(X - codes @ start.decoder).sum(axis=1)

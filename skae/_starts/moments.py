@@ -93,7 +93,7 @@ class Stream:
         keys = keys if rows.weight is None else keys / rows.weight
         places = np.sort(np.argsort(-keys, kind="stable")[:KEPT])
         followed = earlier.scatter is not None if earlier else not goes_on
-        exact = follows_moments and followed and rows.is_complete
+        exact = follows_moments and followed and not rows.has_nan
         exact = exact and rows.n_features <= GRAM_SIDE
         whole = rows.weight is not None and len(places) == len(rows)
         found = cls(

@@ -42,7 +42,10 @@ class Beginning:
         """The initialisation from all rows."""
         if self.before is not None:
             return Candidate(self.before.weights, self.before.coordinates)
-        return start(self.graph, self.specification, self.rows, self.seed, self.init)
+        return self._start(self.rows)
+
+    def _start(self, rows):
+        return start(self.graph, self.specification, rows, self.seed, self.init)
 
     def of(self, training):
         """Compute the initialisation from the training rows alone."""
@@ -53,7 +56,7 @@ class Beginning:
         fair = self.specification.objective.start_rows(training, self.rows)
         if fair is None:
             return self.of_all
-        return start(self.graph, self.specification, fair, self.seed, self.init)
+        return self._start(fair)
 
     def at_random(self, begin):
         """Remove the linear path from a beginning.
@@ -84,14 +87,9 @@ def start(graph, specification, rows, seed, init=None, *, streamed=False):
 
     Parameters
     ----------
-    graph : Graph
-        Fits may share it if they differ only in settings that do not change the graph,
-        such as the weight of the KL divergence or the level of noise.
+    graph, specification, rows : Graph, Specification, Rows
+        As for `Beginning`.
 
-    specification : Specification
-        The specification of this fit.
-
-    rows : Rows
     seed : int
     init : LinearStart or None, default=None
         A given linear model, instead of the linear model of the rows.
@@ -154,7 +152,7 @@ def compiled(specification, candidate, rows):
     return model
 
 
-def described(candidate, specification, rows, seed, components):
+def described(candidate, specification, rows, seed, components, model=None):
     """Compute the state and the fitted attributes of a candidate.
 
     Parameters
@@ -167,13 +165,16 @@ def described(candidate, specification, rows, seed, components):
         Maps a fitted model, rows and the components' variance (None if unknown) to
         `Components`.
 
+    model : Fitted or None, default=None
+        The candidate as a model; None makes one.
+
     Returns
     -------
     state : State
     attributes : dict
         Fitted attributes, by name.
     """
-    model = fitted(specification, candidate, rows)
+    model = fitted(specification, candidate, rows) if model is None else model
     found = components(model, rows, candidate.variance)
     is_start = candidate.variance is not None
     weights, coordinates = candidate.weights, found.coordinates

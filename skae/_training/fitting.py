@@ -68,8 +68,8 @@ def _untrained(rows, specification, plan, describe, held_out, before):
         rows.n_validation(plan.validation_fraction)  # raises as with epochs
     graph = graph_of(specification)
     start = Beginning(graph, specification, rows, plan, before).of_all
-    compiled(specification, start, rows)
-    return Fit(*describe(start), Course())
+    model = compiled(specification, start, rows)
+    return Fit(*describe(start, model=model), Course())
 
 
 def strategy_of(splits):
