@@ -54,6 +54,8 @@ class BaseInference:
             ),
             "expected": Function(self._expected, wide),
         }
+        if specification.objective.balance is not None:
+            self.functions["losses"] = Function(self._losses, [rows, rows])
         widest = max(
             math.prod(output.shape[1:])
             for model in (graph.encoder, graph.decoder)
@@ -63,6 +65,8 @@ class BaseInference:
         self.batch_rows = max(1, CALL_VALUES // widest)
         size, n_features = codes[-1], specification.n_features
         self.place = dict.fromkeys(("mean", "spread", "unit"), (n_features,))
+        if specification.objective.balance is not None:
+            self.place["balance"] = (n_features,)
         if specification.rotates:
             self.place |= {"rotation": (size, size), "inverse": (size, size)}
             self.place["offset"] = (size,)
@@ -132,6 +136,17 @@ class BaseInference:
         slopes, log_weights = self._slopes(total, present)
         return log_weights, slopes * present
 
+    def _losses(self, place, x, seen):
+        """Compute the part of each value in the loss, which is linear in its weight."""
+
+        def total(counts):
+            loss = self._objective.total_loss(self.graph, x, seen, counts)
+            return loss, counts
+
+        there = ops.cast(~ops.isnan(x), x.dtype)
+        slopes, _ = self._slopes(total, there * place["balance"])
+        return slopes * there * place["balance"]
+
     def _expected(self, place, x, noise, *widening):
         objective, widening = self._widened(widening)
         output = objective.expected(self.graph, x, noise, place["unit"], widening)
@@ -179,6 +194,8 @@ class BaseFitted:
             "spread": coordinates.scale * coordinates.unit,
             "unit": coordinates.unit,
         }
+        if specification.objective.balance is not None:
+            place["balance"] = specification.objective.weights_of_columns(coordinates)
         if coordinates.rotation is not None:
             place["rotation"] = coordinates.rotation
             place["inverse"] = coordinates.inverse
@@ -248,6 +265,14 @@ class BaseFitted:
         """Compute the mean and log-variance of the code of flat rows, before rotation."""
         return self._in_batches("posterior", X, self._seen)
 
+    def losses(self, X, target):
+        """Compute the balanced loss of each value of the target of X; 0 where it is NaN."""
+        found = np.empty(target.shape)
+        for some in gen_batches(len(X), self.batch_rows):
+            x, seen = self._standardized(target[some]), self._seen(X[some])
+            found[some] = self._call("losses", x, seen)
+        return found
+
     def log_weights(self, X, noise):
         """Compute ``log p(x, z) - log q(z | x)`` at draws of the code.
 
@@ -287,6 +312,35 @@ class BaseFitted:
             expected = self._call("expected", x, noise, seen, covariance)
             imputed = np.where(np.isnan(X), expected, X)
         return imputed
+
+    def drawn(self, X, imputed, noise, rng):
+        """Draw a code of each row, given its observed values, and decode it.
+
+        Of the draws from the posterior of the imputed row, one is chosen with probability
+        ``p(x, z) / q(z | x)``: sampling importance resampling (Rubin 1987).
+
+        Parameters
+        ----------
+        X, imputed : ndarray of shape (n_samples, n_features)
+        noise : ndarray of shape (n_draws, n_components)
+        rng : RandomState
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples, ...)
+            In the units of X.
+        """
+        seen, covariance = self._standardized(imputed), self._extra_covariance(X)
+        wide = seen, covariance.astype(X.dtype)
+        log_weights = self._call("wide_log_weights", self._standardized(X), noise, *wide)
+        chosen = (log_weights + rng.gumbel(size=log_weights.shape)).argmax(axis=0)
+        mean, log_variance = (
+            np.float64(found) for found in self._call("posterior", seen)
+        )
+        covariance = covariance + np.exp(log_variance)[..., None] * np.eye(mean.shape[1])
+        root = np.linalg.cholesky(covariance)
+        z = mean + np.einsum("nij,nj->ni", root, noise[chosen])
+        return self.decode((z @ self.coordinates.rotation).astype(X.dtype))
 
     def _widely(self, name, X, noise):
         """Call a function of rows whose missing values widen the posterior."""

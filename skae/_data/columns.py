@@ -335,6 +335,23 @@ class Column:
             high=float(present.max()),
         )
 
+    def joined(self, other):
+        """Describe the values of two columns of the same kind."""
+        levels = dict.fromkeys([*self.levels, *other.levels])
+        if self.declared is None:
+            levels, declared = sorted(levels), None
+        else:
+            declared = tuple(dict.fromkeys([*self.declared, *(other.declared or ())]))
+            levels = [level for level in declared if level in levels]
+        return replace(
+            self,
+            levels=tuple(levels),
+            declared=declared,
+            whole=self.whole and other.whole,
+            low=min(self.low, other.low),
+            high=max(self.high, other.high),
+        )
+
     @property
     def width(self):
         """The number of encoded columns."""

@@ -1,6 +1,6 @@
 """Tables: frames of numbers, categories, bools and dates, as matrices and back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -95,6 +95,57 @@ class Table:
     def numbers(self):
         """The encoded columns of numbers, datetimes and durations."""
         return self._singles("number", "datetime", "duration")
+
+    @property
+    def kinds(self):
+        """The kind of each column."""
+        return [column.kind for column in self.columns]
+
+    @property
+    def classes(self):
+        """The encoded columns of each category and bool."""
+        return [*self.bits[:, None], *self.groups]
+
+    @property
+    def informs(self):
+        """True for each column that is encoded: not for a category of one level."""
+        return np.array([column.width > 0 for column in self.columns])
+
+    @property
+    def limits(self):
+        """The least and the greatest value of each encoded column in `fit`."""
+        low, high = np.full((2, len(self.names)), np.inf) * [[-1], [1]]
+        for column, places in zip(self.columns, self.places, strict=True):
+            if column.kind in ("number", "datetime", "duration"):
+                low[places], high[places] = column.low, column.high
+        return low, high
+
+    def rounded(self, matrix):
+        """Round the columns whose numbers were whole in `fit`."""
+        whole = [column.whole for column in self.columns]
+        places = [p for p, one in zip(self.places, whole, strict=True) if one]
+        found, columns = matrix.copy(), np.concatenate([np.empty(0, int), *places])
+        found[:, columns] = np.rint(found[:, columns])
+        return found
+
+    def joined(self, other):
+        """Describe the rows of two tables of the same columns.
+
+        Raises
+        ------
+        ValueError
+            If they have other columns, or columns of another kind.
+        """
+        alike = other is not None and [(c.name, c.kind) for c in self.columns] == [
+            (c.name, c.kind) for c in other.columns
+        ]
+        if not alike:
+            raise ValueError(
+                "X_clean must have the columns of X, in their order and of their kinds:"
+                f" {[*self.column_names]}."
+            )
+        columns = (a.joined(b) for a, b in zip(self.columns, other.columns, strict=True))
+        return replace(self, columns=tuple(columns))
 
     def _singles(self, *kinds):
         found = [
@@ -214,6 +265,10 @@ class Table:
             if missing.any():
                 made[i] = own.filled(column, values, missing, matrix[:, places], backend)
         return backend.replaced(X, made) if made else X
+
+    def absent(self, matrix):
+        """Return where an encoded matrix lacks a column, of shape (n, n_columns)."""
+        return self.by_column(np.isnan(matrix)) > 0
 
     def by_column(self, matrix):
         """Add up the encoded columns of each column, of shape (n_samples, n_columns)."""

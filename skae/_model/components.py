@@ -118,12 +118,12 @@ class Regression:
 
     Parameters
     ----------
-    scale : float
+    scale : float or ndarray of shape (n_features,)
         Rows are divided by it in the sums, as float32 needs.
     """
 
     def __init__(self, scale):
-        self.scale = scale
+        self.scale = np.asarray(scale, np.float64)
         self.n_samples, self.origin = 0, None
         self.code_sum, self.row_sum, self.square, self.product = 0.0, 0.0, 0.0, 0.0
 
@@ -131,7 +131,7 @@ class Regression:
         """Add codes and their rows, which must be centred or nearly so."""
         if self.origin is None:  # near the mean, for precision
             self.origin = codes.mean(axis=0, dtype=np.float64)
-        codes, rows = codes - self.origin, rows / rows.dtype.type(self.scale)
+        codes, rows = codes - self.origin, rows / self.scale.astype(rows.dtype)
         heavy = codes if weight is None else codes * weight[:, None]
         total = rows.sum(axis=0, dtype=np.float64) if weight is None else weight @ rows
         self.n_samples += len(codes) if weight is None else weight.sum()
@@ -153,7 +153,7 @@ class Regression:
     @property
     def cross(self):
         """The unbiased covariance of the codes with the rows."""
-        return float(self.scale) * self._centred(self.product, self.row_sum)
+        return self.scale * self._centred(self.product, self.row_sum)
 
     @property
     def slopes(self):
@@ -165,17 +165,31 @@ class Regression:
         return product / degrees_of_freedom(self.n_samples)
 
 
-def _total_variance(coordinates, rows):
+def _units(model, rows):
+    """Return what rows are divided by in sums, and the unit of the variance of a feature.
+
+    All features have the unit of X, but for those of a mixed table, each of which is
+    measured by its own width.
+    """
+    widths = model.specification.objective.likelihood.widths(rows)
+    return (rows.typical_scale or 1.0, 1.0) if widths is None else (widths, widths)
+
+
+def _total_variance(coordinates, rows, unit):
     """Compute the summed variance of all features, with missing values imputed.
 
     The variance of the observed values alone may be less than the variance that the
     components of a linear model explain, since the model uses all values of a row.
     """
     linear_model = coordinates.linear_model
-    if linear_model is None or not rows.has_missing:
+    if linear_model is not None and rows.has_missing:
+        rows = rows.few if rows.is_stored else rows
+        variance = linear_model.squares(rows) / degrees_of_freedom(rows.size)
+    elif np.ndim(unit) == 0:
         return rows.total_variance
-    rows = rows.few if rows.is_stored else rows
-    return float(linear_model.squares(rows).sum() / degrees_of_freedom(rows.size))
+    else:
+        variance = rows.variance
+    return float((variance / np.square(unit)).sum())
 
 
 def _described(coordinates, rows, total, variance, slopes, **more):
@@ -220,11 +234,12 @@ def of_code(model, rows, variance=None):
         The components' variance if it is known. The code is then in order already.
     """
     coordinates, slopes = model.coordinates, None
-    total = _total_variance(coordinates, rows)
+    scale, unit = _units(model, rows)
+    total = _total_variance(coordinates, rows, unit)
     if variance is not None:
         left, slopes = total - variance.sum(), _start_slopes(model)
     if slopes is None:
-        regression, unexplained = _reconstructed(model, rows)
+        regression, unexplained = _reconstructed(model, rows, scale, unit)
         slopes = regression.slopes
     if variance is None:
         variance, left = np.diag(regression.covariance), unexplained
@@ -235,9 +250,9 @@ def of_code(model, rows, variance=None):
     return _described(coordinates, rows, total, variance, slopes, noise_variance_=noise)
 
 
-def _reconstructed(model, rows):
+def _reconstructed(model, rows, scale, unit):
     """Regress reconstructions on codes, and compute the unexplained variance."""
-    scale = rows.dtype.type(rows.typical_scale or 1.0)
+    scale = np.asarray(scale, rows.dtype)
     regression, unexplained = Regression(scale), 0.0
     mean = rows.mean.astype(rows.dtype)
     for batch in rows.batches(model.batch_rows):
@@ -251,7 +266,8 @@ def _reconstructed(model, rows):
         squared = np.einsum("ij,ij->i", error, error, dtype=np.float64)
         unexplained += squared.sum() if weight is None else weight @ squared
         regression.add(codes, output - mean, weight)
-    unexplained *= float(scale) ** 2 / degrees_of_freedom(rows.size)
+    to_unit = 1.0 if np.ndim(unit) else float(scale) ** 2
+    unexplained *= to_unit / degrees_of_freedom(rows.size)
     return regression, unexplained * (1 if rows.series else rows.share_present**-1)
 
 
@@ -292,7 +308,7 @@ def of_posterior(model, rows, variance=None):
     prior, and have the signs that PCA would give them. They are not rotated, so that the
     components stay independent in the posterior.
     """
-    scale, kl = rows.typical_scale or 1.0, 0.0
+    (scale, unit), kl = _units(model, rows), 0.0
     of_rows, of_output = Regression(scale), Regression(scale)
     mean, rotation = rows.mean.astype(rows.dtype), model.coordinates.rotation
     slopes = None if variance is None else _start_slopes(model)
@@ -317,9 +333,11 @@ def of_posterior(model, rows, variance=None):
     largest = loadings[np.arange(len(kl)), np.abs(loadings).argmax(axis=1)]
     matrix = np.eye(len(kl))[:, order] * np.where(largest < 0, -1.0, 1.0)[order]
     explained = np.zeros(len(kl))
-    np.divide((loadings**2).sum(axis=1), variance, out=explained, where=variance > 0)
+    np.divide(
+        ((loadings / unit) ** 2).sum(axis=1), variance, out=explained, where=variance > 0
+    )
     coordinates, slopes = replace(model.coordinates, rotation=matrix), matrix.T @ slopes
-    total = _total_variance(coordinates, rows)
+    total = _total_variance(coordinates, rows, unit)
     kl = kl[order]
     return _described(
         coordinates, rows, total, explained[order], slopes, kl_per_component_=kl

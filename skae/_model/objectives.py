@@ -10,7 +10,7 @@ from skae._data.rows import points_of
 from skae._model.graph import LEAST_NOISE, LOG_VARIANCE, NOISE
 from skae._model.linear_path import linear_path
 from skae._starts.em import filled_rows, pca_of
-from skae._starts.glm import Examples
+from skae._starts.glm import Examples, denoised_start
 from skae._starts.linear import ppca_of, ppca_start
 from skae._starts.wiener import COVARIANCE_FEATURES, denoiser_start, shrunken_start
 from skae.likelihoods import Likelihood
@@ -46,11 +46,14 @@ class Reconstruction:
         Whether rows may hold NaN, which are then left out of the loss.
     activity_l1 : float
         The strength of the penalty on the code.
+    balance : ndarray of shape (n_features,) or None
+        What the loss of each column is multiplied by, in the units of X; None is 1.
     """
 
     likelihood: Likelihood
     missing: bool = False
     activity_l1: float = field(default=0.0, compare=False)
+    balance: np.ndarray | None = field(default=None, compare=False, kw_only=True)
 
     parameter = "loss"  # the estimator's parameter of the likelihood
     parts = ()  # names of the reported parts of the loss
@@ -60,7 +63,13 @@ class Reconstruction:
     @property
     def key(self):
         """The settings that determine a compiled program."""
-        return type(self), self.likelihood._key(), self.missing
+        balanced = self.balance is not None
+        return type(self), self.likelihood._key(), self.missing, balanced
+
+    def balanced(self, rows):
+        """Weigh the columns of a mixed table by the loss of their means."""
+        loss = self.likelihood.loss_of_mean(rows.mean, rows.variance)
+        return replace(self, balance=1 / loss)
 
     def check(self, rows, given, name="X"):
         """Raise if rows are outside of the likelihood's domain.
@@ -120,11 +129,18 @@ class Reconstruction:
     def values(self, rows, coordinates):
         """Return the arrays that `loss` takes: new values need no new compilation."""
         unit = self.code_unit(coordinates.scale)
-        return {
+        values = {
             "mean": coordinates.mean.astype(rows.dtype),
             "scale": coordinates.scale.astype(rows.dtype),
             "activity_l1": np.float32(self.activity_l1 / unit),
         }
+        if self.balance is not None:
+            values["balance"] = self.weights_of_columns(coordinates).astype(np.float32)
+        return values
+
+    def weights_of_columns(self, coordinates):
+        """Return the weight of each column's loss of standardised rows."""
+        return self.balance * coordinates.scale**self.likelihood.degrees
 
     def corrupted(self, x, values, seed):
         """Corrupt standardised rows, as the network sees them in training."""
@@ -156,10 +172,21 @@ class Reconstruction:
         output = graph.decoder(z, training=training)
         target = ops.cast(_standardized(target, values), "float32")
         present, target = self._present(target)
+        if self.balance is not None:
+            present = ops.reshape(values["balance"], (1, -1)) * present
         per_sample = self.likelihood.per_sample(target, output, None, present)
         size = ops.reshape(ops.abs(z), (ops.shape(z)[0], -1))
         penalty = values["activity_l1"] * ops.mean(ops.sum(size, axis=-1))
         return Loss(per_sample, penalty, {})
+
+    def total_loss(self, graph, x, seen, counts):
+        """Compute the summed loss of rows, whose values have these counts."""
+        from keras import ops
+
+        z = self.point(graph.encoder(seen, training=False))
+        output = graph.decoder(z, training=False)
+        x = ops.where(ops.isnan(x), 0.0, x)
+        return ops.sum(self.likelihood.per_sample(x, output, None, counts))
 
     def _present(self, x):
         """Return 1 where x is a number and 0 where it is NaN, and x with 0 for NaN."""
@@ -265,9 +292,16 @@ class Denoising(Noisy):
         return _standardized(x, values)
 
     def _start(self, rows, n_components):
-        if not self.likelihood.sees_rows:
-            return super()._start(rows, n_components)
         values = self.noise.values(rows)
+
+        def noisy(clean):
+            return _moments_of_noise(self.noise, clean, values)
+
+        if not self.likelihood.sees_rows:
+            seen = self.likelihood.blocks(rows.n_features)
+            if self.balance is None or not all(one.sees_rows for one, _ in seen):
+                return super()._start(rows, n_components)
+            return denoised_start(self.likelihood, rows, n_components, noisy)
         white = self.noise.white_variance(values)
         pca = pca_of(rows, n_components)
         linear_model = ppca_start(pca, n_components).linear_model
@@ -278,10 +312,6 @@ class Denoising(Noisy):
             moments = _noisy_moments(clean, self.noise, values)
             start = denoiser_start(moments, n_components, _axes(pca))
             start = replace(start, linear_model=linear_model)
-
-        def noisy(clean):
-            return _moments_of_noise(self.noise, clean, values)
-
         examples = partial(Examples.of, rows, linear_model, noisy)
         return self.likelihood.decoder_start(start, examples)
 

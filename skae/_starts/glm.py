@@ -12,10 +12,12 @@ import numpy as np
 from scipy import linalg
 
 from skae._data.rows import Rows
+from skae._data.statistics import degrees_of_freedom
 from skae._starts.em import pca_of
 from skae._starts.imputation import covariance_of
 from skae._starts.linear import ProbabilisticStart, pca_start, ppca_start
 from skae._starts.scatter import principal_axes
+from skae._starts.wiener import denoiser_start
 
 #: Rows that decoders of other distributions are fitted to at most.
 LOGISTIC_ROWS = 10_000
@@ -186,7 +188,7 @@ class _Seen:
     model in what the network sees, as it is wherever rows are encoded.
     """
 
-    def __init__(self, likelihood, rows, n_components):
+    def __init__(self, likelihood, rows, n_components, of_classes=None):
         some = rows.spread(LOGISTIC_ROWS)
         X = np.array(rows.dense(some), np.float64)
         missing = np.isnan(X) if rows.has_nan else None
@@ -202,8 +204,8 @@ class _Seen:
         self.X = (given - self.mean) / self.scale
         self.width = np.ones(seen.shape[1])
         if not likelihood.sees_rows:
-            spread = Rows(seen, None, self.weight).variance
-            self.width = np.sqrt(np.where(spread > 0, spread, 1.0))
+            spread = Rows(seen, None, self.weight)
+            self.width = (of_classes or _deviations)(likelihood, spread)
         self.seen = seen / self.width
         self.pca = pca_of(Rows(self.seen, None, self.weight), n_components)
         self.there = self.seen
@@ -227,6 +229,34 @@ class _Seen:
         return Design(codes, variance, self.weight, present)
 
 
+def _deviations(likelihood, rows):
+    return rows.deviation
+
+
+def _of_classes(likelihood, rows):
+    variance = rows.variance * (degrees_of_freedom(rows.size) / rows.size)
+    return widths_of(likelihood, rows.mean, variance)
+
+
+def widths_of(likelihood, mean, variance):
+    """Return the width of each column in the metric of FAMD.
+
+    It is the standard deviation of a column, and the root of the probability of a class:
+    then each variable, of whatever kind, has a variance of at most 1 on any axis (Pagès
+    2004, factor analysis of mixed data).
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    mean, variance : ndarray of shape (n_features,)
+        The variance with the number of rows as its divisor.
+    """
+    square = np.array(variance, np.float64)
+    for columns in likelihood.groups(len(mean)):
+        square[columns] = mean[columns]
+    return np.sqrt(np.where(square > 0, square, 1.0))
+
+
 def _completion(rows, likelihood, n_components):
     """Probabilistic PCA in the units of X, of columns that are scaled where they differ."""
     if likelihood.sees_rows:
@@ -247,11 +277,46 @@ def _completion(rows, likelihood, n_components):
 
 def point_start(likelihood, rows, n_components):
     """PCA of what the network sees, scaled, and the decoder that suits it best."""
-    some = _Seen(likelihood, rows, n_components)
+    some = _Seen(likelihood, rows, n_components, _of_classes)
     start = pca_start(some.pca, n_components)
     encoder, mean = some.encoder_of(start)
     codes = (some.seen - start.mean) @ start.encoder
     decoder = fitted_decoder(likelihood, codes, some.X, some.weight, some.present)
+    return replace(
+        start,
+        mean=mean,
+        encoder=encoder,
+        decoder=decoder[:-1] * some.scale,
+        intercept=decoder[-1] * some.scale + some.mean,
+        linear_model=some.linear_model,
+    )
+
+
+def denoised_start(likelihood, rows, n_components, noise):
+    """Return the best linear denoiser of a mixed table, and the decoder that suits it.
+
+    The encoder is the reduced-rank Wiener filter in the metric of `widths_of`. The noise of
+    the columns of a category is taken as independent.
+
+    Parameters
+    ----------
+    likelihood, rows, n_components
+        As for `point_start`, of likelihoods that see rows as they are.
+
+    noise : callable
+        Maps complete rows to the mean and the variance of their noisy versions.
+    """
+    some = _Seen(likelihood, rows, n_components, _of_classes)
+    width = some.width * some.scale
+    mean, variance = noise(some.seen * width + some.mean)
+    mean = (mean - some.mean) / width
+    variance = np.broadcast_to(variance / width**2, mean.shape)
+    moments = [(some.seen, mean, variance, some.weight[:, None])]
+    start = denoiser_start(moments, n_components)
+    codes, spread = (mean - start.mean) @ start.encoder, variance @ start.encoder**2
+    more = some.X, some.weight, some.present, spread
+    decoder = fitted_decoder(likelihood, codes, *more)
+    encoder, mean = some.encoder_of(start)
     return replace(
         start,
         mean=mean,

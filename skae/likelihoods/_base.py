@@ -59,13 +59,17 @@ class Likelihood(Tunable):
 
     is_density : bool, default=True
         Whether `per_sample` is a negative log-density, whose value depends on the scale
-        of X. A loss sets it to False and overrides `in_units`.
+        of X. A loss sets it to False.
+
+    degree : int, default=0
+        The power of the unit of X that is the unit of a loss which is no density.
     """
 
     activation: str = "linear"
     domain: tuple[float, float] = (-math.inf, math.inf)
     standardises: bool = True
     is_density: bool = True
+    degree: int = 0
 
     @property
     def is_linear(self) -> bool:
@@ -134,6 +138,21 @@ class Likelihood(Tunable):
         if not self.standardises:
             return np.zeros_like(mean), np.ones_like(mean)
         return mean, np.full_like(mean, math.sqrt(variance.mean()) or 1.0)
+
+    def widths(self, rows: Any) -> np.ndarray | None:
+        """Return the width of each column, by which a mixed table is divided.
+
+        Parameters
+        ----------
+        rows : Rows
+            The training samples.
+
+        Returns
+        -------
+        widths : ndarray of shape (n_features,) or None
+            None by default: all columns have the unit of X.
+        """
+        return None
 
     # -- in `keras.ops`
 
@@ -321,7 +340,24 @@ class Likelihood(Tunable):
         loss : float or ndarray of shape (..., n_samples)
             The loss in the units of X.
         """
+        if not self.is_density:
+            return loss * scale[0] ** self.degree
         return loss + (present * np.log(scale)).sum(axis=-1)
+
+    def loss_of_mean(self, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """Return the loss by which a column's loss is divided in a mixed table.
+
+        Parameters
+        ----------
+        mean, variance : ndarray of shape (n_features,)
+            The mean and the variance of X.
+
+        Returns
+        -------
+        loss : ndarray of shape (n_features,)
+            The loss of a constant output, in the units of X; by default 1.
+        """
+        return np.ones_like(mean)
 
     # -- initialisation
 

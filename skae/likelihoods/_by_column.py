@@ -11,6 +11,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.validation import check_is_fitted
 
+from skae._data.statistics import degrees_of_freedom
+from skae._starts.glm import widths_of
 from skae.likelihoods._base import (
     Likelihood,
     StepwiseStarts,
@@ -27,13 +29,21 @@ class ByColumn(StepwiseStarts, Likelihood):
     ----------
     pairs : list of (Likelihood, array-like of int)
         The likelihoods and their columns; each column of X is in one pair.
+
+    each : bool, default=False
+        Whether each column of numbers is standardised by itself, as in mixed tables,
+        whose columns have no common unit.
     """
 
-    def __init__(self, pairs: Sequence[tuple[Likelihood, ArrayLike]]) -> None:
+    def __init__(
+        self, pairs: Sequence[tuple[Likelihood, ArrayLike]], each: bool = False
+    ) -> None:
         self.pairs = pairs
+        self.each = each
 
     def _key(self):
-        return type(self), *((one._key(), tuple(c)) for one, c in self.pairs)
+        pairs = ((one._key(), tuple(np.asarray(c).tolist())) for one, c in self.pairs)
+        return type(self), self.each, *pairs
 
     @property
     def is_linear(self):
@@ -80,7 +90,9 @@ class ByColumn(StepwiseStarts, Likelihood):
     def standardisation(self, mean, variance):
         found = np.empty((2, len(mean)))
         for one, columns in self.pairs:
-            found[:, columns] = one.standardisation(mean[columns], variance[columns])
+            several = columns[:, None] if self.each else [columns]
+            for some in several:
+                found[:, some] = one.standardisation(mean[some], variance[some])
         return found[0], found[1]
 
     def seen(self, x):
@@ -143,6 +155,26 @@ class ByColumn(StepwiseStarts, Likelihood):
             if variance is not None:
                 found[columns] = variance
         return found
+
+    @property
+    def degrees(self):
+        """The power of the unit of X that is the unit of each column's loss."""
+        found = np.zeros(len(self._columns), int)
+        for one, columns in self.pairs:
+            found[columns] = one.degree
+        return found
+
+    def loss_of_mean(self, mean, variance):
+        found = np.empty_like(mean)
+        for one, columns in self.pairs:
+            found[columns] = one.loss_of_mean(mean[columns], variance[columns])
+        return found
+
+    def widths(self, rows):
+        if not self.each:
+            return None
+        variance = rows.variance * (degrees_of_freedom(rows.size) / rows.size)
+        return widths_of(self, rows.mean, variance)
 
     def in_units(self, loss, scale, present=1.0):
         return super().in_units(loss, self._density_scale(scale), present)

@@ -21,6 +21,7 @@ LOSSES = {
 }
 
 LIKELIHOODS = {
+    "auto": Gaussian,
     "gaussian": Gaussian,
     "gaussian_diag": lambda: Gaussian(per_feature=True),
     "bernoulli": Bernoulli,
@@ -58,6 +59,103 @@ def by_name(given, names, n_features, feature_names=None, parameter="likelihood"
     """
     if not isinstance(given, list):
         return made(given, names)
+    pairs = _pairs(given, names, n_features, feature_names, parameter, X)
+    none = np.empty(0, int)
+    every = np.concatenate([none, *(columns for _, columns in pairs)])
+    times = np.bincount(every, minlength=n_features)
+    if (times != 1).any():
+        wrong = np.flatnonzero(times != 1)
+        shown = (
+            wrong[:10].tolist() if feature_names is None else feature_names[wrong[:10]]
+        )
+        raise ValueError(
+            f"{parameter} must have each column of X in one pair. These are in none, or in"
+            f" several: {list(shown)}."
+        )
+    return ByColumn(pairs)
+
+
+def by_table(given, names, table, parameter, X):
+    """Make the likelihood of a mixed table: what suits each column, or what is given.
+
+    Parameters
+    ----------
+    given : str, Likelihood or list of (str or Likelihood, columns)
+        The likelihood of the numbers, or pairs with columns of the table; the columns in
+        no pair have the likelihood that suits their kind.
+
+    names : dict
+        The likelihood of each name.
+
+    table : Table
+    parameter : str
+        The name of the estimator's parameter, for messages.
+
+    X : frame or ndarray
+        X as it was passed to `fit`.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a column is in several pairs, or the likelihood of a column
+        is not one of its kind.
+    """
+    column_names, pairs = np.array([*table.column_names], object), []
+    of_numbers = "gaussian_diag" if "gaussian_diag" in names else "squared_error"
+    if isinstance(given, list):
+        pairs = _pairs(given, names, len(column_names), column_names, parameter, X)
+    elif given != "auto":
+        of_numbers = given
+    of_column = [None] * len(column_names)
+    for one, columns in pairs:
+        for column in columns:
+            if of_column[column] is not None:
+                raise ValueError(
+                    f"{parameter} must have each column of X in one pair. In several:"
+                    f" {column_names[column]!r}."
+                )
+            of_column[column] = one
+    default, found = made(of_numbers, names), {}
+    for name, one, places, kind in zip(
+        column_names, of_column, table.places, table.kinds, strict=True
+    ):
+        classes = kind in ("bool", "category")
+        if one is None:
+            one = default if not classes else Categorical()
+        _check_kind(one, name, kind, len(places), parameter)
+        if not classes or len(places) == 1:
+            one = Bernoulli() if classes else one
+            key = one._key() if not getattr(one, "total", None) else id(one)
+            found.setdefault(key, (one, []))[1].extend(places)
+        elif len(places):
+            found[name] = one, places
+    if not found:
+        raise ValueError("X has no column with two different values.")
+    joined = [(one, np.asarray(places)) for one, places in found.values()]
+    return ByColumn(joined, each=True)
+
+
+def _check_kind(one, name, kind, width, parameter):
+    """Raise if a likelihood is not one of a column's kind."""
+    of_classes = one.domain == (0.0, 1.0)
+    if kind not in ("bool", "category") and of_classes:
+        raise ValueError(
+            f"{parameter}: column {name!r} of X holds numbers, and {one!r} is of classes."
+            f" If the numbers are codes of classes, name the column in"
+            " categorical_features."
+        )
+    if kind in ("bool", "category") and (
+        not of_classes or (width > 1 and not one.groups(width))
+    ):
+        raise ValueError(
+            f"{parameter}: column {name!r} of X holds classes, for which {one!r} is none:"
+            " leave the column out of the pairs, or leave it out of categorical_features"
+            " if it holds numbers."
+        )
+
+
+def _pairs(given, names, n_features, feature_names, parameter, X):
+    """Check a list of pairs, and return objects and the indices of their columns."""
     if not given:
         raise ValueError(
             f"{parameter} must be a list of at least one (likelihood, columns) pair. Got []."
@@ -80,19 +178,7 @@ def by_name(given, names, n_features, feature_names=None, parameter="likelihood"
         places = _places(columns, n_features, feature_names, parameter, X)
         if len(places):
             pairs.append((one, places))
-    none = np.empty(0, int)
-    every = np.concatenate([none, *(columns for _, columns in pairs)])
-    times = np.bincount(every, minlength=n_features)
-    if (times != 1).any():
-        wrong = np.flatnonzero(times != 1)
-        shown = (
-            wrong[:10].tolist() if feature_names is None else feature_names[wrong[:10]]
-        )
-        raise ValueError(
-            f"{parameter} must have each column of X in one pair. These are in none, or in"
-            f" several: {list(shown)}."
-        )
-    return ByColumn(pairs)
+    return pairs
 
 
 def _places(columns, n_features, feature_names, parameter, X):

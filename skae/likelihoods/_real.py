@@ -28,7 +28,7 @@ class SquaredError(Likelihood):
     AutoencoderTransformer(loss=SquaredError())
     """
 
-    is_density = False
+    is_density, degree = False, 2
     pca_is_best = True  # Baldi & Hornik 1989
 
     def per_sample(self, x, output, log_noise=None, present=1.0):
@@ -36,8 +36,9 @@ class SquaredError(Likelihood):
 
         return ops.sum(present * ops.square(x - output), axis=-1)
 
-    def in_units(self, loss, scale, present=1.0):
-        return loss * scale[0] ** 2
+    def loss_of_mean(self, mean, variance):
+        # twice the variance, so that the loss is half the square, as a normal density's
+        return 2 * np.where(variance > 0, variance, 1.0)
 
     def of_pca(self, X, X_noisy, n_components):
         pca = fit_pca(X, n_components)
@@ -84,7 +85,9 @@ class Gaussian(Likelihood):
         return np.sqrt(noise)
 
     def noise_variance(self, noise, scale):
-        return noise * scale**2 if self.per_feature else float(noise[0] * scale[0] ** 2)
+        if self.per_feature or np.ptp(scale):
+            return noise * scale**2
+        return float(noise[0] * scale[0] ** 2)
 
     def per_sample(self, x, output, log_noise=None, present=1.0):
         from keras import ops
@@ -127,15 +130,15 @@ class AbsoluteError(Likelihood):
     AutoencoderTransformer(loss='absolute_error')
     """
 
-    is_density = False
+    is_density, degree = False, 1
 
     def per_sample(self, x, output, log_noise=None, present=1.0):
         from keras import ops
 
         return ops.sum(present * ops.abs(x - output), axis=-1)
 
-    def in_units(self, loss, scale, present=1.0):
-        return loss * scale[0]
+    def loss_of_mean(self, mean, variance):
+        return np.sqrt(np.where(variance > 0, variance, 1.0))
 
 
 class Huber(Likelihood):
@@ -155,7 +158,7 @@ class Huber(Likelihood):
     AutoencoderTransformer(loss=Huber(delta=0.5))
     """
 
-    is_density = False
+    is_density, degree = False, 2
 
     _parameter_constraints: dict = {"delta": [Interval(Real, 0, None, closed="neither")]}
 
@@ -170,5 +173,5 @@ class Huber(Likelihood):
         # half the square up to delta, and its tangent beyond
         return ops.sum(present * small * (error - small / 2), axis=-1)
 
-    def in_units(self, loss, scale, present=1.0):
-        return loss * scale[0] ** 2
+    def loss_of_mean(self, mean, variance):
+        return np.where(variance > 0, variance, 1.0)
