@@ -7,6 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
@@ -52,6 +53,13 @@ class AutoencoderTransformer(BaseAutoencoder):
     network : Network or None, default=None
         The layers on each side of the code, with parameters of its own; None is
         :class:`~skae.networks.DenseNetwork` with its defaults.
+
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        The columns of X that are categories, for frames of pandas, polars and pyarrow.
+        "from_dtype": those of strings and categories; booleans next to them are yes or
+        no, and dates and durations are numbers. Names, indices or a mask: these and no
+        others, also the columns of an array. None: none. A table with such a column is
+        encoded by `table_`, and samples are returned in its form.
 
     code_activation : str, default="linear"
         The name of the Keras activation of the code.
@@ -241,6 +249,12 @@ class AutoencoderTransformer(BaseAutoencoder):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during `fit`, where X has names that are all strings.
 
+    table_ : Table or None
+        The columns of X with their kinds, where it is a table with categories; None for
+        other X. ``table_.encode(X)`` is the matrix that `encoder_` takes,
+        ``table_.decode(matrix)`` a table, and ``table_.names`` are the names of the
+        matrix' columns, in which `mean_` and `components_` are.
+
     See Also
     --------
     sklearn.decomposition.PCA : The initialisation.
@@ -291,6 +305,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         n_components: float | Literal["mle"] | None = 2,
         *,
         network: Network | None = None,
+        categorical_features: Literal["from_dtype"] | ArrayLike | None = "from_dtype",
         code_activation: str = "linear",
         whiten: bool = False,
         activity_l1: float = 0.0,
@@ -318,6 +333,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     ) -> None:
         self.n_components = n_components
         self.network = network
+        self.categorical_features = categorical_features
         self.code_activation = code_activation
         self.whiten = whiten
         self.activity_l1 = activity_l1

@@ -54,6 +54,13 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         The layers on each side of the code, with parameters of its own; None is
         :class:`~skae.networks.DenseNetwork` with its defaults.
 
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        The columns of X that are categories, for frames of pandas, polars and pyarrow.
+        "from_dtype": those of strings and categories; booleans next to them are yes or
+        no, and dates and durations are numbers. Names, indices or a mask: these and no
+        others, also the columns of an array. None: none. A table with such a column is
+        encoded by `table_`, and samples are returned in its form.
+
     code_activation : str, default="linear"
         The name of the Keras activation of the code.
 
@@ -242,6 +249,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during `fit`, where X has names that are all strings.
 
+    table_ : Table or None
+        The columns of X with their kinds, where it is a table with categories; None for
+        other X. ``table_.encode(X)`` is the matrix that `encoder_` takes,
+        ``table_.decode(matrix)`` a table, and ``table_.names`` are the names of the
+        matrix' columns, in which `mean_` and `components_` are.
+
     See Also
     --------
     AutoencoderTransformer : The autoencoder without noise.
@@ -299,6 +312,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         n_components: float | Literal["mle"] | None = 2,
         *,
         network: Network | None = None,
+        categorical_features: Literal["from_dtype"] | ArrayLike | None = "from_dtype",
         code_activation: str = "linear",
         whiten: bool = False,
         noise: NoiseName | Noise | Callable[[Any, Any], Any] = "gaussian",
@@ -326,6 +340,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     ) -> None:
         self.n_components = n_components
         self.network = network
+        self.categorical_features = categorical_features
         self.code_activation = code_activation
         self.whiten = whiten
         self.noise = noise
@@ -493,6 +508,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X, row_shape = self._known_rows(X)
         like = (X, row_shape, self.network_)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
+        if self.table_ is not None:
+            return self._minus_loss_of_columns(X, target).sum(axis=1)
         return self._minus_squared_error(X, target)
 
     @lazily
@@ -522,6 +539,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X, row_shape = self._known_rows(X)
         like = (X, row_shape, self.network_)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
+        if self.table_ is not None:
+            return self._minus_loss_of_columns(X, target)
         return self._minus_squared_error_of_features(X, target, row_shape)
 
     def score(
@@ -564,6 +583,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         noise = made(self.noise, NOISES)
         noise = noise if isinstance(noise, Noise) else FunctionNoise(noise)
         noise._validate_params()
+        if self.table_ is not None:
+            noise = noise.of_table(self.table_.numbers, self.table_.classes)
         return Denoising(*plain, noise)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
@@ -21,7 +22,7 @@ from skae._estimator.checks import MOST_VALUES
 from skae._model import components
 from skae._model.graph import LEAST_NOISE, NOISE
 from skae._model.objectives import Evidence
-from skae._utils.sklearn import Interval, StrOptions
+from skae._utils.sklearn import Interval, StrOptions, contained
 from skae._utils.typing import (
     Init,
     LikelihoodName,
@@ -46,6 +47,10 @@ DRAWS_SEED, DRAWS_AT_ONCE = 20151, 64
 
 #: How often missing values are imputed, each time from the row as imputed before.
 PASSES = 3
+
+
+#: How often numbers outside of the range of `fit` are drawn again, before they are clipped.
+REDRAWS = 20
 
 
 class VAETransformer(BaseAutoencoder):
@@ -74,9 +79,19 @@ class VAETransformer(BaseAutoencoder):
         The layers on each side of the code, with parameters of its own; None is
         :class:`~skae.networks.DenseNetwork` with its defaults.
 
-    likelihood : {"gaussian", "gaussian_diag", "bernoulli", "categorical", "poisson", \
-            "negative_binomial"}, Likelihood or list of pairs, default="gaussian"
-        The distribution of a sample around the decoder's mean. "gaussian": normal, with
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        The columns of X that are categories, for frames of pandas, polars and pyarrow.
+        "from_dtype": those of strings and categories; booleans next to them are yes or
+        no, and dates and durations are numbers. Names, indices or a mask: these and no
+        others, also the columns of an array. None: none. A table with such a column is
+        encoded by `table_`, and samples are returned in its form.
+
+    likelihood : {"auto", "gaussian", "gaussian_diag", "bernoulli", "categorical", \
+            "poisson", "negative_binomial"}, Likelihood or list of pairs, default="auto"
+        The distribution of a sample around the decoder's mean. "auto": "gaussian", and in
+        a table with categories what suits each column: "gaussian_diag" for numbers,
+        "bernoulli" for booleans and "categorical" for categories; any other name is for
+        the numbers of such a table, and pairs for the columns that they name. "gaussian": normal, with
         one noise variance, which is learned, so that the bound balances itself on any
         scale of X. "gaussian_diag": normal, with a noise variance for each feature, for
         features in any units. "bernoulli": each feature is a probability or a binary
@@ -255,6 +270,12 @@ class VAETransformer(BaseAutoencoder):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during `fit`, where X has names that are all strings.
 
+    table_ : Table or None
+        The columns of X with their kinds, where it is a table with categories; None for
+        other X. ``table_.encode(X)`` is the matrix that `encoder_` takes,
+        ``table_.decode(matrix)`` a table, and ``table_.names`` are the names of the
+        matrix' columns, in which `mean_` and `components_` are.
+
     Warns
     -----
     ConvergenceWarning
@@ -340,7 +361,8 @@ class VAETransformer(BaseAutoencoder):
         n_components: float | Literal["mle"] | None = 2,
         *,
         network: Network | None = None,
-        likelihood: LikelihoodName | Likelihood | PairsByColumn = "gaussian",
+        categorical_features: Literal["from_dtype"] | ArrayLike | None = "from_dtype",
+        likelihood: LikelihoodName | Likelihood | PairsByColumn = "auto",
         beta: float = 1.0,
         n_importance_samples: int = 64,
         init: Init = "auto",
@@ -365,6 +387,7 @@ class VAETransformer(BaseAutoencoder):
     ) -> None:
         self.n_components = n_components
         self.network = network
+        self.categorical_features = categorical_features
         self.likelihood = likelihood
         self.beta = beta
         self.n_importance_samples = n_importance_samples
@@ -509,20 +532,26 @@ class VAETransformer(BaseAutoencoder):
         rows, model = rows_of(X), self._fitted(float_dtype(X))
         likelihood, scale = self._likelihood, model.coordinates.scale
         model.specification.objective.check(rows, self.likelihood)
-        noise, found = self._draws(float_dtype(X)), np.empty(X.shape)
+        width = X.shape[1] if self.table_ is None else self.n_features_in_
+        noise, found = self._draws(float_dtype(X)), np.empty((X.shape[0], width))
         logs = likelihood.in_units(0.0, scale, np.eye(len(scale)))
         for batch in rows.batches(max(1, model.batch_rows // len(noise))):
             dense = rows.dense(batch)
             log_weights, of_features = model.log_weights_of_features(dense, noise)
             score = logsumexp(log_weights, axis=0) - math.log(len(noise))
-            there = ~np.isnan(dense)
-            rest = (score - of_features.sum(axis=1)) / np.maximum(there.sum(axis=1), 1)
-            found[batch] = there * (of_features + rest[:, None] - logs)
+            there, rest = ~np.isnan(dense), score - of_features.sum(axis=1)
+            of_features = there * (of_features - logs)
+            if self.table_ is not None:
+                there = ~self.table_.absent(dense) & self.table_.informs
+                of_features = self.table_.by_column(of_features)
+            rest = rest / np.maximum(there.sum(axis=1), 1)
+            found[batch] = of_features + there * rest[:, None]
         if unknown is not None:
             groups = likelihood.groups(X.shape[1])
             for columns, here in zip(groups, unknown.T, strict=True):
                 found[np.ix_(here, columns)] = self._log_unknown / len(columns)
-        return found.reshape(-1, *row_shape)
+        shape = row_shape if self.table_ is None else (width,)
+        return found.reshape(-1, *shape)
 
     @property
     def _log_unknown(self):
@@ -562,7 +591,13 @@ class VAETransformer(BaseAutoencoder):
             found += self._log_unknown * unknown.sum(axis=1)
         return found
 
-    def impute(self, X: MatrixLike) -> np.ndarray:
+    def impute(
+        self,
+        X: MatrixLike,
+        *,
+        n_draws: int | None = None,
+        random_state: RandomState = None,
+    ) -> Any:
         """Replace missing values with the model's expectation, given the observed values.
 
         The expectation is estimated by importance sampling [6]_: the decoder's means are
@@ -577,19 +612,61 @@ class VAETransformer(BaseAutoencoder):
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
             Samples of the shape that `fit` was given.
 
+        n_draws : int or None, default=None
+            The number of imputed tables, for multiple imputation [7]_: their missing values
+            are drawn from the model given the observed values, by sampling importance
+            resampling of `n_importance_samples` draws of the code. In a mixed table,
+            numbers stay in the range of the training samples. None: one table, of
+            expectations.
+
+        random_state : int, RandomState instance or None, default=None
+            Determines the draws, where `n_draws` is given.
+
         Returns
         -------
-        X_imputed : ndarray of the shape of X
+        X_imputed : ndarray or frame of the shape of X, or list of `n_draws` of them
             X without missing values; other values are unchanged. A DataFrame with the
-            columns of X if `set_output` asks for DataFrames.
+            columns of X if `set_output` asks for DataFrames, and a frame like X if it is a
+            mixed table.
 
         References
         ----------
         .. [6] Mattei, P.-A. and Frellsen, J. (2019). MIWAE: deep generative modelling and
            imputation of incomplete data sets. International Conference on Machine
            Learning.
+
+        .. [7] Rubin, D. B. (1987). Multiple imputation for nonresponse in surveys. Wiley.
         """
-        return super().impute(X)
+        return super().impute(X, n_draws=n_draws, random_state=random_state)
+
+    def _drawn(self, X, rng):
+        """Return checked rows with draws, given what is there, in place of NaN."""
+        holes = np.flatnonzero(np.isnan(X).any(axis=1))
+        found, model = X.copy(), self._fitted(float_dtype(X))
+        model.specification.objective.check(rows_of(X), self.likelihood)
+        seen, n_draws = self._expected(X), int(self.n_importance_samples)
+        for batch in gen_batches(len(holes), max(1, model.batch_rows // n_draws)):
+            rows = X[holes[batch]]
+            noise = rng.standard_normal((n_draws, self.n_components_)).astype(X.dtype)
+            complete = np.where(np.isnan(rows), seen[holes[batch]], rows)
+            mean = model.drawn(rows, complete, noise, rng)
+            mean = self._likelihood.like(rows, mean.reshape(rows.shape))
+            found[holes[batch]] = np.where(np.isnan(rows), self._noisy(mean, rng), rows)
+        return found
+
+    def _noisy(self, mean, rng):
+        """Draw rows around their means, in a mixed table within the range of `fit`."""
+        likelihood, scale = self._likelihood, self._state.coordinates.scale
+        X = likelihood.sample(mean, self._noise, scale, rng)
+        if self.table_ is None:
+            return X
+        low, high = self.table_.limits
+        for _ in range(REDRAWS):
+            out = (X < low) | (X > high)
+            if not out.any():
+                break
+            X[out] = likelihood.sample(mean, self._noise, scale, rng)[out]
+        return self.table_.rounded(np.clip(X, low, high).astype(X.dtype, copy=False))
 
     def _expected(self, X):
         expected, model = super()._expected(X), self._fitted(float_dtype(X))
@@ -616,9 +693,10 @@ class VAETransformer(BaseAutoencoder):
         self,
         n_samples: int = 1,
         random_state: RandomState = None,
-        add_noise: bool = False,
-    ) -> np.ndarray:
-        """Draw samples from the model, by decoding codes drawn from the prior.
+        *,
+        add_noise: bool = True,
+    ) -> Any:
+        """Draw samples from the model: from the density of which `score_samples` is one.
 
         Parameters
         ----------
@@ -628,14 +706,18 @@ class VAETransformer(BaseAutoencoder):
         random_state : int, RandomState instance or None, default=None
             Determines the draws. Pass an int for reproducible results across calls.
 
-        add_noise : bool, default=False
-            Whether to draw each sample from its distribution around the decoder's mean;
-            otherwise the mean is returned.
+        add_noise : bool, default=True
+            Whether to draw each sample from its distribution around the decoder's mean of
+            a code drawn from the prior; otherwise the mean is returned. In a mixed table,
+            drawn numbers stay in the range of the training samples, and are whole where
+            those were.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features) or (n_samples, ...)
-            Samples of the shape that `fit` was given.
+        X : ndarray of shape (n_samples, n_features) or (n_samples, ...), or frame
+            Samples of the shape that `fit` was given; a frame with its columns and dtypes
+            if it was a mixed table, and a DataFrame if `set_output` asks for DataFrames.
+            No value is missing.
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or not 1 <= n_samples <= self._most_rows:
@@ -647,11 +729,9 @@ class VAETransformer(BaseAutoencoder):
         Z = rng.standard_normal((n_samples, self.n_components_))
         Z = Z.astype(self.mean_.dtype)
         X = self._fitted(Z.dtype).decode(Z)
-        if not add_noise:
-            return X
-        likelihood, scale = self._likelihood, self._state.coordinates.scale
-        flat = X.reshape(n_samples, -1)
-        return likelihood.sample(flat, self._noise, scale, rng).reshape(X.shape)
+        if add_noise:
+            X = self._noisy(X.reshape(n_samples, -1), rng).reshape(X.shape)
+        return contained(self, X, None)
 
     @property
     def _most_rows(self):

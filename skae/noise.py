@@ -14,7 +14,7 @@ from skae._utils.keras import reason, symbolic
 from skae._utils.params import Tunable
 from skae._utils.sklearn import Interval
 
-__all__ = ["GaussianNoise", "MaskingNoise", "Noise", "SaltAndPepperNoise"]
+__all__ = ["GaussianNoise", "MaskingNoise", "Noise", "SaltAndPepperNoise", "SwapNoise"]
 
 #: The seed of the noise that is drawn outside of training.
 DRAW_SEED = 20101
@@ -105,6 +105,24 @@ class Noise(Tunable):
             In squared units of X.
         """
         return
+
+    def of_table(self, numbers: np.ndarray, classes: list[np.ndarray]) -> Noise:
+        """Return the noise of a mixed table.
+
+        Parameters
+        ----------
+        numbers : ndarray of int
+            The columns of the encoded matrix that hold numbers.
+
+        classes : list of ndarray of int
+            The columns of the encoded matrix of each category and boolean.
+
+        Returns
+        -------
+        noise : Noise
+            By default this one, which is given the encoded matrix.
+        """
+        return self
 
     def draw(self, x: ArrayLike, values: dict[str, Any], step: int = 0) -> np.ndarray:
         """Add noise with a fixed seed to samples, in float64.
@@ -227,6 +245,16 @@ class GaussianNoise(Noise):
         square += low * low_density - high * high_density
         return x + std * mean, std**2 * np.maximum(square - mean**2, 0)
 
+    def of_table(self, numbers: np.ndarray, classes: list[np.ndarray]) -> Noise:
+        if not self.relative or self.clip is not None:
+            raise ValueError(
+                "noise: a mixed table has no common unit, so that GaussianNoise needs"
+                f" relative=True and clip=None there. Got {self!r}."
+            )
+        # for which a noisy and a clean value have the same correlation as of numbers
+        level = 1 - 1 / math.sqrt(1 + self.level**2)
+        return TableNoise(self, numbers, classes, level)
+
 
 def _normal_density(x):
     return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
@@ -273,6 +301,9 @@ class MaskingNoise(Noise):
         p = values["level"]
         return (1 - p) * x, p * (1 - p) * x**2
 
+    def of_table(self, numbers: np.ndarray, classes: list[np.ndarray]) -> Noise:
+        return TableNoise(self, numbers, classes, self.level, masks=True)
+
 
 class SaltAndPepperNoise(MaskingNoise):
     """Salt-and-pepper noise, which replaces values by the feature's minimum or maximum.
@@ -306,6 +337,160 @@ class SaltAndPepperNoise(MaskingNoise):
         middle, spread = (low + high) / 2, (high - low) / 2
         mean = (1 - p) * x + p * middle
         return mean, p * (1 - p) * (x - middle) ** 2 + p * spread**2
+
+    def of_table(self, numbers: np.ndarray, classes: list[np.ndarray]) -> Noise:
+        return TableNoise(self, numbers, classes, self.level)
+
+
+class SwapNoise(MaskingNoise):
+    """Swap noise, which replaces values by those of other samples.
+
+    Each feature keeps its distribution, whatever it is. In a mixed table, the category of
+    another sample replaces a category.
+
+    Parameters
+    ----------
+    level : float, default=0.15
+        The probability that a value is replaced, in [0, 1], by the feature's value of a
+        sample of the same batch.
+
+    Examples
+    --------
+    >>> from skae import DenoisingAutoencoder
+    >>> from skae.noise import SwapNoise
+    >>> DenoisingAutoencoder(noise=SwapNoise(0.2))
+    DenoisingAutoencoder(noise=SwapNoise(level=0.2))
+    """
+
+    def __init__(self, level: float = 0.15) -> None:
+        super().__init__(level)
+
+    def values(self, rows: Any) -> dict[str, Any]:
+        return {"level": self.level, "mean": rows.mean, "variance": rows.variance}
+
+    def corrupt(self, x: Any, values: dict[str, Any], seed: Any) -> Any:
+        from keras import ops
+
+        swapped = seed.uniform(ops.shape(x)) < ops.cast(values["level"], "float32")
+        other = _of_other_rows(x, seed.uniform(ops.shape(x)))
+        return ops.where(swapped & ~ops.isnan(other) & ~ops.isnan(x), other, x)
+
+    def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
+        p, mean = values["level"], values["mean"]
+        variance = p * (1 - p) * (x - mean) ** 2 + p * values["variance"]
+        return (1 - p) * x + p * mean, variance
+
+    def of_table(self, numbers: np.ndarray, classes: list[np.ndarray]) -> Noise:
+        return TableNoise(self, numbers, classes, self.level)
+
+
+def _of_other_rows(x, uniform):
+    """Return, for each value, that of another row, which a uniform number chooses."""
+    from keras import ops
+
+    n = ops.shape(x)[0]
+    place = ops.cast(ops.floor(uniform * ops.cast(n, uniform.dtype)), "int32")
+    place = ops.minimum(place, ops.cast(n, "int32") - 1)
+    return ops.take_along_axis(x, place, axis=0)
+
+
+class TableNoise(Noise):
+    """The noise of a mixed table: one of standardised numbers, and one of classes.
+
+    Parameters
+    ----------
+    noise : Noise
+        The noise of the numbers, each in units of its own standard deviation.
+
+    numbers : array-like of int
+        The columns of the encoded matrix that hold numbers.
+
+    classes : list of array-like of int
+        The columns of the encoded matrix of each category and boolean.
+
+    level : float
+        The probability that a class is replaced.
+
+    masks : bool, default=False
+        Whether the frequencies of the classes replace it; otherwise the class of another
+        sample does.
+    """
+
+    def __init__(self, noise, numbers, classes, level, masks=False):
+        self.noise, self.numbers, self.classes = noise, numbers, classes
+        self.level, self.masks = level, masks
+
+    def _key(self):
+        classes = tuple(tuple(np.asarray(some).tolist()) for some in self.classes)
+        numbers = tuple(np.asarray(self.numbers).tolist())
+        return type(self), self.noise._key(), numbers, classes, self.masks
+
+    @property
+    def _of_classes(self):
+        """The columns of all classes, and the place of the class of each."""
+        columns = np.concatenate([np.empty(0, int), *map(np.asarray, self.classes)])
+        sizes = [len(some) for some in self.classes]
+        return columns, np.repeat(np.arange(len(sizes)), sizes)
+
+    def values(self, rows: Any) -> dict[str, Any]:
+        numbers = np.asarray(self.numbers, int)
+        mean, width = rows.mean, rows.deviation
+        X = (np.asarray(rows.array, np.float64) - mean) / width
+        inner = self.noise.values(rows.replaced(X[:, numbers])) if len(numbers) else {}
+        inner = {f"of_numbers_{name}": value for name, value in inner.items()}
+        found = {"level": self.level, "mean": mean, "width": width}
+        return found | {"variance": rows.variance} | inner
+
+    def _inner(self, values):
+        start = "of_numbers_"
+        return {
+            k.removeprefix(start): v for k, v in values.items() if k.startswith(start)
+        }
+
+    def corrupt(self, x: Any, values: dict[str, Any], seed: Any) -> Any:
+        from keras import ops
+
+        columns, owner = self._of_classes
+        numbers = np.asarray(self.numbers, np.int32)
+        mean, width = values["mean"], values["width"]
+        parts = []
+        if len(numbers):
+            standard = ops.take((x - mean) / width, numbers, axis=-1)
+            noisy = self.noise.corrupt(standard, self._inner(values), seed)
+            own = ops.take(width, numbers), ops.take(mean, numbers)
+            parts.append(noisy * own[0] + own[1])
+        if len(columns):
+            clean = ops.take(x, columns.astype(np.int32), axis=-1)
+            shape = ops.shape(x)[0], len(self.classes)
+            hit = seed.uniform(shape) < ops.cast(values["level"], "float32")
+            if self.masks:
+                other = ops.take(mean, columns.astype(np.int32))
+            else:
+                place = ops.take(seed.uniform(shape), owner.astype(np.int32), axis=-1)
+                other = _of_other_rows(clean, place)
+            hit = ops.take(hit, owner.astype(np.int32), axis=-1)
+            parts.append(ops.where(hit, other, clean))
+        order = np.argsort(np.concatenate([numbers, columns])).astype(np.int32)
+        return ops.take(ops.concatenate(parts, axis=-1), order, axis=-1)
+
+    @property
+    def follows_moments(self) -> bool:
+        return False
+
+    def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
+        (columns, _), numbers = self._of_classes, np.asarray(self.numbers, int)
+        mean, width, p = values["mean"], values["width"], values["level"]
+        found, variance = (1 - p) * x + p * mean, p * (1 - p) * (x - mean) ** 2
+        if not self.masks:
+            variance += p * values["variance"]
+        if len(numbers):
+            standard = ((x - mean) / width)[:, numbers]
+            inner = self.noise.moments(standard, self._inner(values))
+            if inner is None:
+                return None
+            found[:, numbers] = inner[0] * width[numbers] + mean[numbers]
+            variance[:, numbers] = inner[1] * width[numbers] ** 2
+        return found, variance
 
 
 class FunctionNoise(Noise):
@@ -367,4 +552,5 @@ NOISES = {
     "gaussian": GaussianNoise,
     "masking": MaskingNoise,
     "salt_and_pepper": SaltAndPepperNoise,
+    "swap": SwapNoise,
 }

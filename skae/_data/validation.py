@@ -38,6 +38,8 @@ def check_rows(estimator, X, network, reset):
     reset : bool
         Whether the estimator is fitted to X.
     """
+    if estimator.table_ is not None:
+        return _check_table(estimator, X, network, reset)
     X = in_memory(X)
     if getattr(getattr(X, "dtype", None), "names", None):
         raise TypeError(
@@ -61,6 +63,30 @@ def check_rows(estimator, X, network, reset):
     check_size(X, "X")
     _check_missing(estimator, X, network, reset)
     return (X.reshape(X.shape[0], -1) if X.ndim > 2 else X), row_shape
+
+
+def _check_table(estimator, X, network, reset, name="X"):
+    """Check a mixed table, and return its encoded matrix with the shape of a row."""
+    if network._row_shape is not None or network.allows_missing:
+        raise ValueError(
+            f"network={network!r} needs rows of values of one kind. Got a table with"
+            " categories: use DenseNetwork, or encode it as numbers."
+        )
+    check_feature_names(estimator, X, reset=reset)
+    check_n_features(estimator, X, reset=reset)
+    X = check_array(
+        estimator.table_.encode(X),
+        dtype=FLOATS,
+        order="C",
+        ensure_all_finite="allow-nan",
+        ensure_min_samples=2 if reset else 1,
+        ensure_min_features=0,
+        estimator=estimator,
+        input_name=name,
+    )
+    check_size(X, name)
+    _check_missing(estimator, X, network, reset, name)
+    return X, X.shape[1:]
 
 
 def _check_axes(X, network):
@@ -165,6 +191,10 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
     """
     if beside is None:
         return None
+    if estimator.table_ is not None:
+        beside, _ = _check_table(estimator, beside, network, False, name)
+        _check_shape(beside, name, X, row_shape, paired)
+        return beside.astype(float_dtype(X), copy=False)
     if paired and isinstance(X, Blocks):
         return _check_stored_pairs(estimator, name, beside, X, row_shape, network)
     beside = unmasked(beside[:]) if is_stored(beside) else in_memory(beside)

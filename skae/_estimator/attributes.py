@@ -15,6 +15,7 @@ from skae._version import DOCUMENTATION
 if TYPE_CHECKING:
     import keras
 
+    from skae._data.table import Table
     from skae._utils.typing import MatrixLike
     from skae.networks import Network
 
@@ -32,6 +33,7 @@ class FittedViews:
     n_samples_: int
     n_features_in_: int
     feature_names_in_: np.ndarray
+    table_: Table | None = None
 
     if TYPE_CHECKING:  # scikit-learn's own, which have no types
 

@@ -183,7 +183,7 @@ class BaseAutoencoder(
         """Check everything and train, as `_fit` does, for a call of `partial_fit`."""
         streams = "_undescribed" in vars(self)  # components are not computed yet
         before = self._last_state if streams else getattr(self, "_state", None)
-        given = self._given(X, sample_weight, before, **more)
+        given = self._given(X, sample_weight, before, streams=True, **more)
         import_keras()
         from skae._training.plan import Plan
         from skae._training.streaming import advance
@@ -297,5 +297,6 @@ class BaseAutoencoder(
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = imputes(self.network)
         tags.input_tags.three_d_array = True
+        tags.input_tags.categorical = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -4,16 +4,19 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
+from scipy import sparse
 
 from skae._data.categories import known_rows
 from skae._data.rows import Rows
+from skae._data.sources import is_stored
 from skae._data.stored import rows_of
+from skae._data.table import Table
 from skae._data.validation import check_beside, check_reaches, check_weight
 from skae._model.graph import Specification
 from skae._model.objectives import Reconstruction
 from skae._starts.em import pca_of
 from skae._utils.params import copied
-from skae.likelihoods._names import by_name
+from skae.likelihoods._names import by_name, by_table
 from skae.networks import DenseNetwork, Network
 
 #: The largest number of values in a matrix.
@@ -35,12 +38,21 @@ class FitChecks:
     """The checks of a fit, before any training."""
 
     def _given(
-        self, X, sample_weight, before, X_clean=None, X_val=None, X_val_clean=None
+        self,
+        X,
+        sample_weight,
+        before,
+        X_clean=None,
+        X_val=None,
+        X_val_clean=None,
+        streams=False,
     ):
-        """Check the arguments of `fit`."""
+        """Check the arguments of `fit`, or of `partial_fit`, which `streams`."""
         network = DenseNetwork() if self.network is None else copied(self.network)
         network._validate_params()
         frame = X  # column selectors need it
+        if before is None:
+            self._read_table(X, X_clean, streams)
         X, row_shape = self._check_rows(X, network, reset=before is None)
         like = (X, row_shape, network)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
@@ -50,7 +62,34 @@ class FitChecks:
         held_out = self._held_out(X_val, X_val_clean, like)
         check_reaches(rows, held_out, before)
         objective, rows, held_out = self._checked_objective(rows, held_out)
+        if self.table_ is not None:
+            objective = self._balanced(objective, rows, before)
         return Given(rows, held_out, row_shape, network, objective)
+
+    def _read_table(self, X, X_clean, streams):
+        """Find the kinds of the columns of X; None if it holds nothing but numbers."""
+        chosen = self.categorical_features
+        if sparse.issparse(X) or is_stored(X):
+            if chosen is not None and not isinstance(chosen, str):
+                raise ValueError(
+                    f"categorical_features={chosen!r} needs rows in memory that are not"
+                    " sparse, or a frame."
+                )
+            self.table_ = None
+            return
+        self.table_ = Table.of(X, chosen, declared=streams)
+        if self.table_ is not None and X_clean is not None:
+            of_clean = Table.of(X_clean, chosen, declared=streams)
+            self.table_ = self.table_.joined(of_clean)
+
+    def _balanced(self, objective, rows, before):
+        """Let each column of a mixed table count alike, as in the first fit."""
+        if objective.parameter != "loss":
+            return objective
+        if before is not None:
+            balance = before.specification.objective.balance
+            return replace(objective, balance=balance)
+        return objective.balanced(rows.wanted)
 
     def _checked_objective(self, rows, held_out):
         """Return the objective, and rows in its domain, with NaN for unknown classes."""
@@ -60,7 +99,8 @@ class FitChecks:
             if some is not None:
                 name = name if some.target is None else f"{name}_clean"
                 objective.check(some.wanted, given, name)
-                some = known_rows(objective, some, names)
+                if self.table_ is None:
+                    some = known_rows(objective, some, names)
             several.append(some)
         rows, held_out = several
         all_rows = [some for some in several if some is not None]
@@ -69,6 +109,8 @@ class FitChecks:
         return replace(objective, missing=missing), rows, held_out
 
     def _feature_names(self, rows):
+        if self.table_ is not None:
+            return self.table_.names
         return getattr(self, "feature_names_in_", np.arange(rows.n_features))
 
     def _held_out(self, X_val, X_val_clean, like):
@@ -89,6 +131,8 @@ class FitChecks:
     def _by_name(self, names, parameter, rows):
         """Make the loss or likelihood of a parameter, by column if it is a list."""
         given = getattr(self, parameter)
+        if self.table_ is not None:
+            return by_table(given, names, self.table_, parameter, rows.given)
         columns = getattr(self, "feature_names_in_", None)
         frame = rows.given
         return by_name(given, names, rows.n_features, columns, parameter, frame)
@@ -99,7 +143,7 @@ class FitChecks:
             network=given.network,
             objective=given.objective,
             row_shape=given.row_shape,
-            n_components=self._code_size(given.rows, before),
+            n_components=self._code_size(given, before),
             code_activation=self.code_activation,
             linear=self._starts_linear(),
             seed=seed,
@@ -136,15 +180,19 @@ class FitChecks:
             )
         return obstacle is None and (not named or self.init != "random")
 
-    def _code_size(self, rows, before):
+    def _code_size(self, given, before):
         """Return the number of components to build; None leaves it to the network."""
         if self.n_components is None:
             return None
+        rows = given.rows
         if isinstance(self.n_components, Integral):
             self._check_room(rows)
             return int(self.n_components)
         if before is not None:
             return self.n_components_
+        widths = given.objective.likelihood.widths(rows)
+        if widths is not None:
+            rows = rows.replaced(np.asarray(rows.array, np.float64) / widths)
         return len(pca_of(rows, self.n_components).components_)
 
     def _check_room(self, rows):

@@ -14,6 +14,7 @@ CONSTRAINTS: dict = {
         StrOptions({"mle"}),
         None,
     ],
+    "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     "network": [Network, None],
     "code_activation": [str],
     "init": [StrOptions({"auto", "linear", "random"}), HasMethods(["transform"])],

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from skae._data.table import Column, Table
 from skae._model.components import Coordinates
 from skae._model.graph import Specification
 from skae._model.objectives import Denoising, Evidence, Pairs, Reconstruction
@@ -37,7 +38,13 @@ from skae.likelihoods import (
 )
 from skae.networks import ConvNetwork, DenseNetwork, Network, SequenceNetwork
 from skae.networks._base import is_activation
-from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise
+from skae.noise import (
+    GaussianNoise,
+    MaskingNoise,
+    SaltAndPepperNoise,
+    SwapNoise,
+    TableNoise,
+)
 
 #: The format that is written, and the formats that can be read. In format 1 the kinds of
 #: values had no "$" before their names.
@@ -64,7 +71,8 @@ PARTS = {
         *(State, Specification, Coordinates, LinearGaussian, Stream),
         *(Reconstruction, Denoising, Pairs, Evidence),
         *(DenseNetwork, ConvNetwork, SequenceNetwork),
-        *(GaussianNoise, MaskingNoise, SaltAndPepperNoise),
+        *(GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise, TableNoise),
+        *(Table, Column),
         *(SquaredError, AbsoluteError, Huber, Gaussian, Bernoulli, Categorical),
         *(Poisson, NegativeBinomial, ByColumn),
     )
@@ -423,6 +431,10 @@ def _check_fitted(fitted):
     specification = fitted["_state"].specification
     found = fitted.get("n_features_in_"), fitted.get("n_components_")
     n_features, n_components = specification.row_shape[0], specification.n_components
+    table = fitted.get("table_")
+    if table is not None:
+        _check_table(table, n_features)
+        n_features = len(table.columns)
     if type(found[0]) is not int or found[0] != n_features:
         raise ValueError(f"n_features_in_ is {found[0]!r} of rows of {n_features}.")
     right = n_components is None or found[1] == n_components
@@ -431,6 +443,12 @@ def _check_fitted(fitted):
     names = fitted.get("feature_names_in_")
     if names is not None and np.shape(names) != (n_features,):
         raise ValueError(f"feature_names_in_ are not {n_features} names.")
+
+
+def _check_table(table, n_features):
+    """Raise if an encoded table has not the features of the network."""
+    if not isinstance(table, Table) or len(table.names) != n_features:
+        raise ValueError(f"table_ is none of {n_features} encoded columns.")
 
 
 def _check_weights(state):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import TransformerMixin
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skae._data.categories import known
@@ -16,7 +19,11 @@ from skae._data.stored import rows_of
 from skae._data.validation import check_rows
 from skae._utils.keras import import_keras
 from skae._utils.sklearn import check_sample_weight, in_container
-from skae._utils.typing import MatrixLike
+from skae._utils.typing import MatrixLike, RandomState
+
+
+#: The least probability of a class in errors: the smallest that float32 tells from zero.
+LEAST_LIKELY = float(np.finfo(np.float32).tiny)
 
 
 class FittedMethods(TransformerMixin):
@@ -36,6 +43,8 @@ class FittedMethods(TransformerMixin):
 
     def _known(self, X):
         """Return checked rows, with NaN for unknown classes, and a mask of these."""
+        if self.table_ is not None:  # which has no unknown classes
+            return X, None
         groups = self._objective_of_fit.likelihood.groups(X.shape[1])
         if not groups:
             return X, None
@@ -62,9 +71,12 @@ class FittedMethods(TransformerMixin):
 
         Errors of missing values are NaN. A class that was never seen counts as one more
         column, in which the row has 1 and the model expects 0: its error is divided
-        equally among the columns of the group.
+        equally among the columns of the group. In a mixed table there is an error for
+        each of its columns, which is minus the log-probability of a class.
         """
         X, _ = self._check_rows(X)
+        if self.table_ is not None:
+            return self._errors_of_table(X)
         X, unknown = self._known(X)
         codes, model = self._encoded(X), self._fitted(float_dtype(X))
         rows = X if isinstance(X, np.ndarray) else rows_of(X).dense(slice(None))
@@ -76,6 +88,20 @@ class FittedMethods(TransformerMixin):
                 own = (np.square(output[:, columns]).sum(axis=1) + 1) / len(columns)
                 squares[np.ix_(here, columns)] = own[here, None]
         return squares.reshape(-1, *self._last_state.specification.row_shape), codes
+
+    def _errors_of_table(self, X):
+        """Return errors of the columns of a mixed table, NaN where missing, and codes."""
+        table, codes = self.table_, self._encoded(X)
+        output = self._fitted(float_dtype(X)).reconstructed(X, codes)
+        errors = np.square(np.subtract(X, output, dtype=np.float64))
+        for columns in (*table.groups, *table.bits[:, None]):
+            likely = X[:, columns] * output[:, columns]
+            if len(columns) == 1:
+                likely += (1 - X[:, columns]) * (1 - output[:, columns])
+            likely = likely.sum(axis=1, dtype=np.float64)
+            errors[:, columns] = -np.log(np.maximum(likely, LEAST_LIKELY))[:, None]
+            errors[:, columns] /= len(columns)
+        return np.where(table.absent(X), np.nan, table.by_column(errors)), codes
 
     @lazily
     def transform(self, X: MatrixLike) -> np.ndarray:
@@ -150,7 +176,13 @@ class FittedMethods(TransformerMixin):
 
     @lazily
     @in_container
-    def impute(self, X: MatrixLike) -> np.ndarray:
+    def impute(
+        self,
+        X: MatrixLike,
+        *,
+        n_draws: int | None = None,
+        random_state: RandomState = None,
+    ) -> Any:
         """Replace missing values with the model's expectation.
 
         Parameters
@@ -158,20 +190,48 @@ class FittedMethods(TransformerMixin):
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
             Samples of the shape that `fit` was given.
 
+        n_draws : None
+            Draws need a density: they are for :meth:`skae.VAETransformer.impute`.
+
+        random_state : int, RandomState instance or None, default=None
+            Not used here.
+
         Returns
         -------
-        X_imputed : ndarray of the shape of X
+        X_imputed : ndarray or frame of the shape of X
             X without missing values; other values are unchanged. A DataFrame with the
-            columns of X if `set_output` asks for DataFrames.
+            columns of X if `set_output` asks for DataFrames, and a frame like X if it is a
+            mixed table.
         """
         check_is_fitted(self)
-        X, row_shape = self._known_rows(X)
+        given, (X, row_shape) = X, self._known_rows(X)
         if sparse.issparse(X):
             raise ValueError(
                 "impute needs dense rows: in sparse ones nothing is missing."
             )
-        X_imputed = np.where(np.isnan(X), self._expected(X), X)
-        return X_imputed.reshape(-1, *row_shape)
+        if n_draws is None:
+            return self._imputed(given, X, self._expected(X), row_shape)
+        if isinstance(n_draws, bool) or not isinstance(n_draws, Integral) or n_draws < 1:
+            raise ValueError(f"n_draws must be None or an int from 1. Got {n_draws!r}.")
+        rng = check_random_state(random_state)
+        return [
+            self._imputed(given, X, self._drawn(X, rng), row_shape)
+            for _ in range(n_draws)
+        ]
+
+    def _imputed(self, given, X, expected, row_shape):
+        """Put expected values, or draws, in place of what is missing."""
+        if self.table_ is None:
+            return np.where(np.isnan(X), expected, X).reshape(-1, *row_shape)
+        expected = np.clip(expected, *self.table_.limits)
+        found = self.table_.filled(given, np.where(np.isnan(X), expected, X))
+        return found
+
+    def _drawn(self, X, rng):
+        raise ValueError(
+            f"n_draws needs a density, from which missing values are drawn, and"
+            f" {type(self).__name__} has none. Use VAETransformer, or n_draws=None."
+        )
 
     def _expected(self, X):
         """Return the expectation of each value of checked rows, missing or not."""
@@ -240,14 +300,24 @@ class FittedMethods(TransformerMixin):
             yield batch, np.square(difference, out=difference)
 
     def _minus_own_error(self, X):
-        """Return minus the squared error of the reconstruction of each row."""
+        """Return minus the error of the reconstruction of each row."""
+        if self.table_ is not None:
+            return self._minus_own_error_of_features(X).sum(axis=1)
         if self._has_groups:
             squares, _ = self._errors_and_codes(X)
             return -np.nansum(squares.reshape(len(squares), -1), axis=1)
         X, _ = self._known_rows(X)
         return self._minus_squared_error(X, X)
 
+    def _minus_loss_of_columns(self, X, target):
+        """Return minus the balanced loss of each column of a mixed table."""
+        losses = self._fitted(float_dtype(X)).losses(X, target)
+        return -self.table_.by_column(losses)
+
     def _minus_own_error_of_features(self, X):
+        if self.table_ is not None:
+            X, _ = self._check_rows(X)
+            return self._minus_loss_of_columns(X, X)
         if self._has_groups:
             return -np.nan_to_num(self._errors_and_codes(X)[0])
         X, row_shape = self._known_rows(X)

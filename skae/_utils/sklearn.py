@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 from sklearn.base import _clone_parametrized as clone_parameters
 from sklearn.base import _fit_context
 from sklearn.decomposition._pca import _infer_dimension as infer_dimension
@@ -70,6 +71,7 @@ __all__ = [
     "check_n_features",
     "check_sample_weight",
     "clone_parameters",
+    "contained",
     "fit_context",
     "get_feature_names",
     "has_callbacks",
@@ -126,14 +128,36 @@ def in_container(method: Method) -> Method:
     """
 
     @functools.wraps(method)
-    def wrapped(self, X):
-        rows = method(self, X)
-        container = _get_output_config("transform", self)["dense"]
-        if container == "default" or rows.ndim > 2:
-            return rows
-        names = getattr(self, "feature_names_in_", None)
-        names = [f"x{i}" for i in range(rows.shape[1])] if names is None else names
-        adapter = ADAPTERS_MANAGER.adapters[container]
-        return adapter.create_container(rows, X, columns=names)
+    def wrapped(self, X, *args, **kwargs):
+        found = method(self, X, *args, **kwargs)
+        if isinstance(found, list):
+            return [contained(self, rows, X) for rows in found]
+        return contained(self, found, X)
 
     return wrapped
+
+
+def contained(estimator, rows, X, decode=True):
+    """Convert rows to the container of `set_output`, or of a mixed table.
+
+    Parameters
+    ----------
+    estimator : BaseAutoencoder
+    rows : ndarray of shape (n_samples, ...), or a frame, which is returned unchanged
+    X : object
+        The argument that the rows were computed from, whose index they get; None has none.
+
+    decode : bool, default=True
+        Whether the rows are an encoded mixed table where the estimator has one.
+    """
+    container = _get_output_config("transform", estimator)["dense"]
+    if not isinstance(rows, np.ndarray):
+        return rows
+    if decode and estimator.table_ is not None:
+        return estimator.table_.decode(rows, X, container)
+    if container == "default" or rows.ndim > 2:
+        return rows
+    names = getattr(estimator, "feature_names_in_", None)
+    names = [f"x{i}" for i in range(rows.shape[1])] if names is None else names
+    adapter = ADAPTERS_MANAGER.adapters[container]
+    return adapter.create_container(rows, X, columns=names)

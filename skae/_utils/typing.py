@@ -41,6 +41,7 @@ LossName = Literal[
     "poisson",
 ]
 LikelihoodName = Literal[
+    "auto",
     "gaussian",
     "gaussian_diag",
     "bernoulli",
@@ -48,7 +49,7 @@ LikelihoodName = Literal[
     "poisson",
     "negative_binomial",
 ]
-NoiseName = Literal["gaussian", "masking", "salt_and_pepper"]
+NoiseName = Literal["gaussian", "masking", "salt_and_pepper", "swap"]
 
 #: Pairs of a loss or likelihood, or its name, and its columns.
 PairsByColumn = list[tuple[Any, Any]]
