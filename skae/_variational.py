@@ -662,7 +662,7 @@ class VAETransformer(BaseAutoencoder):
             return X
         low, high = self.table_.limits
         for _ in range(REDRAWS):
-            out = (X < low) | (X > high)
+            out = (low > X) | (high < X)
             if not out.any():
                 break
             X[out] = likelihood.sample(mean, self._noise, scale, rng)[out]

@@ -478,7 +478,7 @@ class TableNoise(Noise):
         return False
 
     def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
-        (columns, _), numbers = self._of_classes, np.asarray(self.numbers, int)
+        numbers = np.asarray(self.numbers, int)
         mean, width, p = values["mean"], values["width"], values["level"]
         found, variance = (1 - p) * x + p * mean, p * (1 - p) * (x - mean) ** 2
         if not self.masks:

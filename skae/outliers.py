@@ -253,7 +253,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _learn_what_is_usual(self, X):
         """Learn the usual size of errors and codes; return the scores of X."""
-        found = [(*self._errors(rows), _variance(rows)) for rows in _dense(X)]
+        found = [(*self._errors(rows), self._variance(rows)) for rows in _dense(X)]
         squares, codes, variances = zip(*found, strict=True)
         squares, codes = np.concatenate(squares), np.concatenate(codes)
         least = LEAST_ERROR * np.mean(variances) or 1.0
@@ -273,7 +273,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         self._footing = None
         model = self.estimator_
         if get_tags(model).input_tags.allow_nan and hasattr(model, "score_features"):
-            parts = [_parts(model, rows) for rows in _dense(X)]
+            parts = [self._parts(rows) for rows in _dense(X)]
             self._footing = _Footing.of(np.concatenate(parts))
         return self._scores(X)
 
@@ -348,11 +348,10 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             return self._score_by_errors(*self._errors(X))
         if hasattr(self.estimator_, "score_samples"):
             scores = np.asarray(self.estimator_.score_samples(X), np.float64)
-            if self._footing is not None and _has_nan(X):
-                some = np.isnan(_flat(_numbers(X))).any(axis=1)
+            if self._footing is not None and self._missing(X).any():
+                some = _flat(self._missing(X)).any(axis=1)
                 rows = safe_indexing(X, np.flatnonzero(some))
-                parts = _parts(self.estimator_, rows)
-                scores[some] = self._footing.totals(parts)
+                scores[some] = self._footing.totals(self._parts(rows))
             return scores
         errors, _ = self._errors(X)
         return -np.nansum(errors.reshape(len(errors), -1), axis=1)
@@ -385,11 +384,11 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         if self._by_errors:
             return -self._unusual_features(X)
         if hasattr(self.estimator_, "score_features"):
-            found = self.estimator_.score_features(X)
-            if self._footing is None or not _has_nan(X):
+            found = np.asarray(self.estimator_.score_features(X))
+            if self._footing is None or not self._missing(X).any():
                 return found
             rest = self._scores_of(X) - _flat(found).sum(axis=1)
-            return found + _shared_out(rest, ~np.isnan(_numbers(X)))
+            return found + _shared_out(rest, ~self._missing(X))
         noise = getattr(self.estimator_, "noise_variance_", None)
         errors, _ = self._errors(X)
         return -errors / (noise if np.ndim(noise) == 1 else 1.0)
@@ -399,7 +398,27 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         squares, codes = self._errors(X)
         of_features, _ = self._unusual(squares, codes)
         rest = -self._score_by_errors(squares, codes) - _flat(of_features).sum(axis=1)
-        return of_features + _shared_out(rest, ~np.isnan(_numbers(X)))
+        return of_features + _shared_out(rest, ~self._missing(X))
+
+    def _missing(self, X):
+        """Return where values of X are missing, in a mixed table by its columns."""
+        if sparse.issparse(X):
+            return np.zeros(1, bool)
+        table = getattr(self.estimator_, "table_", None)
+        return np.isnan(_numbers(X)) if table is None else table.missing(X)
+
+    def _parts(self, X):
+        """Return each feature's contribution to the model's score, NaN where X is."""
+        parts = _flat(np.asarray(self.estimator_.score_features(X)))
+        return np.where(_flat(self._missing(X)), np.nan, parts)
+
+    def _variance(self, X):
+        """Return the mean variance of a value; 1 for a table, which has a unit each."""
+        if getattr(self.estimator_, "table_", None) is not None:
+            return 1.0
+        X = np.asarray(_numbers(X), np.float64)
+        there = np.maximum((~np.isnan(X)).sum(axis=0), 1)
+        return np.nanmean((X - np.nansum(X, axis=0) / there) ** 2)
 
     def _score_by_errors(self, squares, codes):
         of_features, of_code = self._unusual(squares, codes)
@@ -420,7 +439,14 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             return self.estimator_._errors_and_codes(X)
         codes = self.estimator_.transform(X)
         X_back = self.estimator_.inverse_transform(codes)
-        X, X_back, codes = map(_numbers, (X, X_back, codes))
+        try:
+            X, X_back, codes = map(_numbers, (X, X_back, codes))
+        except ValueError as error:
+            raise ValueError(
+                f"X, or what transform and inverse_transform of {self.estimator_!r} make of"
+                " it, is not of numbers, so that it has no squared errors: use an estimator"
+                f" of skae, which takes mixed tables, or encode X. {error}"
+            ) from error
         return np.square(np.subtract(X, X_back, dtype=np.float64)), codes
 
     @property
@@ -451,24 +477,8 @@ def _flat(rows):
     return rows.reshape(len(rows), -1)
 
 
-def _has_nan(X):
-    return not sparse.issparse(X) and bool(np.isnan(_numbers(X)).any())
-
-
-def _parts(model, X):
-    """Return the contribution of each feature to the model's score, NaN where X is."""
-    return np.where(np.isnan(_flat(_numbers(X))), np.nan, _flat(model.score_features(X)))
-
-
 def _numbers(X):
     return check_array(X, allow_nd=True, ensure_all_finite="allow-nan")
-
-
-def _variance(X):
-    """Return the mean squared deviation of a value from the mean of its feature."""
-    X = np.asarray(_numbers(X), np.float64)
-    there = np.maximum((~np.isnan(X)).sum(axis=0), 1)
-    return np.nanmean((X - np.nansum(X, axis=0) / there) ** 2)
 
 
 def _dense(X):

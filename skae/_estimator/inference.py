@@ -21,7 +21,6 @@ from skae._utils.keras import import_keras
 from skae._utils.sklearn import check_sample_weight, in_container
 from skae._utils.typing import MatrixLike, RandomState
 
-
 #: The least probability of a class in errors: the smallest that float32 tells from zero.
 LEAST_LIKELY = float(np.finfo(np.float32).tiny)
 
@@ -72,7 +71,8 @@ class FittedMethods(TransformerMixin):
         Errors of missing values are NaN. A class that was never seen counts as one more
         column, in which the row has 1 and the model expects 0: its error is divided
         equally among the columns of the group. In a mixed table there is an error for
-        each of its columns, which is minus the log-probability of a class.
+        each of its columns: of a number in units of its variance, of a class minus the logarithm of
+        its probability.
         """
         X, _ = self._check_rows(X)
         if self.table_ is not None:
@@ -93,7 +93,8 @@ class FittedMethods(TransformerMixin):
         """Return errors of the columns of a mixed table, NaN where missing, and codes."""
         table, codes = self.table_, self._encoded(X)
         output = self._fitted(float_dtype(X)).reconstructed(X, codes)
-        errors = np.square(np.subtract(X, output, dtype=np.float64))
+        errors = np.subtract(X, output, dtype=np.float64)
+        errors = np.square(errors / self._last_state.coordinates.scale)
         for columns in (*table.groups, *table.bits[:, None]):
             likely = X[:, columns] * output[:, columns]
             if len(columns) == 1:
@@ -224,8 +225,7 @@ class FittedMethods(TransformerMixin):
         if self.table_ is None:
             return np.where(np.isnan(X), expected, X).reshape(-1, *row_shape)
         expected = np.clip(expected, *self.table_.limits)
-        found = self.table_.filled(given, np.where(np.isnan(X), expected, X))
-        return found
+        return self.table_.filled(given, np.where(np.isnan(X), expected, X))
 
     def _drawn(self, X, rng):
         raise ValueError(

@@ -87,6 +87,12 @@ def _declare_output(operator):
 
     model, declared = operator.raw_operator, operator.inputs[0].type
     check_is_fitted(model)
+    if model.table_ is not None:
+        raise ValueError(
+            f"{type(model).__name__} was fitted to a mixed table, which has no ONNX model:"
+            " encode X by a ColumnTransformer in a Pipeline, with the likelihood"
+            " skae.likelihoods.from_transformer(transformer), and convert that."
+        )
     row_shape = model._state.specification.row_shape
     shapes = {"rows": row_shape, "codes": (model.n_components_,)}
     given, wanted = _method(operator)
