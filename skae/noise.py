@@ -438,8 +438,7 @@ class TableNoise(Noise):
         X = (np.asarray(rows.array, np.float64) - mean) / width
         inner = self.noise.values(rows.replaced(X[:, numbers])) if len(numbers) else {}
         inner = {f"of_numbers_{name}": value for name, value in inner.items()}
-        found = {"level": self.level, "mean": mean, "width": width}
-        return found | {"variance": rows.variance} | inner
+        return {"level": self.level, "mean": mean, "width": width} | inner
 
     def _inner(self, values):
         start = "of_numbers_"
@@ -472,25 +471,6 @@ class TableNoise(Noise):
             parts.append(ops.where(hit, other, clean))
         order = np.argsort(np.concatenate([numbers, columns])).astype(np.int32)
         return ops.take(ops.concatenate(parts, axis=-1), order, axis=-1)
-
-    @property
-    def follows_moments(self) -> bool:
-        return False
-
-    def moments(self, x: np.ndarray, values: dict[str, Any]) -> tuple | None:
-        numbers = np.asarray(self.numbers, int)
-        mean, width, p = values["mean"], values["width"], values["level"]
-        found, variance = (1 - p) * x + p * mean, p * (1 - p) * (x - mean) ** 2
-        if not self.masks:
-            variance += p * values["variance"]
-        if len(numbers):
-            standard = ((x - mean) / width)[:, numbers]
-            inner = self.noise.moments(standard, self._inner(values))
-            if inner is None:
-                return None
-            found[:, numbers] = inner[0] * width[numbers] + mean[numbers]
-            variance[:, numbers] = inner[1] * width[numbers] ** 2
-        return found, variance
 
 
 class FunctionNoise(Noise):

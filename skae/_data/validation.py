@@ -84,8 +84,10 @@ def _check_table(estimator, X, network, reset, name="X"):
         estimator=estimator,
         input_name=name,
     )
+    if not X.shape[1]:
+        raise ValueError(f"{name} has no column with two different values.")
     check_size(X, name)
-    _check_missing(estimator, X, network, reset, name)
+    _check_missing(estimator, X, network, reset or name != "X", name)
     return X, X.shape[1:]
 
 

@@ -301,7 +301,8 @@ class Denoising(Noisy):
             seen = self.likelihood.blocks(rows.n_features)
             if self.balance is None or not all(one.sees_rows for one, _ in seen):
                 return super()._start(rows, n_components)
-            return denoised_start(self.likelihood, rows, n_components, noisy)
+            draw = partial(_drawn, self.noise, values)
+            return denoised_start(self.likelihood, rows, n_components, draw)
         white = self.noise.white_variance(values)
         pca = pca_of(rows, n_components)
         linear_model = ppca_start(pca, n_components).linear_model
@@ -380,6 +381,10 @@ def _noisy_moments(rows, noise, values):
         clean = rows.filled(batch)
         moments = _moments_of_noise(noise, clean, values, batch.start)
         yield clean, *moments, _column(rows, batch)
+
+
+def _drawn(noise, values, clean, step):
+    return noise.draw(clean, values, step)
 
 
 def _moments_of_noise(noise, clean, values, step=0):

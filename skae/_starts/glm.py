@@ -25,6 +25,9 @@ LOGISTIC_ROWS = 10_000
 #: Rounds of posterior and decoder, steps of the decoder in each, and of the decoder alone.
 ROUNDS, STEPS, STEPS_ALONE = 6, 6, 50
 
+#: Draws of the noise of each row at most, by which a denoiser of a mixed table is found.
+DRAWS = 8
+
 #: The ridge on the decoder's weights, as a share of the rows.
 RIDGE, RIDGE_ALONE = 1e-3, 1e-2
 
@@ -292,30 +295,32 @@ def point_start(likelihood, rows, n_components):
     )
 
 
-def denoised_start(likelihood, rows, n_components, noise):
+def denoised_start(likelihood, rows, n_components, draw):
     """Return the best linear denoiser of a mixed table, and the decoder that suits it.
 
-    The encoder is the reduced-rank Wiener filter in the metric of `widths_of`. The noise of
-    the columns of a category is taken as independent.
+    The encoder is the reduced-rank Wiener filter in the metric of `widths_of`. Both are
+    fitted to draws of the noise: with the moments of the noise, which leave out that the
+    columns of a category depend on each other, the loss is up to 7 % higher.
 
     Parameters
     ----------
     likelihood, rows, n_components
         As for `point_start`, of likelihoods that see rows as they are.
 
-    noise : callable
-        Maps complete rows to the mean and the variance of their noisy versions.
+    draw : callable
+        Maps complete rows, and the index of a draw, to noisy rows.
     """
     some = _Seen(likelihood, rows, n_components, _of_classes)
     width = some.width * some.scale
-    mean, variance = noise(some.seen * width + some.mean)
-    mean = (mean - some.mean) / width
-    variance = np.broadcast_to(variance / width**2, mean.shape)
-    moments = [(some.seen, mean, variance, some.weight[:, None])]
-    start = denoiser_start(moments, n_components)
-    codes, spread = (mean - start.mean) @ start.encoder, variance @ start.encoder**2
-    more = some.X, some.weight, some.present, spread
-    decoder = fitted_decoder(likelihood, codes, *more)
+    clean = some.seen * width + some.mean
+    n_draws = max(1, min(DRAWS, LOGISTIC_ROWS // len(clean)))
+    noisy = [(draw(clean, step) - some.mean) / width for step in range(n_draws)]
+    weight = some.weight[:, None]
+    start = denoiser_start([(some.seen, one, 0.0, weight) for one in noisy], n_components)
+    codes = (np.concatenate(noisy) - start.mean) @ start.encoder
+    present = None if some.present is None else np.tile(some.present, (n_draws, 1))
+    X, weight = np.tile(some.X, (n_draws, 1)), np.tile(some.weight, n_draws)
+    decoder = fitted_decoder(likelihood, codes, X, weight, present)
     encoder, mean = some.encoder_of(start)
     return replace(
         start,

@@ -129,8 +129,6 @@ def by_table(given, names, table, parameter, X):
             found.setdefault(key, (one, []))[1].extend(places)
         elif len(places):
             found[name] = one, places
-    if not found:
-        raise ValueError("X has no column with two different values.")
     joined = [(one, np.asarray(places)) for one, places in found.values()]
     return ByColumn(joined, each=True)
 
