@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 import narwhals.stable.v2 as nw
 import numpy as np
+from scipy import sparse
 
-from skae._data.columns import Column, read
+from skae._data.columns import read, some
 from skae._data.frames import ARRAYS, BACKENDS, backend_of, installed, objects
+from skae._data.kinds import Column, warn_unknown
+from skae._data.sources import is_stored
 
 __all__ = ["Column", "Table"]
 
@@ -51,7 +54,7 @@ class Table:
             return None
         _check_frame(X)
         by_dtype = isinstance(categorical_features, str)
-        if by_dtype and (backend_of(X) is None or _only_numbers(X)):
+        if by_dtype and (backend_of(X) is None or not len(X) or _only_numbers(X)):
             return None
         X = _rows(X)
         backend = _backend(X)
@@ -157,7 +160,10 @@ class Table:
         """
         parts, narrow = [], []
         for column, values in self._values(X):
-            parts.append(column.encode(values)[0])
+            part, missing = column.encode(values)
+            parts.append(part)
+            if missing.all():
+                warn_unknown(column, values)
             if column.kind not in ("bool", "category"):
                 narrow.append(column.kind == "number" and values.is_narrow)
         dtype = np.float32 if narrow and all(narrow) else np.float64
@@ -228,6 +234,11 @@ def _backend(X):
 
 def _rows(X):
     """Return a frame or an array of two dimensions."""
+    if is_stored(X) or sparse.issparse(X):
+        raise TypeError(
+            "categorical_features needs dense rows in memory, or a Dask frame. Got"
+            f" {type(X).__name__}."
+        )
     if backend_of(X) is None and not isinstance(X, np.ndarray):
         X = np.asarray(X, dtype=object)
     if len(X.shape) != 2:
@@ -312,7 +323,13 @@ def _read(backend, columns, names, mask):
         read(backend, column, name, is_one)
         for column, name, is_one in zip(columns, names, mask, strict=True)
     ]
-    for name, values in zip(names, found, strict=True):
+    for name, values, is_one in zip(names, found, mask, strict=True):
+        if is_one and values.kind in ("datetime", "duration"):
+            raise TypeError(
+                f"categorical_features names X's column {name!r}, which is a {values.kind}"
+                f" of dtype {values.dtype}, for example {some(values.values)}: convert it to"
+                " strings, or leave it out of categorical_features."
+            )
         if values.kind == "empty":
             raise TypeError(
                 f"X's column {name!r} holds only missing values, of dtype {values.dtype},"
