@@ -330,7 +330,7 @@ def test_dates_are_rounded_as_those_of_fit(frame):
     table = of(X)
     found = table.decode(np.array([[0.4, 0.4], [0.6, 1 / 24], [1e300, 2]]))
     assert values(found, "day")[:2] == [dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 2)]
-    assert values(found, "day")[2].year == 9999
+    assert values(found, "day")[2].year in (9999, 2262)  # nanoseconds end there
     hours = [value.total_seconds() / 3600 for value in values(found, "hour")]
     assert hours == [10, 1, 48]
 
@@ -570,9 +570,6 @@ def test_arrays_of_objects_have_categories_by_position():
         matrix = table.encode(given)
         assert_array_equal(matrix, [[0, 1, 1], [1, nan, 0], [nan, 2.5, nan]])
         assert table.decode(matrix)[0].tolist() == ["a", 1, True]
-        assert (
-            table.filled(given, matrix * 0 + 1)[1].tolist() == ["b", nan, False] or True
-        )
     filled = table.filled(X, np.array([[1, 0.5, 1]] * 3))
     assert filled.tolist() == [["a", 1, True], ["b", 0.5, False], ["b", 2.5, True]]
     with pytest.raises(TypeError, match="'x0' holds strings"):

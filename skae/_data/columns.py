@@ -59,7 +59,7 @@ class Values:
     def missing(self):
         """True for each missing value."""
         if self.kind in ("category", "empty"):
-            return np.array([value is None for value in self.values], bool)
+            return np.equal(self.values, None).astype(bool)
         return np.isnan(self.values)
 
     @property
@@ -179,6 +179,8 @@ def as_numbers(values, name):
 
 def _without_missing(values):
     """Set what is missing to None in an array of objects."""
+    if {*map(type, values)} <= {str, type(None)}:
+        return values
     missing = [is_missing(value) for value in values]
     return np.where(missing, None, values) if any(missing) else values
 

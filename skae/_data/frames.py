@@ -189,6 +189,8 @@ class Pandas:
         found = column.dtype
         if isinstance(found, pd.ArrowDtype):
             return "utf8[pyarrow]" if str(found) == "string[pyarrow]" else str(found)
+        if isinstance(found, pd.StringDtype) and found.na_value is pd.NA:
+            return f"string[{found.storage}]"
         if isinstance(found, pd.CategoricalDtype):
             return f"category[{found.categories.dtype}]"
         return str(found)
@@ -220,7 +222,7 @@ class Pandas:
     def _cast(self, column, dtype):
         import pandas as pd
 
-        if dtype.endswith("[pyarrow]"):
+        if dtype.endswith("[pyarrow]") and dtype != "string[pyarrow]":
             dtype = pd.ArrowDtype(_arrow_dtype(dtype.removesuffix("[pyarrow]")))
         return column.astype(dtype)
 

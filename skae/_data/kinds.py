@@ -249,8 +249,7 @@ class Category:
         return values if not known or known & set(families(values.values)) else None
 
     def encode(self, column, values):
-        index = {_key(level): i for i, level in enumerate(column.levels)}
-        found = np.array([index.get(_key(value), -1) for value in values.values], np.intp)
+        found = _positions(values.values, column.levels)
         if column.width == 1:
             matrix = found[:, None].astype(np.float64)
         else:
@@ -346,6 +345,14 @@ def _key(value):
     return ("bool", bool(value)) if isinstance(value, (bool, np.bool_)) else value
 
 
+def _positions(values, levels):
+    """Return the position of each value among the levels; -1 if it is none of them."""
+    index = {_key(level): i for i, level in enumerate(levels)}
+    if not {*map(type, values)} <= {str, type(None)}:
+        values = map(_key, values)
+    return np.array([index.get(value, -1) for value in values], np.intp)
+
+
 def _plain(value):
     """Convert a level to a plain value; whole floats become ints."""
     if isinstance(value, str):
@@ -393,8 +400,7 @@ def _refilled(column, values, present, backend):
         if value is not None:
             levels.setdefault(_key(value), value)
     levels = tuple(levels.values())
-    index = {_key(level): i for i, level in enumerate(levels)}
-    found = np.array([index.get(_key(value), -1) for value in present], np.intp)
+    found = _positions(present, levels)
     declared = None if values.declared is None else levels
     own = replace(column, levels=levels, declared=declared, ordered=values.ordered)
     return _of_codes(own, found, backend)

@@ -1,5 +1,6 @@
 """Tables: frames of numbers, categories, bools and dates, as matrices and back."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import narwhals.stable.v2 as nw
@@ -341,7 +342,7 @@ def _read(backend, columns, names, mask):
 
 def _checked(names):
     """Return the names of columns as plain values; each must be a different one."""
-    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    twice = sorted(str(name) for name, n in Counter(names).items() if n > 1)
     if twice:
         raise ValueError(
             "X's columns must have different names if any of them is not of numbers. More"
