@@ -352,10 +352,11 @@ class Polars:
     def categories(self, codes, levels, ordered, dtype):
         import polars as pl
 
-        values = objects([*(str(level) for level in levels), None])[codes].tolist()
+        values = objects([*levels, None])[codes].tolist()
+        if not all(isinstance(level, str) for level in levels):
+            return pl.Series(values, strict=False)
         enum = ordered if dtype is None else dtype == "Enum"
-        kind = pl.Enum([str(level) for level in levels]) if enum else pl.Categorical
-        return pl.Series(values, dtype=kind)
+        return pl.Series(values, dtype=pl.Enum(list(levels)) if enum else pl.Categorical)
 
     def times(self, values, zone, dtype):
         import polars as pl

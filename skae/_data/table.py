@@ -118,29 +118,6 @@ class Table:
         """The names of the frame's columns."""
         return objects([column.name for column in self.columns])
 
-    def _native(self, X):
-        """Return X, its backend, and its columns in the order of fit."""
-        X = _rows(X)
-        backend = _backend(X)
-        own, columns = backend.names(X), backend.columns(X)
-        if len(columns) != len(self.columns):
-            raise ValueError(
-                f"X has {len(columns)} columns, but the table has {len(self.columns)}."
-            )
-        index = {name: i for i, name in enumerate(own)}
-        if backend is not ARRAYS and all(c.name in index for c in self.columns):
-            order = [index[column.name] for column in self.columns]
-        else:
-            order = range(len(columns))
-        return X, backend, [(i, columns[i]) for i in order]
-
-    def _values(self, X):
-        """Return the values of each column of X."""
-        _, backend, columns = self._native(X)
-        for own, (_, column) in zip(self.columns, columns, strict=True):
-            is_one = True if own.kind == "category" else None
-            yield own, read(backend, column, own.name, is_one)
-
     def encode(self, X):
         """Convert a frame, or an array of its columns, to the encoded matrix.
 
@@ -160,7 +137,7 @@ class Table:
             If a column is of another kind than in fit; the message names it.
         """
         parts, narrow = [], []
-        for column, values in self._values(X):
+        for column, values in _values(self.columns, X):
             part, missing = column.encode(values)
             parts.append(part)
             if missing.all():
@@ -173,7 +150,7 @@ class Table:
     def missing(self, X):
         """Return where X has missing values or unknown levels, of shape (n, n_columns)."""
         return np.column_stack(
-            [column.encode(values)[1] for column, values in self._values(X)]
+            [column.encode(values)[1] for column, values in _values(self.columns, X)]
         )
 
     def decode(self, matrix, like=None, container="default"):
@@ -210,7 +187,7 @@ class Table:
 
         Columns without missing values stay as they are. The others keep their dtypes.
         """
-        X, backend, columns = self._native(X)
+        X, backend, columns = _native(self.columns, X)
         matrix, made = np.asarray(matrix), {}
         for own, places, (i, column) in zip(
             self.columns, self.places, columns, strict=True
@@ -227,6 +204,27 @@ class Table:
         matrix = np.asarray(matrix)
         found = [matrix[:, places].sum(axis=1) for places in self.places]
         return np.column_stack(found)
+
+
+def _native(columns, X):
+    """Return X, its backend, and the position of each column in X and what stands there."""
+    X = _rows(X)
+    backend = _backend(X)
+    names, found = backend.names(X), backend.columns(X)
+    if len(found) != len(columns):
+        raise ValueError(f"X has {len(found)} columns, but the table has {len(columns)}.")
+    order = {name: i for i, name in enumerate(names)}
+    by_name = backend is not ARRAYS and all(column.name in order for column in columns)
+    places = [order[column.name] for column in columns] if by_name else range(len(found))
+    return X, backend, [(i, found[i]) for i in places]
+
+
+def _values(columns, X):
+    """Return the columns of a table, each with its values in X."""
+    _, backend, found = _native(columns, X)
+    for own, (_, column) in zip(columns, found, strict=True):
+        is_one = True if own.kind == "category" else None
+        yield own, read(backend, column, own.name, is_one)
 
 
 def _backend(X):
