@@ -4,6 +4,7 @@ Each backend has one class, with the same methods; nothing else in skae depends 
 backend of a frame. The packages are imported where they are needed.
 """
 
+import datetime
 import importlib
 import re
 
@@ -15,14 +16,16 @@ _ARROW = re.compile(
     r"(timestamp|duration|decimal\d+)\[?\(?(\w+)(?:, (?:tz=)?(.+?))?[\])]$"
 )
 
-#: A decimal of polars.
-_DECIMAL = re.compile(r"Decimal\(precision=(\d+), scale=(\d+)\)")
+#: A decimal, as polars or pyarrow writes it.
+_DECIMAL = re.compile(
+    r"decimal\d*\((?:precision=)?(\d+), (?:scale=)?(\d+)\)", re.IGNORECASE
+)
 
 #: A dictionary of pyarrow: its values and its indices.
 _DICTIONARY = re.compile(r"dictionary<values=(\w+), indices=(\w+)")
 
 #: An integer dtype, as any backend writes it.
-_INTEGER = re.compile(r"^(u?int)(8|16|32|64)\b", re.IGNORECASE)
+_INTEGER = re.compile(r"^(u?int)(8|16|32|64|128)\b", re.IGNORECASE)
 
 #: A dtype with categories, as any backend writes it.
 _CATEGORICAL = re.compile("^(category|categorical|enum|dictionary)", re.IGNORECASE)
@@ -48,7 +51,13 @@ def backend_of(X):
 def integer_of(dtype):
     """Return the NumPy integer of a backend's dtype, given as a string; else None."""
     found = _INTEGER.match(dtype)
-    return None if found is None else np.dtype(found[0].lower())
+    return None if found is None else np.dtype(found[0].lower().replace("128", "64"))
+
+
+def decimal_of(dtype):
+    """Return the precision and the scale of a backend's decimals; else None."""
+    found = _DECIMAL.match(dtype)
+    return None if found is None else tuple(int(one) for one in found.groups())
 
 
 def has_categories(dtype):
@@ -115,8 +124,11 @@ class Arrays:
         return None, False
 
     def plain(self, values, dtype):
-        """Build a column of objects, with None for missing ones."""
-        return values
+        """Build a column of plain values from objects, with None for missing ones."""
+        if not dtype.startswith(("int", "uint", "float")):
+            return values
+        missing = any(value is None for value in values)
+        return values.astype(np.float64 if missing else dtype)
 
     def numbers(self, values, dtype):
         """Build a column of floats, with NaN for missing ones."""
@@ -128,7 +140,12 @@ class Arrays:
 
     def times(self, values, zone, dtype):
         """Build a column from datetimes of NumPy (in UTC) or its timedeltas."""
-        return objects(list(np.where(np.isnat(values), None, values.astype(object))))
+        if np.datetime_data(values.dtype)[0] == "ns":  # which would be ints
+            values = values.astype(f"{values.dtype.kind}8[us]")
+        found = values.astype(object)
+        if zone is not None:
+            found = [one and one.replace(tzinfo=datetime.UTC) for one in found]
+        return objects(list(found))
 
     def where(self, mask, new, old):
         """Take the values of the new column where the mask is True."""
@@ -172,6 +189,8 @@ class Pandas:
         found = column.dtype
         if isinstance(found, pd.ArrowDtype):
             return "utf8[pyarrow]" if str(found) == "string[pyarrow]" else str(found)
+        if isinstance(found, pd.StringDtype) and found.na_value is pd.NA:
+            return f"string[{found.storage}]"
         if isinstance(found, pd.CategoricalDtype):
             return f"category[{found.categories.dtype}]"
         return str(found)
@@ -203,7 +222,7 @@ class Pandas:
     def _cast(self, column, dtype):
         import pandas as pd
 
-        if dtype.endswith("[pyarrow]"):
+        if dtype.endswith("[pyarrow]") and dtype != "string[pyarrow]":
             dtype = pd.ArrowDtype(_arrow_dtype(dtype.removesuffix("[pyarrow]")))
         return column.astype(dtype)
 
@@ -239,7 +258,7 @@ class Pandas:
         import pandas as pd
 
         if dtype == "object":
-            return pd.Series(ARRAYS.times(values, zone, dtype))
+            return pd.Series(ARRAYS.times(values, zone, dtype), dtype=object)
         if values.dtype == "M8[D]":
             values = values.astype("M8[s]")
         column = pd.Series(values)
@@ -248,7 +267,11 @@ class Pandas:
         return column if dtype is None else self._cast(column, dtype)
 
     def where(self, mask, new, old):
+        import pandas as pd
+
         new.index = old.index
+        if old.dtype == object:  # which pandas 2 would convert
+            return pd.Series(np.where(mask, new, old), old.index, dtype=object)
         return old.where(~mask, new)
 
     def replaced(self, X, columns):
@@ -310,9 +333,8 @@ class Polars:
         """Return the dtype of polars that a string stands for."""
         import polars as pl
 
-        found = _DECIMAL.match(dtype)
-        if found is not None:
-            return pl.Decimal(*(int(one) for one in found.groups()))
+        if decimal_of(dtype) is not None:
+            return pl.Decimal(*decimal_of(dtype))
         named = {name.lower(): name for name in ("UInt8", "UInt16", "UInt32", "UInt64")}
         named |= {"bool": "Boolean", "str": "String"}
         return getattr(pl, named.get(dtype, dtype[0].upper() + dtype[1:]))
@@ -330,10 +352,11 @@ class Polars:
     def categories(self, codes, levels, ordered, dtype):
         import polars as pl
 
-        values = objects([*(str(level) for level in levels), None])[codes].tolist()
+        values = objects([*levels, None])[codes].tolist()
+        if not all(isinstance(level, str) for level in levels):
+            return pl.Series(values, strict=False)
         enum = ordered if dtype is None else dtype == "Enum"
-        kind = pl.Enum([str(level) for level in levels]) if enum else pl.Categorical
-        return pl.Series(values, dtype=kind)
+        return pl.Series(values, dtype=pl.Enum(list(levels)) if enum else pl.Categorical)
 
     def times(self, values, zone, dtype):
         import polars as pl
@@ -348,7 +371,7 @@ class Polars:
     def where(self, mask, new, old):
         import polars as pl
 
-        return new.zip_with(pl.Series(mask), old)
+        return new.cast(old.dtype).zip_with(pl.Series(mask), old)
 
     def replaced(self, X, columns):
         return X.with_columns(column.alias(X.columns[i]) for i, column in columns.items())

@@ -1,12 +1,16 @@
 """Tables: frames of numbers, categories, bools and dates, as matrices and back."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import narwhals.stable.v2 as nw
 import numpy as np
+from scipy import sparse
 
-from skae._data.columns import Column, read
+from skae._data.columns import read, some
 from skae._data.frames import ARRAYS, BACKENDS, backend_of, installed, objects
+from skae._data.kinds import Column, warn_unknown
+from skae._data.sources import is_stored
 
 __all__ = ["Column", "Table"]
 
@@ -51,7 +55,7 @@ class Table:
             return None
         _check_frame(X)
         by_dtype = isinstance(categorical_features, str)
-        if by_dtype and (backend_of(X) is None or _only_numbers(X)):
+        if by_dtype and (backend_of(X) is None or not len(X) or _only_numbers(X)):
             return None
         X = _rows(X)
         backend = _backend(X)
@@ -165,29 +169,6 @@ class Table:
         """The names of the frame's columns."""
         return objects([column.name for column in self.columns])
 
-    def _native(self, X):
-        """Return X, its backend, and its columns in the order of fit."""
-        X = _rows(X)
-        backend = _backend(X)
-        own, columns = backend.names(X), backend.columns(X)
-        if len(columns) != len(self.columns):
-            raise ValueError(
-                f"X has {len(columns)} columns, but the table has {len(self.columns)}."
-            )
-        index = {name: i for i, name in enumerate(own)}
-        if backend is not ARRAYS and all(c.name in index for c in self.columns):
-            order = [index[column.name] for column in self.columns]
-        else:
-            order = range(len(columns))
-        return X, backend, [(i, columns[i]) for i in order]
-
-    def _values(self, X):
-        """Return the values of each column of X."""
-        _, backend, columns = self._native(X)
-        for own, (_, column) in zip(self.columns, columns, strict=True):
-            is_one = True if own.kind == "category" else None
-            yield own, read(backend, column, own.name, is_one)
-
     def encode(self, X):
         """Convert a frame, or an array of its columns, to the encoded matrix.
 
@@ -207,8 +188,11 @@ class Table:
             If a column is of another kind than in fit; the message names it.
         """
         parts, narrow = [], []
-        for column, values in self._values(X):
-            parts.append(column.encode(values)[0])
+        for column, values in _values(self.columns, X):
+            part, missing = column.encode(values)
+            parts.append(part)
+            if missing.all():
+                warn_unknown(column, values)
             if column.kind not in ("bool", "category"):
                 narrow.append(column.kind == "number" and values.is_narrow)
         dtype = np.float32 if narrow and all(narrow) else np.float64
@@ -217,7 +201,7 @@ class Table:
     def missing(self, X):
         """Return where X has missing values or unknown levels, of shape (n, n_columns)."""
         return np.column_stack(
-            [column.encode(values)[1] for column, values in self._values(X)]
+            [column.encode(values)[1] for column, values in _values(self.columns, X)]
         )
 
     def decode(self, matrix, like=None, container="default"):
@@ -254,7 +238,7 @@ class Table:
 
         Columns without missing values stay as they are. The others keep their dtypes.
         """
-        X, backend, columns = self._native(X)
+        X, backend, columns = _native(self.columns, X)
         matrix, made = np.asarray(matrix), {}
         for own, places, (i, column) in zip(
             self.columns, self.places, columns, strict=True
@@ -277,12 +261,38 @@ class Table:
         return np.column_stack(found)
 
 
+def _native(columns, X):
+    """Return X, its backend, and the position of each column in X and what stands there."""
+    X = _rows(X)
+    backend = _backend(X)
+    names, found = backend.names(X), backend.columns(X)
+    if len(found) != len(columns):
+        raise ValueError(f"X has {len(found)} columns, but the table has {len(columns)}.")
+    order = {name: i for i, name in enumerate(names)}
+    by_name = backend is not ARRAYS and all(column.name in order for column in columns)
+    places = [order[column.name] for column in columns] if by_name else range(len(found))
+    return X, backend, [(i, found[i]) for i in places]
+
+
+def _values(columns, X):
+    """Return the columns of a table, each with its values in X."""
+    _, backend, found = _native(columns, X)
+    for own, (_, column) in zip(columns, found, strict=True):
+        is_one = True if own.kind == "category" else None
+        yield own, read(backend, column, own.name, is_one)
+
+
 def _backend(X):
     return BACKENDS[backend_of(X) or "numpy"]
 
 
 def _rows(X):
     """Return a frame or an array of two dimensions."""
+    if is_stored(X) or sparse.issparse(X):
+        raise TypeError(
+            "categorical_features needs dense rows in memory, or a Dask frame. Got"
+            f" {type(X).__name__}."
+        )
     if backend_of(X) is None and not isinstance(X, np.ndarray):
         X = np.asarray(X, dtype=object)
     if len(X.shape) != 2:
@@ -367,7 +377,13 @@ def _read(backend, columns, names, mask):
         read(backend, column, name, is_one)
         for column, name, is_one in zip(columns, names, mask, strict=True)
     ]
-    for name, values in zip(names, found, strict=True):
+    for name, values, is_one in zip(names, found, mask, strict=True):
+        if is_one and values.kind in ("datetime", "duration"):
+            raise TypeError(
+                f"categorical_features names X's column {name!r}, which is a {values.kind}"
+                f" of dtype {values.dtype}, for example {some(values.values)}: convert it to"
+                " strings, or leave it out of categorical_features."
+            )
         if values.kind == "empty":
             raise TypeError(
                 f"X's column {name!r} holds only missing values, of dtype {values.dtype},"
@@ -379,7 +395,7 @@ def _read(backend, columns, names, mask):
 
 def _checked(names):
     """Return the names of columns as plain values; each must be a different one."""
-    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    twice = sorted(str(name) for name, n in Counter(names).items() if n > 1)
     if twice:
         raise ValueError(
             "X's columns must have different names if any of them is not of numbers. More"
