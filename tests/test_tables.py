@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 
 import skae
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
+from skae._data.rows import Rows
 from skae.likelihoods import ByColumn, Poisson
 from skae.networks import ConvNetwork, SequenceNetwork
 from skae.noise import GaussianNoise, SwapNoise
@@ -95,12 +96,6 @@ def test_frames_of_numbers_are_what_their_arrays_are():
     assert on_frame.table_ is None
     assert (on_frame.transform(X) == on_array.transform(X.to_numpy(float))).all()
     assert (on_frame.components_ == on_array.components_).all()
-
-
-def test_a_frame_whose_columns_have_one_name_is_an_array():
-    X = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 3)), columns=["a"] * 3)
-    found = start(AutoencoderTransformer).fit(X)
-    assert np.allclose(found.transform(X), PCA(2).fit_transform(X.to_numpy()))
 
 
 # -- the start
@@ -329,6 +324,7 @@ def _expected_classes(model, X):
     return share @ softmax(out[:, kind], axis=1)
 
 
+@pytest.mark.slow
 def test_draws_are_multiple_imputations_of_the_right_width():
     """The intervals of a mean, by Rubin's rules, cover the truth as often as they say."""
     covered, n_tables, n_draws = 0, 60, 10
@@ -495,7 +491,7 @@ def test_other_columns_are_refused(df):
         found.transform(df.assign(size="big"))
     with pytest.raises(ValueError, match="0 sample"):
         found.transform(df.iloc[:0])
-    with pytest.raises(ValueError, match="infinity.*'size'"):
+    with pytest.raises(ValueError, match=r"infinity.*'size'"):
         found.transform(df.assign(size=np.inf))
     with pytest.raises(TypeError, match=r"'odd'.*'a'.*1"):
         start(AutoencoderTransformer).fit(df.assign(odd=["a", 1] * (len(df) // 2)))
@@ -516,7 +512,7 @@ def test_a_refused_fit_leaves_the_last_one(df):
 # -- crossings
 
 
-@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
 def test_weights_count_rows(gaps, kind):
     twice = pd.concat([gaps, gaps.iloc[:100]], ignore_index=True)
     weight = np.ones(len(gaps))
@@ -562,14 +558,24 @@ def test_a_search_over_folds_that_lack_a_class(df):
 def test_calls_of_partial_fit_share_the_first_table(df):
     first = df.astype({"kind": pd.CategoricalDtype(["ash", "elm", "fir", "oak"])})
     found = VAETransformer(2, random_state=0)
-    for some in range(0, 300, 100):
-        found.partial_fit(first.iloc[some : some + 100])
+    for some in range(0, 300, 150):
+        found.partial_fit(first.iloc[some : some + 150])
     assert "kind_fir" in found.table_.names  # declared, though not seen
     assert found.transform(first).shape == (300, 2)
     assert (found.impute(first).dtypes == first.dtypes).all()
-    plain = VAETransformer(2, random_state=0).partial_fit(df[df["kind"] != "oak"])
-    with pytest.warns(UserWarning, match=r"'kind'.*'oak'.*CategoricalDtype"):
+    plain = start(VAETransformer).partial_fit(df[df["kind"] != "oak"])
+    with pytest.warns(UserWarning, match=r"'kind': 'oak'.*CategoricalDtype"):
         plain.partial_fit(df)
+    with pytest.raises(ValueError, match=r"max_iter=0 needs all samples.*2048.*use fit"):
+        plain.partial_fit(table(2000))
+
+
+def test_calls_that_do_not_train_are_one_fit(df):
+    calls = start(VAETransformer)
+    for some in (df.iloc[:150], df.iloc[150:]):
+        calls.partial_fit(some)
+    at_once = start(VAETransformer).fit(df)
+    assert np.allclose(calls.transform(df), at_once.transform(df), atol=1e-6)
 
 
 def test_warm_start_keeps_the_table_and_the_balance(df):
@@ -669,33 +675,36 @@ def test_moments_of_swap_noise_are_those_of_its_draws():
     values = {"level": 0.2, "mean": X.mean(axis=0), "variance": X.var(axis=0)}
     noise = SwapNoise(0.2)
     mean, variance = noise.moments(X, values)
-    draws = np.array([noise.draw(X, values, step) for step in range(200)])
-    assert np.abs((draws.mean(axis=0) - mean).mean()) < 0.02
-    assert np.isclose(draws.var(axis=0).mean(), variance.mean(), rtol=0.02)
+    draws = np.array([noise.draw(X, values, step) for step in range(40)])
+    assert np.abs((draws.mean(axis=0) - mean).mean()) < 0.04
+    assert np.isclose(draws.var(axis=0, ddof=1).mean(), variance.mean(), rtol=0.04)
 
 
-@pytest.mark.parametrize("noise", ["gaussian", "masking", "salt_and_pepper", "swap"])
-def test_noise_of_a_table_keeps_classes_whole(df, noise):
+@pytest.mark.parametrize(
+    ("noise", "of_numbers", "of_classes"),
+    [
+        ("gaussian", 1.0, 1 / np.sqrt(1.25)),
+        ("masking", 0.5, 0.5),
+        ("salt_and_pepper", 0.5, 0.5),
+        ("swap", 0.85, 0.85),
+    ],
+)
+def test_noise_of_a_table_keeps_classes_whole(df, noise, of_numbers, of_classes):
+    """Noisy values have the slope on clean ones that the level says, in each column."""
     found = DenoisingAutoencoder(2, max_iter=0, noise=noise).fit(df)
-    objective = found._state.specification.objective
-    from skae._data.rows import Rows
-
+    noise_of_table = found._state.specification.objective.noise
     X = found.table_.encode(df)
-    values = objective.noise.values(Rows(X))
-    draws = np.array([objective.noise.draw(X, values, step) for step in range(30)])
+    values = noise_of_table.values(Rows(X))
+    draws = np.array([noise_of_table.draw(X, values, step) for step in range(60)])
     (group,) = found.table_.groups
     assert np.allclose(draws[..., group].sum(axis=-1), 1)
     if noise != "masking":  # whose classes become frequencies
         assert set(np.unique(draws[..., group])) == {0.0, 1.0}
-    mean, variance = objective.noise.moments(X, values)
-    width = X.std(axis=0)
-    off = np.abs((draws.mean(axis=(0, 1)) - mean.mean(axis=0)) / width)
-    assert off.max() < 0.06
-    assert np.allclose(
-        draws.var(axis=0).mean(axis=0) / width**2,
-        variance.mean(axis=0) / width**2,
-        atol=0.06,
-    )
+    clean = X - X.mean(axis=0)
+    slope = (draws.mean(axis=0) * clean).sum(axis=0) / (clean**2).sum(axis=0)
+    wanted = np.full(X.shape[1], of_classes)
+    wanted[found.table_.numbers] = of_numbers
+    assert np.abs(slope - wanted).max() < 0.03
 
 
 def test_units_of_a_table_are_none(df):
@@ -707,8 +716,6 @@ def test_units_of_a_table_are_none(df):
 def test_the_denoiser_starts_better_than_the_autoencoder_on_noisy_rows(df):
     found = DenoisingAutoencoder(2, max_iter=0, noise="swap").fit(df)
     objective = found._state.specification.objective
-    from skae._data.rows import Rows
-
     X = found.table_.encode(df)
     noisy = objective.noise.draw(X, objective.noise.values(Rows(X)))
     noisy = found.table_.decode(noisy)

@@ -204,6 +204,21 @@ class Table:
             [column.encode(values)[1] for column, values in _values(self.columns, X)]
         )
 
+    def unknown(self, X):
+        """Return the levels of X that were not in fit, as a text by column name."""
+        found = {}
+        for column, values in _values(self.columns, X):
+            if column.kind == "category":
+                new = column.encode(values)[1] & ~values.missing
+                if new.any():
+                    found[column.name] = some(values.values[new], 10)
+        return found
+
+    @property
+    def empty(self):
+        """The names of the categories without any value."""
+        return [c.name for c in self.columns if c.kind == "category" and not c.levels]
+
     def decode(self, matrix, like=None, container="default"):
         """Convert an encoded matrix to a frame like that of fit.
 

@@ -314,6 +314,18 @@ def empty_features(estimator, rows):
     )
 
 
+def unknown_levels(table, X):
+    """Return a warning of levels that the first fit has not seen; None without any."""
+    unknown = {} if table is None else table.unknown(X)
+    if not unknown:
+        return None
+    found = "; ".join(f"{name!r}: {levels}" for name, levels in unknown.items())
+    return UserWarning(
+        f"X has categories that the first call had not, {found}: they count as missing."
+        " Declare all of them in the first call, by pandas.CategoricalDtype or polars.Enum."
+    )
+
+
 def maybe_cut(X, X_val=None, **beside):
     """Return a warning of validation rows that a search may have split like X."""
     if X_val is None or num_samples(X) != num_samples(X_val):

@@ -16,6 +16,7 @@ from skae._data.validation import (
     empty_features,
     imputes,
     maybe_cut,
+    unknown_levels,
 )
 from skae._estimator import files
 from skae._estimator.attributes import FittedViews
@@ -234,7 +235,7 @@ class BaseAutoencoder(
     def _doubts(self, given, before):
         """Return the warnings about the data and the network of a first fit."""
         if before is not None:
-            return []
+            return [unknown_levels(self.table_, given.rows.given)]
         return [empty_features(self, given.rows), given.network._doubt]
 
     def _warn(self, *warnings):

@@ -15,6 +15,7 @@ from skae._data.validation import check_beside, check_reaches, check_weight
 from skae._model.graph import Specification
 from skae._model.objectives import Reconstruction
 from skae._starts.em import pca_of
+from skae._starts.moments import KEPT
 from skae._utils.params import copied
 from skae.likelihoods._names import by_name, by_table
 from skae.networks import DenseNetwork, Network
@@ -61,6 +62,8 @@ class FitChecks:
         rows.given = frame
         held_out = self._held_out(X_val, X_val_clean, like)
         check_reaches(rows, held_out, before)
+        if streams and before is not None and self.table_ is not None:
+            self._check_call(rows)
         objective, rows, held_out = self._checked_objective(rows, held_out)
         if self.table_ is not None:
             objective = self._balanced(objective, rows, before)
@@ -81,6 +84,19 @@ class FitChecks:
         if self.table_ is not None and X_clean is not None:
             of_clean = Table.of(X_clean, chosen, declared=streams)
             self.table_ = self.table_.joined(of_clean)
+        if self.table_ is not None and self.table_.empty:
+            raise ValueError(
+                f"X has categories without any value: {self.table_.empty}. Drop them."
+            )
+
+    def _check_call(self, rows):
+        """Raise if the closed form of a mixed table needs rows that were not stored."""
+        n_rows = len(rows) + self.n_samples_
+        if not self.max_iter and n_rows > KEPT:
+            raise ValueError(
+                "partial_fit with max_iter=0 needs all samples of a mixed table, of which"
+                f" it stores {KEPT}. Got {n_rows:g}: use fit, or train (max_iter)."
+            )
 
     def _balanced(self, objective, rows, before):
         """Let each column of a mixed table count alike, as in the first fit."""
