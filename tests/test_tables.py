@@ -744,3 +744,28 @@ def test_a_table_of_classes_alone():
 def test_by_column_is_one_likelihood_of_a_table(df):
     found = start(VAETransformer).fit(df)
     assert isinstance(found._state.specification.objective.likelihood, ByColumn)
+
+
+# -- Dask
+
+
+@pytest.mark.parametrize("kind", ["known", "strings"])
+def test_dask_frames_are_their_pandas_frame(df, kind):
+    """Read partition by partition, with the levels of all of them."""
+    from_dask = pytest.importorskip("dask.dataframe").from_pandas
+    df = df.sort_values("kind").reset_index(drop=True)
+    if kind == "known":
+        df = df.astype({"kind": "category", "sex": "category"})
+    lazy = from_dask(df, npartitions=4)
+    found, wanted = start(VAETransformer).fit(lazy), start(VAETransformer).fit(df)
+    assert list(found.table_.names) == list(wanted.table_.names)
+    assert np.allclose(found.table_.limits, wanted.table_.limits)
+    assert np.allclose(found.transform(df), wanted.transform(df), atol=1e-5)
+    assert np.allclose(found.transform(lazy).compute(), found.transform(df))
+    back = found.reconstruct(lazy)
+    assert (back.dtypes == found.reconstruct(df).dtypes).all()
+    pd.testing.assert_frame_equal(back.compute(), found.reconstruct(df))
+    scores = found.score_features(lazy).compute()
+    assert list(scores.columns) == list(df.columns)
+    trained = AutoencoderTransformer(2, max_iter=2, random_state=0).fit(lazy)
+    assert np.isfinite(trained.score(df))

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae._data.blocks import Blocks, chosen
 from skae._data.sources import BLOCK_VALUES, ArraySource, unmasked
+from skae._data.table import Table
 from skae._utils.typing import Method
 from skae._utils.warnings import numpy_defaults
 
@@ -39,6 +40,42 @@ def as_array(frame):
     }
     frame = frame.astype(nullable) if nullable else frame
     return frame.to_dask_array(lengths=True)
+
+
+def table_of(frame, categorical_features):
+    """Describe the columns of a Dask frame as a mixed table, by one pass over it.
+
+    Each partition has a table of its own, and these are joined.
+
+    Returns
+    -------
+    table : Table or None
+        None if the frame has nothing but numbers.
+    """
+    import dask
+
+    if Table.of(frame._meta_nonempty, categorical_features) is None:
+        return None
+    parts = [
+        dask.delayed(Table.of)(part, categorical_features) for part in frame.to_delayed()
+    ]
+    found = [table for table in dask.compute(*parts) if table is not None]
+    return reduce(Table.joined, found) if found else None
+
+
+def encoded(frame, table):
+    """Encode a Dask frame of a mixed table, lazily; to a Dask frame of numbers."""
+    import pandas as pd
+
+    like = pd.DataFrame(np.empty((0, len(table.names))))
+    return frame.map_partitions(_encoded, table, meta=like)
+
+
+def _encoded(part, table):
+    import pandas as pd
+
+    matrix = table.encode(part) if len(part) else np.empty((0, len(table.names)))
+    return pd.DataFrame(matrix.astype(np.float64), part.index)
 
 
 class DaskSource:

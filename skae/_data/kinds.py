@@ -110,18 +110,21 @@ class Column:
         else:
             declared = tuple(dict.fromkeys([*self.declared, *(other.declared or ())]))
             levels = [level for level in declared if level in levels]
-        later = 0.0  # of two origins
+        first, per_day = min(self.origin, other.origin), 1
         if self.kind == "datetime":
-            ends = (one.origin * UNITS[one.unit] for one in (self, other))
-            later = -np.subtract(*ends) / UNITS["D"]
+            per_day = UNITS["D"] // UNITS[self.unit]
+        later = [(one.origin - first) / per_day for one in (self, other)]
+        ends = zip((self, other), later, strict=True)
+        low, high = zip(*((c.low + off, c.high + off) for c, off in ends), strict=True)
         return replace(
             self,
             levels=tuple(levels),
             declared=declared,
             whole=self.whole and other.whole,
-            low=min(self.low, other.low + later),
-            high=max(self.high, other.high + later),
+            low=min(low),
+            high=max(high),
             step=min(self.step, other.step),
+            origin=first,
         )
 
     @property

@@ -8,7 +8,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from skae._data.blocks import Blocks
-from skae._data.dask import as_array, blocks_of, is_lazy
+from skae._data.dask import as_array, blocks_of, encoded, is_lazy
 from skae._data.rows import float_dtype
 from skae._data.sources import in_memory, is_stored, unmasked
 from skae._data.statistics import has_nan
@@ -72,8 +72,11 @@ def _check_table(estimator, X, network, reset, name="X"):
             f"network={network!r} needs rows of values of one kind. Got a table with"
             " categories: use DenseNetwork, or encode it as numbers."
         )
-    check_feature_names(estimator, X, reset=reset)
-    check_n_features(estimator, X, reset=reset)
+    shown = getattr(X, "_meta", X) if is_lazy(X) else X
+    check_feature_names(estimator, shown, reset=reset)
+    check_n_features(estimator, shown, reset=reset)
+    if is_lazy(X):
+        return _check_lazy_table(estimator, X, network, reset, name)
     X = check_array(
         estimator.table_.encode(X),
         dtype=FLOATS,
@@ -89,6 +92,24 @@ def _check_table(estimator, X, network, reset, name="X"):
     check_size(X, name)
     _check_missing(estimator, X, network, reset or name != "X", name)
     return X, X.shape[1:]
+
+
+def _check_lazy_table(estimator, X, network, reset, name):
+    """Check a Dask frame of a mixed table, as blocks of its encoded matrix."""
+    blocks = blocks_of(as_array(encoded(X, estimator.table_)))
+    _check_length(estimator, blocks, reset)
+    check_stored_values(estimator, blocks, network, reset, name)
+    return blocks, tuple(blocks.shape[1:])
+
+
+def _check_length(estimator, blocks, reset):
+    """Raise if stored rows are too few."""
+    least = 2 if reset else 1
+    if len(blocks) < least:
+        raise ValueError(
+            f"Found X with {len(blocks)} sample(s) (shape={blocks.shape}) while a minimum"
+            f" of {least} is required by {type(estimator).__name__}."
+        )
 
 
 def _check_axes(X, network):
@@ -132,12 +153,8 @@ def _check_stored(estimator, X, network, reset):
         X = as_array(X)
     check_n_features(estimator, X, reset=reset)
     row_shape = tuple(_row_shape(estimator, X, network, reset))
-    blocks, least = blocks_of(X), 2 if reset else 1
-    if len(blocks) < least:
-        raise ValueError(
-            f"Found X with {len(blocks)} sample(s) (shape={blocks.shape}) while a minimum"
-            f" of {least} is required by {type(estimator).__name__}."
-        )
+    blocks = blocks_of(X)
+    _check_length(estimator, blocks, reset)
     check_stored_values(estimator, blocks, network, reset)
     return blocks, row_shape
 
@@ -194,6 +211,7 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
     if beside is None:
         return None
     if estimator.table_ is not None:
+        beside = beside.compute() if is_lazy(beside) else beside
         beside, _ = _check_table(estimator, beside, network, False, name)
         _check_shape(beside, name, X, row_shape, paired)
         return beside.astype(float_dtype(X), copy=False)

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from skae._data.categories import known_rows
+from skae._data.dask import is_lazy, table_of
 from skae._data.rows import Rows
 from skae._data.sources import is_stored
 from skae._data.stored import rows_of
@@ -80,7 +81,10 @@ class FitChecks:
                 )
             self.table_ = None
             return
-        self.table_ = Table.of(X, chosen, declared=streams)
+        if is_lazy(X):
+            self.table_ = table_of(X, chosen) if hasattr(X, "divisions") else None
+        else:
+            self.table_ = Table.of(X, chosen, declared=streams)
         if self.table_ is not None and X_clean is not None:
             of_clean = Table.of(X_clean, chosen, declared=streams)
             self.table_ = self.table_.joined(of_clean)
@@ -208,6 +212,7 @@ class FitChecks:
             return self.n_components_
         widths = given.objective.likelihood.widths(rows)
         if widths is not None:
+            rows = rows.few if rows.is_stored else rows
             rows = rows.replaced(np.asarray(rows.array, np.float64) / widths)
         return len(pca_of(rows, self.n_components).components_)
 
