@@ -746,6 +746,31 @@ def test_by_column_is_one_likelihood_of_a_table(df):
     assert isinstance(found._state.specification.objective.likelihood, ByColumn)
 
 
+# -- pictures
+
+
+def test_pictures_have_encoded_columns(df):
+    pytest.importorskip("matplotlib").use("agg")
+    from skae import plotting
+
+    vae = start(VAETransformer).fit(df)
+    names = list(vae.table_.names)
+    components = plotting.ComponentsDisplay.from_estimator(vae)
+    assert list(components.feature_names) == names
+    assert components.rows.shape[2] == len(names)
+    places = vae.table_.places[list(vae.table_.column_names).index("kind")]
+    shares = components.rows[..., places].sum(axis=-1)
+    assert np.allclose(shares, 1, atol=1e-5)
+    shown = plotting.ReconstructionDisplay.from_estimator(vae, df)
+    low, high = df["size"].min(), df["size"].max()
+    wanted = (df["size"].iloc[:10] - low) / (high - low)
+    assert np.allclose(np.reshape(shown.X, (10, -1))[:, 0], wanted)
+    plotting.LatentSpaceDisplay.from_estimator(vae, df, df["kind"])
+    plotting.TraversalDisplay.from_estimator(vae, df)
+    with pytest.raises(ValueError, match="mixed table are drawn with kind='table'"):
+        plotting.ComponentsDisplay.from_estimator(vae, kind="image")
+
+
 # -- Dask
 
 

@@ -77,12 +77,16 @@ def into_last_step(estimator: Any, X: ArrayLike) -> np.ndarray:
     """Transform X to the input of the last step of a Pipeline, as flat rows."""
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         X = estimator[:-1].transform(X)
+    table = getattr(last_step(estimator), "table_", None)
+    X = X if table is None else table.encode(X)
     X = check_array(X, allow_nd=True, dtype=[np.float64, np.float32])
     return X.reshape(len(X), -1)
 
 
 def feature_names(estimator: Any, step: Any, X: ArrayLike) -> list[str] | None:
     """Return the names of the features that a step decodes to, if known."""
+    if getattr(step, "table_", None) is not None:
+        return [str(name) for name in step.table_.names]
     names = getattr(X, "columns", None)
     if names is None:
         names = getattr(step, "feature_names_in_", None)
@@ -130,6 +134,13 @@ class View:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}. Got {kind!r}.")
         last = last_step(estimator)
+        if getattr(last, "table_", None) is not None:
+            if image_shape is not None or kind not in ("auto", "table"):
+                raise ValueError(
+                    "Rows of a mixed table are drawn with kind='table' and without an"
+                    f" image_shape. Got kind={kind!r} and image_shape={image_shape!r}."
+                )
+            kind = "table"
         network = getattr(last, "network_", getattr(last, "network", None))
         folded = getattr(network, "input_shape", None)
         shape = rows.shape[1:]
@@ -159,6 +170,29 @@ class View:
         return rows.reshape(len(rows), *self.shape)
 
 
+def decoded_rows(step: Any, codes: np.ndarray) -> np.ndarray:
+    """Decode codes to rows of numbers; of a mixed table to its encoded columns."""
+    if getattr(step, "table_", None) is None:
+        return np.asarray(step.inverse_transform(codes))
+    return in_range(step.table_, np.asarray(step.decoder_(codes)))
+
+
+def encoded_rows(step: Any, X: ArrayLike) -> ArrayLike:
+    """Return rows to draw; of a mixed table its encoded columns."""
+    if getattr(step, "table_", None) is None:
+        return X
+    return in_range(step.table_, step.table_.encode(X))
+
+
+def in_range(table: Any, matrix: np.ndarray) -> np.ndarray:
+    """Scale numbers to 0 and 1 at their least and greatest value in `fit`.
+
+    So they have the unit of classes, whose columns are probabilities.
+    """
+    low, high = (np.where(np.isinf(end), i, end) for i, end in enumerate(table.limits))
+    return (matrix - low) / np.where(high > low, high - low, 1.0)
+
+
 def decoded(
     step: Any,
     codes: np.ndarray,
@@ -167,7 +201,7 @@ def decoded(
     estimator: Any,
 ) -> tuple[np.ndarray, str]:
     """Decode codes of shape (a, b, n_components), and return the kind of samples too."""
-    rows = np.asarray(step.inverse_transform(codes.reshape(-1, codes.shape[2])))
+    rows = decoded_rows(step, codes.reshape(-1, codes.shape[2]))
     view = View.of(rows, kind, image_shape, estimator)
     return view.fold(rows).reshape(*codes.shape[:2], *view.shape), view.kind
 

@@ -14,6 +14,8 @@ from skae.plotting._drawing import (
     View,
     decoding_step,
     draw_images,
+    decoded_rows,
+    encoded_rows,
     feature_names,
     label_columns,
     label_rows,
@@ -229,8 +231,9 @@ class ReconstructionDisplay:
             X_noisy = X_noisy[:n_samples]
             X_noisy = decoding_step(estimator, X_noisy, kind, image_shape)[1]
         codes = step.transform(rows if X_noisy is None else X_noisy)
-        back = np.asarray(step.inverse_transform(codes))
-        names = feature_names(estimator, step, rows)
+        back, names = decoded_rows(step, codes), feature_names(estimator, step, rows)
+        rows = encoded_rows(step, rows)
+        X_noisy = None if X_noisy is None else encoded_rows(step, X_noisy)
         display = cls._of(rows, back, X_noisy, kind, image_shape, names, estimator)
         return display.plot(ax, **kwargs)
 
