@@ -155,7 +155,7 @@ def test_training_only_improves_on_the_start(likelihood, X):
     # of one class alone the means are the best there is
     least = 1e-4 if likelihood == "categorical" else 0
     assert scores[0] - least < scores[1] < scores[2] + 0.02
-    drawn = trained.sample(50, random_state=0, add_noise=True)
+    drawn = trained.sample(50, random_state=0)
     if likelihood is BY_COLUMN:
         assert_array_equal(drawn[:, [0, 1, 15]].sum(axis=1), 1)
         assert set(np.unique(drawn[:, [0, 1, 15, 16]])) == {0, 1}

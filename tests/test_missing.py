@@ -478,7 +478,8 @@ def test_frames_come_back_with_their_names_and_index(container):
     assert isinstance(plain.impute(frame), np.ndarray)
     codes = model.transform(frame)
     assert list(model.inverse_transform(codes).columns) == names
-    assert isinstance(model.sample(2), np.ndarray)
+    assert list(model.sample(2).columns) == names
+    assert isinstance(plain.sample(2), np.ndarray)
 
 
 def test_a_pipeline_of_frames_goes_back():

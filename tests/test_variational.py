@@ -99,7 +99,7 @@ def test_the_start_of_gaussian_diag_is_factor_analysis(X, k):
     if k < X.shape[1]:
         assert vae.score(X) > FactorAnalysis(k).fit(X).score(X) - 1e-5
         assert_allclose(vae.noise_variance_, factors.noise_variance_ * width**2)
-    sampled = np.cov(vae.sample(20_000, random_state=0, add_noise=True).T)
+    sampled = np.cov(vae.sample(20_000, random_state=0).T)
     scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
     assert np.abs((sampled - covariance) / (scale + 1e-6)).max() < 0.1
 
@@ -253,20 +253,20 @@ def test_the_code_may_be_the_networks_own():
 
 def test_samples_have_the_models_covariance():
     vae, pca = small(3, max_iter=0).fit(DIABETES), PCA(3).fit(DIABETES)
-    X = vae.sample(50_000, random_state=0, add_noise=True)
+    X = vae.sample(50_000, random_state=0)
     assert_allclose(np.cov(X.T), pca.get_covariance(), atol=0.03)
-    means = vae.sample(50_000, random_state=0)
+    means = vae.sample(50_000, random_state=0, add_noise=False)
     noise = np.cov(X.T) - np.cov(means.T)
     assert_allclose(noise, pca.noise_variance_ * np.eye(10), atol=0.03)
 
 
 def test_samples_are_seeded_and_shaped():
     vae = small(likelihood="bernoulli").fit(DIGITS.reshape(-1, 8, 8) / 16)
-    X = vae.sample(5, random_state=0)
+    X = vae.sample(5, random_state=0, add_noise=False)
     assert X.shape == (5, 8, 8)
-    assert_array_equal(X, vae.sample(5, random_state=0))
+    assert_array_equal(X, vae.sample(5, random_state=0, add_noise=False))
     assert ((X > 0) & (X < 1)).all()
-    assert set(np.unique(vae.sample(5, random_state=0, add_noise=True))) == {0, 1}
+    assert set(np.unique(vae.sample(5, random_state=0))) == {0, 1}
     z = np.random.RandomState(0).standard_normal((5, 2))
     assert_allclose(vae.inverse_transform(z), X)
 
@@ -311,7 +311,7 @@ def test_unusual_data_give_finite_scores(X, likelihood, without_xla):
     vae = small(likelihood=likelihood).fit(X)
     assert np.isfinite(vae.score_samples(X)).all()
     assert np.isfinite(vae.transform(X)).all()
-    assert np.isfinite(vae.sample(3, random_state=0, add_noise=True)).all()
+    assert np.isfinite(vae.sample(3, random_state=0)).all()
 
 
 def test_one_sample_is_an_error():

@@ -125,7 +125,7 @@ class FittedMethods(TransformerMixin):
 
     @lazily
     @in_container
-    def inverse_transform(self, X: MatrixLike) -> np.ndarray:
+    def inverse_transform(self, X: MatrixLike) -> Any:
         """Decode codes to samples.
 
         Parameters
@@ -156,7 +156,7 @@ class FittedMethods(TransformerMixin):
 
     @lazily
     @in_container
-    def reconstruct(self, X: MatrixLike) -> np.ndarray:
+    def reconstruct(self, X: MatrixLike) -> Any:
         """Encode X and decode the codes: ``inverse_transform(transform(X))``.
 
         Parameters
