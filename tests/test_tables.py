@@ -10,17 +10,19 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from scipy.special import softmax
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import skae
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._data.rows import Rows
-from skae.likelihoods import ByColumn, Poisson
+from skae.likelihoods import ByColumn, Poisson, from_transformer
 from skae.networks import ConvNetwork, SequenceNetwork
 from skae.noise import GaussianNoise, SwapNoise
 from skae.outliers import ReconstructionOutlierDetector
@@ -794,3 +796,52 @@ def test_dask_frames_are_their_pandas_frame(df, kind):
     assert list(scores.columns) == list(df.columns)
     trained = AutoencoderTransformer(2, max_iter=2, random_state=0).fit(lazy)
     assert np.isfinite(trained.score(df))
+
+
+# -- transformers of columns
+
+
+def test_encoders_in_pipelines_and_vectorizers(df):
+    X = df[["size", "kind", "sex"]]
+    columns = make_column_transformer(
+        (StandardScaler(), ["size"]),
+        (OneHotEncoder(drop="if_binary", sparse_output=False), ["kind", "sex"]),
+    )
+    wanted = [("gaussian_diag", [0]), ("categorical", [1, 2, 3]), ("bernoulli", [4])]
+    assert from_transformer(columns.fit(X)) == wanted
+    assert from_transformer(make_pipeline(columns).fit(X)) == wanted
+    encoder = OneHotEncoder(sparse_output=False).fit(X[["kind"]])
+    assert from_transformer(encoder) == [("categorical", [0, 1, 2])]
+
+    class Vectorizer(BaseEstimator):  # with the attributes of skrub's TableVectorizer
+        transformers_ = {"size": StandardScaler(), "kind": encoder}
+        input_to_outputs_ = {
+            "size": ["size"],
+            "kind": ["kind_ash", "kind_elm", "kind_oak"],
+        }
+        all_outputs_ = ["size", "kind_ash", "kind_elm", "kind_oak"]
+
+        def fit(self, X):
+            """Nothing: it is fitted."""
+
+    assert from_transformer(Vectorizer()) == wanted[:2]
+    with pytest.raises(TypeError, match=r"ColumnTransformer.*Got StandardScaler"):
+        from_transformer(StandardScaler().fit(X[["size"]]))
+
+
+def test_an_encoders_class_of_missing_values_is_refused(gaps):
+    encoder = OneHotEncoder(sparse_output=False).fit(gaps[["kind"]])
+    with pytest.raises(ValueError, match=r"class of missing values.*pass the frame"):
+        from_transformer(encoder)
+    known = OneHotEncoder(
+        categories=[["ash", "elm", "oak"]], handle_unknown="ignore", sparse_output=False
+    )
+    X = known.fit_transform(gaps[["kind"]])
+    X = np.column_stack([gaps["size"].fillna(0), X])
+    pairs = [("gaussian_diag", [0]), ("categorical", [1, 2, 3])]
+    found = VAETransformer(1, likelihood=pairs, max_iter=0)
+    missing = gaps["kind"].isna().to_numpy()
+    with pytest.raises(ValueError, match="none of its classes"):
+        found.fit(X)
+    X[missing, 1:] = np.nan
+    assert not np.isnan(found.fit(X).impute(X)).any()

@@ -198,7 +198,7 @@ class ByColumn(StepwiseStarts, Likelihood):
 
 
 def from_transformer(transformer: Any) -> list[tuple[str, list[int]]]:
-    """Choose likelihoods for the output columns of a fitted ColumnTransformer.
+    """Choose likelihoods for the output columns of a fitted transformer of columns.
 
     Each column that a :class:`~sklearn.preprocessing.OneHotEncoder` encodes becomes a
     "categorical" group, or "bernoulli" if it is one column of 0 and 1, as for two classes
@@ -206,8 +206,10 @@ def from_transformer(transformer: Any) -> list[tuple[str, list[int]]]:
 
     Parameters
     ----------
-    transformer : ColumnTransformer
-        A fitted ColumnTransformer, with encoders alone or at the end of a Pipeline.
+    transformer : ColumnTransformer, TableVectorizer, OneHotEncoder or Pipeline
+        A fitted ColumnTransformer of scikit-learn, with encoders alone or at the end of a
+        Pipeline; a TableVectorizer of skrub; an encoder of all columns; or a Pipeline that
+        ends with one of these.
 
     Returns
     -------
@@ -216,8 +218,12 @@ def from_transformer(transformer: Any) -> list[tuple[str, list[int]]]:
 
     Raises
     ------
+    TypeError
+        If it is another transformer.
+
     ValueError
-        If an encoder drops one of several classes: the others are not one-hot then.
+        If an encoder drops one of several classes: the others are not one-hot then. If it
+        makes a class of missing values, which would never be imputed.
 
     Examples
     --------
@@ -231,30 +237,66 @@ def from_transformer(transformer: Any) -> list[tuple[str, list[int]]]:
     [('gaussian_diag', [0]), ('categorical', [1, 2, 3])]
     """
     check_is_fitted(transformer)
-    n_features = max(place.stop for place in transformer.output_indices_.values())
+    encoders, n_features = _encoders(transformer)
     pairs, rest = [], set(range(n_features))
-    for name, fitted, _ in transformer.transformers_:
-        last = fitted[-1] if isinstance(fitted, Pipeline) else fitted
-        if not isinstance(last, OneHotEncoder):
-            continue
-        start = transformer.output_indices_[name].start
-        for classes, infrequent, dropped in zip(
-            last.categories_, _infrequent(last), _dropped(last), strict=True
-        ):
-            n_columns = len(classes) - max(infrequent - 1, 0) - dropped
-            group = list(range(start, start + n_columns))
-            if dropped and n_columns > 1:
-                raise ValueError(
-                    f"The OneHotEncoder {name!r} drops one of {n_columns + 1} classes, so"
-                    " that the others are not one-hot. Use drop=None or 'if_binary'."
-                )
-            if group:
-                pairs.append(("bernoulli" if n_columns == 1 else "categorical", group))
+    for name, encoder, start in encoders:
+        for group in _groups(name, encoder, start):
+            pairs.append(("bernoulli" if len(group) == 1 else "categorical", group))
             rest -= set(group)
-            start += n_columns
     if rest:
         pairs.insert(0, ("gaussian_diag", sorted(rest)))
     return pairs
+
+
+def _encoders(transformer):
+    """Return one-hot encoders with their names and first columns, and all columns."""
+    if isinstance(transformer, Pipeline):
+        return _encoders(transformer[-1])
+    if isinstance(transformer, OneHotEncoder):
+        return [("encoder", transformer, 0)], len(transformer.get_feature_names_out())
+    if hasattr(transformer, "input_to_outputs_"):  # skrub's TableVectorizer
+        places = {name: i for i, name in enumerate(transformer.all_outputs_)}
+        found = [
+            (column, fitted, places[transformer.input_to_outputs_[column][0]])
+            for column, fitted in transformer.transformers_.items()
+            if isinstance(fitted, OneHotEncoder) and transformer.input_to_outputs_[column]
+        ]
+        return found, len(places)
+    if not hasattr(transformer, "output_indices_"):
+        raise TypeError(
+            "transformer must be a fitted ColumnTransformer, TableVectorizer or"
+            f" OneHotEncoder, or a Pipeline that ends with one. Got {transformer!r}."
+        )
+    indices = transformer.output_indices_
+    found = []
+    for name, fitted, _ in transformer.transformers_:
+        last = fitted[-1] if isinstance(fitted, Pipeline) else fitted
+        if isinstance(last, OneHotEncoder):
+            found.append((name, last, indices[name].start))
+    return found, max(place.stop for place in indices.values())
+
+
+def _groups(name, encoder, start):
+    """Yield the columns of each group of an encoder."""
+    for classes, infrequent, dropped in zip(
+        encoder.categories_, _infrequent(encoder), _dropped(encoder), strict=True
+    ):
+        if any(one is None or one != one for one in classes):
+            raise ValueError(
+                f"The OneHotEncoder {name!r} makes a class of missing values, which would"
+                " never be imputed. Give it the others, OneHotEncoder(categories=[...],"
+                " handle_unknown='ignore'), or leave it out and pass the frame itself:"
+                " estimators take mixed tables."
+            )
+        n_columns = len(classes) - max(infrequent - 1, 0) - dropped
+        if dropped and n_columns > 1:
+            raise ValueError(
+                f"The OneHotEncoder {name!r} drops one of {n_columns + 1} classes, so"
+                " that the others are not one-hot. Use drop=None or 'if_binary'."
+            )
+        if n_columns:
+            yield list(range(start, start + n_columns))
+        start += n_columns
 
 
 def _infrequent(encoder):
