@@ -26,6 +26,7 @@ from skae._utils.sklearn import (
     BaseImputer,
     HasMethods,
     all_or_nothing,
+    available_if,
     check_feature_names_in,
     check_sample_weight,
     fit_context,
@@ -44,6 +45,16 @@ __all__ = ["AutoencoderImputer"]
 
 #: The number of rows from which on a network is trained.
 ENOUGH_ROWS = 100
+
+
+def _has_indicator(imputer):
+    """Refuse `inverse_transform` of an imputer that does not say what was missing."""
+    if not imputer.add_indicator:
+        raise AttributeError(
+            "inverse_transform needs add_indicator=True, to know which values were"
+            f" missing. Got add_indicator={imputer.add_indicator}."
+        )
+    return True
 
 
 @dataclass(frozen=True)
@@ -315,6 +326,7 @@ class AutoencoderImputer(BaseImputer):
             return found
         return _impute(self.estimator_, self._given(X, matrix), draws)
 
+    @available_if(_has_indicator)
     @in_container
     def inverse_transform(self, X: MatrixLike) -> np.ndarray:
         """Put missing values back where `transform` has imputed them.
@@ -332,15 +344,13 @@ class AutoencoderImputer(BaseImputer):
 
         Raises
         ------
+        AttributeError
+            If `add_indicator` is False.
+
         ValueError
-            If `add_indicator` is False, or X has another number of columns.
+            If X has another number of columns.
         """
         check_is_fitted(self)
-        if not self.add_indicator:
-            raise ValueError(
-                "inverse_transform needs add_indicator=True, to know which values were"
-                f" missing. Got add_indicator={self.add_indicator}."
-            )
         X = check_array(X, dtype=FLOAT_DTYPES, input_name="X")
         n_out = len(self.get_feature_names_out())
         if X.shape[1] != n_out:
