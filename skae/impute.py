@@ -20,7 +20,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from skae._data.rows import Rows
-from skae._starts.hidden import MODELS, Hidden, choose, mean_model
+from skae._starts.hidden import Hidden, choose, mean_model
 from skae._starts.imputation import LinearGaussian
 from skae._utils.sklearn import (
     BaseImputer,
@@ -79,6 +79,29 @@ class _LinearImputer:
         return [self.linear_model.drawn(X, *ends, rng) for _ in range(n_draws)]
 
 
+@dataclass(frozen=True)
+class _MeanImputer:
+    """The mean of what models impute, which errs less than each where they differ.
+
+    A draw is that of one of them, so that the mean of draws is the same.
+
+    Parameters
+    ----------
+    models : tuple of object
+    """
+
+    models: tuple
+
+    def impute(self, X, n_draws=None, random_state=None):
+        if n_draws is None:
+            return np.mean([model.impute(X) for model in self.models], axis=0)
+        rng = check_random_state(random_state)
+        return [
+            self.models[i].impute(X, n_draws=1, random_state=rng)[0]
+            for i in rng.randint(len(self.models), size=n_draws)
+        ]
+
+
 class AutoencoderImputer(BaseImputer):
     """Imputation of missing values by an autoencoder that learns from incomplete samples.
 
@@ -90,11 +113,12 @@ class AutoencoderImputer(BaseImputer):
     ----------
     estimator : estimator object or None, default=None
         The model, with `impute`: an estimator of skae, or a Pipeline whose last step is
-        one and whose other steps have `inverse_transform`. None chooses, by how well
-        hidden values of X are imputed: the number of components, whether the noise of
-        all columns is the same, and whether a :class:`VAETransformer` is better than the
-        linear model that it starts from. With fewer than 100 samples it is the linear
-        model.
+        one and whose other steps have `inverse_transform`. None chooses by how well
+        values of X are imputed that are hidden from the models. It is the mean of
+        linear models, probabilistic PCA and factor analysis, with numbers of components
+        whose error is at most 1.1 times the least; or a :class:`VAETransformer` that
+        starts at the best of them; or the mean of both. With fewer than 100 samples no
+        network is trained.
 
     missing_values : int, float, str, np.nan, None or pandas.NA, default=np.nan
         The placeholder of missing values.
@@ -251,8 +275,15 @@ class AutoencoderImputer(BaseImputer):
         self._widths = Rows.weighted(matrix, None, sample_weight).deviation
         low, high = (end / self._widths for end in self._range)
         places = [np.array([i]) for i in range(matrix.shape[1])]
-        found = _best(matrix / self._widths, places, low, high, seed, sample_weight)
-        self.estimator_, self.n_components_ = found
+        self.estimator_, self.n_components_ = _best(
+            matrix / self._widths,
+            places,
+            low,
+            high,
+            seed,
+            sample_weight,
+            self.sample_posterior,
+        )
 
     def _checked(self, X, reset):
         """Return X in floating point, with NaN for missing values, and where these are."""
@@ -418,7 +449,7 @@ class AutoencoderImputer(BaseImputer):
         return tags
 
 
-def _best(X, places, low, high, seed, weight):
+def _best(X, places, low, high, seed, weight, draws):
     """Fit the model that imputes hidden values best; return it and its components."""
 
     def clipped(rows):
@@ -426,18 +457,27 @@ def _best(X, places, low, high, seed, weight):
 
     stream = np.random.SeedSequence(seed).spawn(1)[0]
     hidden = Hidden.of(X, places, np.random.default_rng(stream))
-    _, likelihood, size = choose(hidden, weight, clipped)
-    fit = MODELS[likelihood]
-    if size and len(X) >= ENOUGH_ROWS:
-        rows = Rows.weighted(hidden.rows, None, weight)
-        error = hidden.error(clipped(fit(rows, size).filled(hidden.rows)))
-        vae = VAETransformer(size, likelihood=likelihood, n_splits=1, random_state=seed)
-        vae.fit(hidden.rows, sample_weight=weight)
-        if hidden.error(clipped(vae.impute(hidden.rows))) < error:
-            return vae, vae.n_components_
-    rows = Rows.weighted(X, None, weight)
-    linear_model = fit(rows, size) if size else mean_model(rows)
-    return _LinearImputer(linear_model, low, high), size
+    candidates = choose(hidden, weight, clipped)
+    linear = _linear(candidates, Rows.weighted(X, None, weight), low, high)
+    if not candidates or len(X) < ENOUGH_ROWS or (draws and not _draws(VAETransformer())):
+        return linear, candidates[0].n_components if candidates else 0
+    rows, best = Rows.weighted(hidden.rows, None, weight), candidates[0]
+    vae = VAETransformer(
+        best.n_components, likelihood=best.likelihood, n_splits=1, random_state=seed
+    )
+    vae.fit(hidden.rows, sample_weight=weight)
+    start = _linear(candidates, rows, low, high)
+    of_start, of_vae = (clipped(model.impute(hidden.rows)) for model in (start, vae))
+    errors = map(hidden.error, (of_start, (of_start + of_vae) / 2, of_vae))
+    models = linear, _MeanImputer((linear, vae)), vae
+    return models[np.argmin([*errors])], best.n_components
+
+
+def _linear(candidates, rows, low, high):
+    """Fit the mean of the linear models, or that of each column without any."""
+    models = [candidate.fitted(rows) for candidate in candidates] or [mean_model(rows)]
+    models = [_LinearImputer(model, low, high) for model in models]
+    return models[0] if len(models) == 1 else _MeanImputer(tuple(models))
 
 
 def _last(model):
@@ -465,11 +505,15 @@ def _check_imputes(model, draws):
             "The steps of estimator before the last need inverse_transform, to impute"
             f" in the units of X. Got {model!r}."
         )
-    if draws and "n_draws" not in inspect.signature(last.impute).parameters:
+    if draws and not _draws(last):
         raise TypeError(
             "sample_posterior=True needs an estimator whose impute has n_draws, such as"
             f" VAETransformer: a reconstruction has no distribution. Got {last!r}."
         )
+
+
+def _draws(model):
+    return "n_draws" in inspect.signature(model.impute).parameters
 
 
 def _seeded(model, seed):

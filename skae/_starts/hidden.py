@@ -16,6 +16,9 @@ SHARE, ENOUGH, MOST_SHARE = 0.1, 50, 0.2
 #: Numbers of components to choose from, as shares of the columns, and at most.
 SHARES, MOST_COMPONENTS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95), 40
 
+#: The error, relative to the least, up to which models are near the best.
+NEAR = 1.1
+
 #: The relative change at which EM ends for a choice, and the rows that it is based on.
 ROUGHLY, ROWS = 1e-3, 2_000
 
@@ -65,16 +68,13 @@ class Hidden:
     def error(self, filled):
         """Compute the mean over columns of squared error by variance; NaN of no values."""
         off = np.where(self.cells, filled - self.X, 0.0) ** 2
+        variance, count = np.nanvar(self.X, axis=0), self.cells.sum(axis=0)
         rates = [
-            off[:, of].sum() / self.cells[:, of[0]].sum() / self._variance[of].sum()
+            off[:, of].sum() / count[of[0]] / variance[of].sum()
             for of in self.places
-            if self.cells[:, of].any() and self._variance[of].sum() > 0
+            if count[of[0]] and variance[of].sum() > 0
         ]
         return float(np.mean(rates)) if rates else np.nan
-
-    @property
-    def _variance(self):
-        return np.nanvar(self.X, axis=0)
 
 
 def mean_model(rows):
@@ -104,8 +104,35 @@ def sizes(n_samples, n_features):
     return sorted({size for size in shares if size <= most} or {most} - {0, -1})
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A linear model that was fitted to the rows without hidden values.
+
+    Parameters
+    ----------
+    error : float
+        The error of hidden values; NaN if no value could be hidden.
+
+    likelihood : str
+        One of `MODELS`.
+
+    n_components : int
+    linear_model : LinearGaussian
+    """
+
+    error: float
+    likelihood: str
+    n_components: int
+    linear_model: LinearGaussian
+
+    def fitted(self, rows):
+        """Fit the same model to other rows, until it is settled."""
+        fit = MODELS[self.likelihood]
+        return fit(rows, self.n_components, self.linear_model)
+
+
 def choose(hidden, weight, clipped):
-    """Choose a likelihood and a number of components by hidden values.
+    """Choose likelihoods and numbers of components by hidden values.
 
     Parameters
     ----------
@@ -116,23 +143,20 @@ def choose(hidden, weight, clipped):
 
     Returns
     -------
-    error : float
-        The least error of hidden values; NaN if no value could be hidden.
-
-    likelihood : str
-        One of `MODELS`.
-
-    n_components : int
-        0 for the mean of each column.
+    candidates : list of Candidate
+        Those whose error is near the least, which is the first one's; none if the mean of
+        each column is all that can be imputed.
     """
     hidden, spread = hidden.some(ROWS)
-    rows = Rows.weighted(hidden.rows, None, None if weight is None else weight[spread])
-    found, start = [], None
+    weight = None if weight is None else weight[spread]
+    rows = Rows.weighted(hidden.rows, None, weight)
+    found, last = [], dict.fromkeys(MODELS)
     for size in sizes(len(rows), rows.n_features):
-        start = ppca_model(rows, size, start, ROUGHLY)
-        factors = factor_model(rows, size, start, ROUGHLY)
-        for likelihood, model in zip(MODELS, (start, factors), strict=True):
+        for likelihood, fit in MODELS.items():
+            start = last[likelihood] or last["gaussian"]
+            last[likelihood] = model = fit(rows, size, start, ROUGHLY)
             error = hidden.error(clipped(model.filled(hidden.rows)))
-            found.append((error, likelihood, size))
-    found = [one for one in found if np.isfinite(one[0])] or found[:1]
-    return min(found, default=(np.nan, "gaussian", 0))
+            found.append(Candidate(error, likelihood, size, model))
+    judged = [one for one in found if np.isfinite(one.error)]
+    judged.sort(key=lambda candidate: candidate.error)
+    return [one for one in judged if one.error <= NEAR * judged[0].error] or found[:1]
