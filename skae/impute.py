@@ -87,10 +87,10 @@ class _MeanImputer:
 
     Parameters
     ----------
-    models : tuple of object
+    models : list of object
     """
 
-    models: tuple
+    models: list
 
     def impute(self, X, n_draws=None, random_state=None):
         if n_draws is None:
@@ -115,8 +115,8 @@ class AutoencoderImputer(BaseImputer):
         The model, with `impute`: an estimator of skae, or a Pipeline whose last step is
         one and whose other steps have `inverse_transform`. None chooses by how well
         values of X are imputed that are hidden from the models. It is the mean of
-        linear models, probabilistic PCA and factor analysis, with numbers of components
-        whose error is at most 1.1 times the least; or a :class:`VAETransformer` that
+        linear models, probabilistic PCA and factor analysis, at most three, whose
+        error is at most 1.1 times the least; or a :class:`VAETransformer` that
         starts at the best of them; or the mean of both. With fewer than 100 samples no
         network is trained.
 
@@ -458,26 +458,24 @@ def _best(X, places, low, high, seed, weight, draws):
     stream = np.random.SeedSequence(seed).spawn(1)[0]
     hidden = Hidden.of(X, places, np.random.default_rng(stream))
     candidates = choose(hidden, weight, clipped)
-    linear = _linear(candidates, Rows.weighted(X, None, weight), low, high)
+    rows = Rows.weighted(X, None, weight)
+    models = [candidate.fitted(rows) for candidate in candidates] or [mean_model(rows)]
+    linear = _MeanImputer([_LinearImputer(model, low, high) for model in models])
     if not candidates or len(X) < ENOUGH_ROWS or (draws and not _draws(VAETransformer())):
         return linear, candidates[0].n_components if candidates else 0
-    rows, best = Rows.weighted(hidden.rows, None, weight), candidates[0]
+    best = candidates[0]
     vae = VAETransformer(
         best.n_components, likelihood=best.likelihood, n_splits=1, random_state=seed
     )
     vae.fit(hidden.rows, sample_weight=weight)
-    start = _linear(candidates, rows, low, high)
-    of_start, of_vae = (clipped(model.impute(hidden.rows)) for model in (start, vae))
+    starts = [_LinearImputer(one.linear_model, low, high) for one in candidates]
+    of_start, of_vae = (
+        clipped(_MeanImputer(starts).impute(hidden.rows)),
+        clipped(vae.impute(hidden.rows)),
+    )
     errors = map(hidden.error, (of_start, (of_start + of_vae) / 2, of_vae))
-    models = linear, _MeanImputer((linear, vae)), vae
+    models = linear, _MeanImputer([linear, vae]), vae
     return models[np.argmin([*errors])], best.n_components
-
-
-def _linear(candidates, rows, low, high):
-    """Fit the mean of the linear models, or that of each column without any."""
-    models = [candidate.fitted(rows) for candidate in candidates] or [mean_model(rows)]
-    models = [_LinearImputer(model, low, high) for model in models]
-    return models[0] if len(models) == 1 else _MeanImputer(tuple(models))
 
 
 def _last(model):

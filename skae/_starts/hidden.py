@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skae._data.rows import Rows
-from skae._starts.em import SETTLED, factors_of, pca_of
+from skae._starts.em import factors_of, pca_of
 from skae._starts.imputation import LinearGaussian
 from skae._starts.linear import ppca_start
 
@@ -16,11 +16,13 @@ SHARE, ENOUGH, MOST_SHARE = 0.1, 50, 0.2
 #: Numbers of components to choose from, as shares of the columns, and at most.
 SHARES, MOST_COMPONENTS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95), 40
 
-#: The error, relative to the least, up to which models are near the best.
-NEAR = 1.1
+#: The error, relative to the least, up to which models are near the best, and the number
+#: of them that is enough.
+NEAR, ENOUGH_MODELS = 1.1, 3
 
-#: The relative change at which EM ends for a choice, and the rows that it is based on.
-ROUGHLY, ROWS = 1e-3, 2_000
+#: The relative changes at which EM ends for a choice and after it, and the rows that the
+#: choice is based on.
+ROUGHLY, NEARLY, ROWS = 1e-3, 1e-4, 2_000
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,13 @@ def mean_model(rows):
     return LinearGaussian(rows.mean, np.zeros((1, rows.n_features)), rows.deviation**2)
 
 
-def ppca_model(rows, n_components, start=None, settled=SETTLED):
+def ppca_model(rows, n_components, start, settled):
     """Fit probabilistic PCA."""
     pca = pca_of(rows, n_components, start, settled)
     return ppca_start(pca, n_components).linear_model
 
 
-def factor_model(rows, n_components, start=None, settled=SETTLED):
+def factor_model(rows, n_components, start, settled):
     """Fit factor analysis."""
     return factors_of(rows, n_components, 1.0, start, settled).linear_model
 
@@ -126,9 +128,9 @@ class Candidate:
     linear_model: LinearGaussian
 
     def fitted(self, rows):
-        """Fit the same model to other rows, until it is settled."""
+        """Fit the same model to other rows, from where it is."""
         fit = MODELS[self.likelihood]
-        return fit(rows, self.n_components, self.linear_model)
+        return fit(rows, self.n_components, self.linear_model, NEARLY)
 
 
 def choose(hidden, weight, clipped):
@@ -159,4 +161,5 @@ def choose(hidden, weight, clipped):
             found.append(Candidate(error, likelihood, size, model))
     judged = [one for one in found if np.isfinite(one.error)]
     judged.sort(key=lambda candidate: candidate.error)
-    return [one for one in judged if one.error <= NEAR * judged[0].error] or found[:1]
+    near = [one for one in judged if one.error <= NEAR * judged[0].error]
+    return near[:ENOUGH_MODELS] or found[:1]
