@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -55,6 +56,14 @@ def _has_indicator(imputer):
             f" missing. Got add_indicator={imputer.add_indicator}."
         )
     return True
+
+
+def _is_nan(marker):
+    return is_scalar_nan(marker) or is_pandas_na(marker)
+
+
+def _is_number(marker):
+    return isinstance(marker, Real) and not is_scalar_nan(marker)
 
 
 @dataclass(frozen=True)
@@ -287,32 +296,22 @@ class AutoencoderImputer(BaseImputer):
 
     def _checked(self, X, reset):
         """Return X in floating point, with NaN for missing values, and where these are."""
-        marker, mask = self.missing_values, None
-        if marker is None or isinstance(marker, str):
-            X = validate_data(
-                self, X, dtype=None, ensure_all_finite="allow-nan", reset=reset
-            )
-            mask = (
-                mask_of(X, marker) if X.dtype.kind in "OUS" else np.zeros(X.shape, bool)
-            )
-            X = check_array(np.where(mask, 0, X), dtype=FLOAT_DTYPES, input_name="X")
+        marker, options = self.missing_values, {"reset": reset}
+        options["ensure_all_finite"] = True if _is_number(marker) else "allow-nan"
+        if _is_number(marker) or is_scalar_nan(marker):
+            X = validate_data(self, X, dtype=FLOAT_DTYPES, **options)
+            mask = mask_of(X, marker)
         else:
-            of_nan = is_scalar_nan(marker) or is_pandas_na(marker)
-            X = validate_data(
-                self,
-                X,
-                dtype=FLOAT_DTYPES,
-                ensure_all_finite="allow-nan" if of_nan else True,
-                reset=reset,
-            )
-            mask = mask_of(X, np.nan if of_nan else marker)
+            X = validate_data(self, X, dtype=None, **options)
+            of_kind = X.dtype.kind in "OUS" or is_pandas_na(marker)
+            mask = mask_of(X, marker) if of_kind else np.zeros(X.shape, bool)
+            X = np.where(mask, 0, X)
+            X = check_array(X, dtype=FLOAT_DTYPES, input_name="X")
         return np.where(mask, X.dtype.type(np.nan), X), mask
 
     def _given(self, X, matrix):
         """Return what the user's model is given: frames as they are, but empty columns."""
-        marker = self.missing_values
-        of_nan = is_scalar_nan(marker) or is_pandas_na(marker)
-        if not (of_nan and hasattr(self, "feature_names_in_")):
+        if not (_is_nan(self.missing_values) and hasattr(self, "feature_names_in_")):
             return matrix
         return safe_indexing(X, np.flatnonzero(self._filled_in_fit), axis=1)
 
@@ -392,8 +391,10 @@ class AutoencoderImputer(BaseImputer):
             )
         kept, flags = self._kept, self.indicator_.features_
         marker, dtype = self.missing_values, X.dtype
-        if not isinstance(marker, float | int) or isinstance(marker, bool):
-            marker, dtype = (np.nan, dtype) if is_pandas_na(marker) else (marker, object)
+        if is_pandas_na(marker):
+            marker = np.nan
+        elif not (_is_number(marker) or is_scalar_nan(marker)):
+            dtype = object
         X_original = np.full((len(X), self.n_features_in_), marker, dtype)
         X_original[:, kept] = X[:, : kept.sum()]
         missing = np.zeros(X_original.shape, bool)
@@ -444,8 +445,7 @@ class AutoencoderImputer(BaseImputer):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        marker = self.missing_values
-        tags.input_tags.allow_nan = is_scalar_nan(marker) or is_pandas_na(marker)
+        tags.input_tags.allow_nan = _is_nan(self.missing_values)
         return tags
 
 

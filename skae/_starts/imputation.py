@@ -94,6 +94,8 @@ class LinearGaussian:
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
+            In float64.
+
         low, high : ndarray of shape (n_features,)
         rng : RandomState
         """
@@ -102,11 +104,12 @@ class LinearGaussian:
             z, covariance = self.codes(rows)
             root, _ = _root_of(covariance)
             z += np.einsum("nij,nj->ni", root, rng.standard_normal(z.shape))
-            centre, missing = self.mean + z @ self.loadings, np.isnan(rows)
-            ends = ((end - centre) / width for end in (low, high))
-            noise = truncnorm.ppf(rng.uniform(size=rows.shape), *ends) * width
-            values = np.clip(centre + noise, low, high)
-            drawn[places] = np.where(missing, values, rows)
+            row, column = np.nonzero(np.isnan(rows))
+            centre = (self.mean + z @ self.loadings)[row, column]
+            least, most, unit = low[column], high[column], width[column]
+            ends = (least - centre) / unit, (most - centre) / unit
+            values = centre + unit * truncnorm.ppf(rng.uniform(size=len(row)), *ends)
+            drawn[places[row], column] = np.clip(values, least, most)
         return drawn
 
     def extra_covariance(self, X):
