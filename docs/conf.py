@@ -45,6 +45,7 @@ def write_api(
         "skae.noise",
         "skae.likelihoods",
         "skae.outliers",
+        "skae.impute",
         "skae.onnx",
         "skae.plotting",
         "skae.callbacks",

@@ -27,6 +27,7 @@ from scipy import sparse
 import skae
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae.likelihoods import Bernoulli, Gaussian, Likelihood
+from skae.impute import AutoencoderImputer
 from skae.networks import (
     ConvNetwork,
     CustomNetwork,
@@ -97,6 +98,13 @@ assert_type(detector.fit(X), ReconstructionOutlierDetector)
 assert_type(detector.fit(X).predict(X), np.ndarray)
 assert_type(detector.score_features(X), np.ndarray)
 assert_type(detector.offset_, float)
+
+imputer = AutoencoderImputer(vae, add_indicator=True)
+assert_type(imputer.fit(X), AutoencoderImputer)
+assert_type(imputer.transform(X), np.ndarray)
+assert_type(imputer.inverse_transform(X), np.ndarray)
+assert_type(imputer.get_feature_names_out(), np.ndarray)
+assert_type(imputer.n_components_, int)
 
 display = LatentSpaceDisplay.from_estimator(autoencoder, X)
 assert_type(display, LatentSpaceDisplay)

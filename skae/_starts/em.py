@@ -26,7 +26,7 @@ LEAP = 4
 OPEN_COMPONENTS = 20
 
 
-def pca_of(rows, n_components):
+def pca_of(rows, n_components, start=None, settled=SETTLED):
     """PCA of `Rows`, each of its weight, by EM where they have holes.
 
     The maximum likelihood solution of probabilistic PCA (Tipping & Bishop 1999; Ilin &
@@ -34,6 +34,17 @@ def pca_of(rows, n_components):
     there, and takes its principal axes. The noise variance is the mean of the variances
     that are left (Tipping & Bishop, equation 8), of which there are as many as features
     less components, however few the rows are: what is expected has them all.
+
+    Parameters
+    ----------
+    rows : Rows
+    n_components : int, float in (0, 1) or "mle"
+    start : LinearGaussian or None, default=None
+        The model of the first round, with as many components or fewer; None is PCA of
+        the rows with means in place of NaN.
+
+    settled : float, default=SETTLED
+        The relative change of the scatter matrix at which EM ends.
     """
     if not rows.has_missing:
         return fit_pca(rows.complete, n_components, rows.weight)
@@ -45,9 +56,11 @@ def pca_of(rows, n_components):
     wanted = min(wanted, side)
     if rows.n_features > GRAM_SIDE:
         return _wide_pca(rows, wanted)
-    linear_model = ppca_start(_mean_filled(rows, wanted), wanted).linear_model
+    linear_model = start
+    if start is None:
+        linear_model = ppca_start(_mean_filled(rows, wanted), wanted).linear_model
     for some in _some_then_all(rows):
-        moments = _settled_moments(linear_model, some, wanted)
+        moments = _settled_moments(linear_model, some, wanted, settled)
         pca = _pca_of_moments(moments, wanted, some.size)
         linear_model = ppca_start(pca, wanted).linear_model
     if wanted != n_components:
@@ -64,7 +77,7 @@ def _mean_filled(rows, n_components):
     return pca
 
 
-def _settled_moments(linear_model, rows, n_components):
+def _settled_moments(linear_model, rows, n_components, settled):
     """The expected moments of the rows where they no longer change, round by round.
 
     Every few rounds the scatter matrix is carried to where its changes lead. That can
@@ -84,7 +97,7 @@ def _settled_moments(linear_model, rows, n_components):
             continue
         ahead = None
         if before is not None:
-            if _settled(moments.scatter, before.scatter):
+            if _settled(moments.scatter, before.scatter, settled):
                 break
             changes.append(moments.scatter - before.scatter)
         before = moments
@@ -112,8 +125,8 @@ def _still_to_come(earlier, later):
     return later * share / (1 - share)
 
 
-def _settled(scatter, before):
-    return _norm(scatter - before) <= SETTLED * _norm(scatter)
+def _settled(scatter, before, settled):
+    return _norm(scatter - before) <= settled * _norm(scatter)
 
 
 def _norm(matrix):
@@ -175,23 +188,29 @@ def filled_rows(rows, linear_model):
     return rows.replaced(linear_model.filled(np.asarray(rows.array, np.float64)))
 
 
-def factors_of(rows, n_components, beta):
-    """Factor analysis of `Rows`, by EM where they have holes."""
+def factors_of(rows, n_components, beta, start=None, settled=SETTLED):
+    """Factor analysis of `Rows`, by EM where they have holes.
+
+    `start` and `settled` are those of `pca_of`; without a start, EM begins at PCA.
+    """
     if rows.is_stored:
         return _stored_factors(rows, n_components, beta)
     if not rows.has_missing:
         return factor_start(rows.complete, n_components, beta, rows.weight)
     width = rows.deviation
     rows = rows.replaced(np.asarray(rows.array, np.float64) / width)
-    pca = pca_of(rows, n_components)
-    linear_model = ppca_start(pca, n_components).linear_model
+    if start is None:
+        pca = pca_of(rows, n_components)
+        linear_model = ppca_start(pca, n_components).linear_model
+    else:
+        linear_model = start.divided(width)
     now = linear_model.moments(rows)
     for _ in range(ROUNDS):
         before, covariance = now, now.scatter / rows.size
         found = _factors(covariance, linear_model.noise, n_components, rows.size)
         linear_model = factor_start_of(now.mean, *found, n_components).linear_model
         now = linear_model.moments(rows)
-        if _settled(now.scatter, before.scatter):
+        if _settled(now.scatter, before.scatter, settled):
             break
     return factor_start_of(before.mean, *found, n_components, beta, width)
 

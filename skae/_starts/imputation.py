@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import truncnorm
 from sklearn.utils import gen_batches
 
 #: Values of the rows' own covariances that are in memory at one time.
@@ -58,6 +59,11 @@ class LinearGaussian:
     def _batch_rows(self):
         return max(1, VALUES_AT_ONCE // max(self.loadings.shape[0] ** 2, 1))
 
+    def divided(self, widths):
+        """Return the model of features that are divided by these numbers."""
+        loadings, noise = self.loadings / widths, self.noise / np.square(widths)
+        return LinearGaussian(self.mean / widths, loadings, noise)
+
     def _with_holes(self, X):
         """The places of rows with holes, and these, some at a time."""
         holes = np.flatnonzero(np.isnan(X).any(axis=1))
@@ -78,6 +84,33 @@ class LinearGaussian:
             expected = self.mean + self.codes(rows)[0] @ self.loadings
             filled[places] = np.where(np.isnan(rows), expected, rows)
         return filled
+
+    def drawn(self, X, low, high, rng):
+        """Return a copy of X with draws from its distribution in place of NaN.
+
+        Codes are drawn from their posterior. Given these, missing values are normal,
+        truncated to the range from `low` to `high`.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            In float64.
+
+        low, high : ndarray of shape (n_features,)
+        rng : RandomState
+        """
+        drawn, width = X.copy(), np.sqrt(self.noise)
+        for places, rows in self._with_holes(X):
+            z, covariance = self.codes(rows)
+            root, _ = _root_of(covariance)
+            z += np.einsum("nij,nj->ni", root, rng.standard_normal(z.shape))
+            row, column = np.nonzero(np.isnan(rows))
+            centre = (self.mean + z @ self.loadings)[row, column]
+            least, most, unit = low[column], high[column], width[column]
+            ends = (least - centre) / unit, (most - centre) / unit
+            values = centre + unit * truncnorm.ppf(rng.uniform(size=len(row)), *ends)
+            drawn[places[row], column] = np.clip(values, least, most)
+        return drawn
 
     def extra_covariance(self, X):
         """Compute what missing values add to the covariance of the initial code.
@@ -165,13 +198,28 @@ class LinearGaussian:
             z, covariance = self.codes(X)
             expected = z @ self.loadings
             deviations = np.where(missing, expected, X - self.mean)
-            root = np.linalg.cholesky(covariance)
+            root, log_determinant = _root_of(covariance)
             nats = ~missing @ np.log(2 * np.pi * self.noise) + np.sum(
                 deviations * (deviations - expected) / self.noise, axis=1
             )
-            nats -= 2 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+            nats -= log_determinant
             unknown = root.transpose(0, 2, 1) @ self.loadings * missing[:, None]
             yield weight, missing, deviations, unknown, nats / 2
+
+
+def _root_of(covariance):
+    """Return roots of covariance matrices, and the logarithms of their determinants.
+
+    Rows of a lower rank have covariances that rounding can make indefinite: negative
+    eigenvalues are then replaced.
+    """
+    try:
+        root = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        values = np.maximum(values, np.finfo(float).eps * values[:, -1:])
+        return vectors * np.sqrt(values)[:, None], np.log(values).sum(axis=1)
+    return root, 2 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
 
 
 def covariance_of(present, information):

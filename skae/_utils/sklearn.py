@@ -15,8 +15,11 @@ import numpy as np
 from sklearn.base import _clone_parametrized as clone_parameters
 from sklearn.base import _fit_context
 from sklearn.decomposition._pca import _infer_dimension as infer_dimension
+from sklearn.impute._base import _BaseImputer as BaseImputer
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils import metaestimators
+from sklearn.utils._mask import _get_mask as mask_of
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -25,7 +28,11 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
+from sklearn.utils.metadata_routing import _raise_for_params as raise_for_params
 from sklearn.utils.validation import _check_feature_names as check_feature_names
+from sklearn.utils.validation import (
+    _check_feature_names_in as check_feature_names_in,
+)
 from sklearn.utils.validation import _check_n_features as check_n_features
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _get_feature_names as get_feature_names
@@ -59,6 +66,7 @@ else:
 
 
 __all__ = [
+    "BaseImputer",
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",
@@ -68,6 +76,7 @@ __all__ = [
     "all_or_nothing",
     "available_if",
     "check_feature_names",
+    "check_feature_names_in",
     "check_n_features",
     "check_sample_weight",
     "clone_parameters",
@@ -77,7 +86,11 @@ __all__ = [
     "has_callbacks",
     "in_container",
     "infer_dimension",
+    "is_pandas_na",
+    "is_scalar_nan",
+    "mask_of",
     "num_samples",
+    "raise_for_params",
     "safe_indexing",
     "with_callbacks",
 ]
