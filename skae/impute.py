@@ -19,7 +19,9 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
+from skae._data.frames import as_backend, backend_of, beside, nulls, with_nulls, without
 from skae._data.rows import Rows
+from skae._data.table import Table
 from skae._starts.hidden import Hidden, choose, mean_model
 from skae._starts.imputation import LinearGaussian
 from skae._utils.sklearn import (
@@ -27,13 +29,16 @@ from skae._utils.sklearn import (
     HasMethods,
     all_or_nothing,
     available_if,
+    check_feature_names,
     check_feature_names_in,
+    check_n_features,
     check_sample_weight,
     fit_context,
     in_container,
     is_pandas_na,
     is_scalar_nan,
     mask_of,
+    output_container,
     raise_for_params,
     safe_indexing,
 )
@@ -45,6 +50,9 @@ __all__ = ["AutoencoderImputer"]
 
 #: The number of rows from which on a network is trained.
 ENOUGH_ROWS = 100
+
+#: The least frequency by whose root a class is divided.
+LEAST_SHARE = 1e-3
 
 
 def _has_indicator(imputer):
@@ -66,25 +74,99 @@ def _is_number(marker):
 
 
 @dataclass(frozen=True)
+class _Space:
+    """The columns that linear models impute: divided by their widths.
+
+    Parameters
+    ----------
+    places : list of ndarray of int
+        The features of each column: several for a category.
+
+    classes : list of ndarray of int
+        Those of booleans and categories.
+
+    widths : ndarray of shape (n_features,)
+    low, high : ndarray of shape (n_features,)
+        The range of values, infinite for classes.
+    """
+
+    places: list
+    classes: list
+    widths: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def clipped(self, rows):
+        return np.clip(rows, self.low, self.high)
+
+    @property
+    def units(self):
+        """What features are multiplied by for a VAE: classes need 0 and 1."""
+        return self.widths if self.classes else np.ones_like(self.widths)
+
+    def likelihood(self, of_numbers):
+        """Return the likelihood of a VAE, by column where some are classes."""
+        if not self.classes:
+            return of_numbers
+        numbers = np.setdiff1d(np.arange(len(self.widths)), np.concatenate(self.classes))
+        pairs = [("gaussian_diag", numbers)] if len(numbers) else []
+        of_classes = (
+            "bernoulli" if len(of) == 1 else "categorical" for of in self.classes
+        )
+        return [*pairs, *zip(of_classes, self.classes, strict=True)]
+
+    def with_classes(self, rows, expected, missing, rng):
+        """Draw missing classes with the probabilities that are expected of them."""
+        for of in self.classes:
+            here = np.flatnonzero(missing[:, of[0]])
+            p = np.clip(expected[np.ix_(here, of)] * self.widths[of], 0, 1)
+            if len(of) == 1:
+                p = np.hstack([1 - p, p])
+            ends = np.cumsum(p + np.finfo(float).tiny, axis=1)
+            level = (rng.uniform(size=(len(here), 1)) * ends[:, -1:] > ends).sum(axis=1)
+            drawn = level[:, None] if len(of) == 1 else np.eye(len(of))[level]
+            rows[np.ix_(here, of)] = drawn / self.widths[of]
+        return rows
+
+
+@dataclass(frozen=True)
 class _LinearImputer:
     """A linear model of rows that imputes as an estimator does, without a network.
 
     Parameters
     ----------
     linear_model : LinearGaussian
-    low, high : ndarray of shape (n_features,)
-        The range of draws.
+    space : _Space
     """
 
     linear_model: LinearGaussian
-    low: np.ndarray
-    high: np.ndarray
+    space: _Space
 
     def impute(self, X, n_draws=None, random_state=None):
+        expected = self.linear_model.filled(X)
         if n_draws is None:
-            return self.linear_model.filled(X)
-        rng, ends = check_random_state(random_state), (self.low, self.high)
-        return [self.linear_model.drawn(X, *ends, rng) for _ in range(n_draws)]
+            return expected
+        rng, missing = check_random_state(random_state), np.isnan(X)
+        ends = self.space.low, self.space.high
+        draws = (self.linear_model.drawn(X, *ends, rng) for _ in range(n_draws))
+        return [self.space.with_classes(one, expected, missing, rng) for one in draws]
+
+
+@dataclass(frozen=True)
+class _UnitImputer:
+    """An estimator of features in other units."""
+
+    estimator: Any
+    units: np.ndarray
+
+    def impute(self, X, n_draws=None, random_state=None):
+        options = {} if n_draws is None else {"n_draws": n_draws}
+        found = self.estimator.impute(
+            X * self.units, random_state=random_state, **options
+        )
+        if n_draws is None:
+            return found / self.units
+        return [one / self.units for one in found]
 
 
 @dataclass(frozen=True)
@@ -167,6 +249,10 @@ class AutoencoderImputer(BaseImputer):
     random_state_ : RandomState
         The generator of seeds and draws.
 
+    table_ : Table or None
+        The columns of X with their kinds, where it is a frame with strings, categories or
+        dates, which is then imputed as such; None for other X.
+
     See Also
     --------
     VAETransformer.impute : Imputation with a fitted model, as a method of it.
@@ -203,6 +289,7 @@ class AutoencoderImputer(BaseImputer):
     n_features_in_: int
     feature_names_in_: np.ndarray
     random_state_: np.random.RandomState
+    table_: Table | None = None
 
     def __init__(
         self,
@@ -256,14 +343,17 @@ class AutoencoderImputer(BaseImputer):
         _check_imputes(self.estimator, self.sample_posterior)
         params = process_routing(self, "fit", **params).estimator.fit
         with all_or_nothing(self):
+            self.random_state_ = check_random_state(self.random_state)
+            seed = self.random_state_.randint(np.iinfo(np.int32).max)
+            self.table_ = self._table_of(X)
+            if self.table_ is not None:
+                return self._fit_table(X, seed, params)
             matrix, missing = self._checked(X, reset=True)
             self._fit_indicator(missing)
             self._filled_in_fit = ~missing.all(axis=0)
             matrix = matrix[:, self._filled_in_fit]
             self._range = np.nanmin(matrix, axis=0), np.nanmax(matrix, axis=0)
             self._widths = np.ones(matrix.shape[1])
-            self.random_state_ = check_random_state(self.random_state)
-            seed = self.random_state_.randint(np.iinfo(np.int32).max)
             if not matrix.shape[1]:
                 self.estimator_, self.n_components_ = None, 0
             elif self.estimator is None:
@@ -274,24 +364,93 @@ class AutoencoderImputer(BaseImputer):
                 self.n_components_ = getattr(_last(self.estimator_), "n_components_", 0)
         return self
 
+    def _table_of(self, X):
+        """Return the table of a frame without its empty columns; None of numbers alone."""
+        if backend_of(X) is None:
+            return None
+        X = self._marked(X)
+        kept = np.flatnonzero(~nulls(X).all(axis=0))
+        if not len(kept):
+            return None
+        table = Table.of(safe_indexing(X, kept, axis=1), "from_dtype")
+        if table is not None and self.keep_empty_features and len(kept) < X.shape[1]:
+            raise ValueError(
+                "keep_empty_features=True needs a frame of numbers: in a mixed table a"
+                " column without any value has no kind."
+            )
+        return table
+
+    def _marked(self, X):
+        """Return a frame with missing values in place of the marker of these."""
+        return X if _is_nan(self.missing_values) else without(X, self.missing_values)
+
+    def _fit_table(self, X, seed, params):
+        """Fit the model to a mixed table."""
+        check_feature_names(self, X, reset=True)
+        check_n_features(self, X, reset=True)
+        X = self._marked(X)
+        missing = nulls(X)
+        self._fit_indicator(missing)
+        self._filled_in_fit = ~missing.all(axis=0)
+        X = safe_indexing(X, np.flatnonzero(self._filled_in_fit), axis=1)
+        if self.estimator is not None:
+            self.estimator_ = _seeded(self.estimator, seed).fit(X, **params)
+            self.n_components_ = getattr(_last(self.estimator_), "n_components_", 0)
+            return self
+        self._range = self.table_.limits
+        self._fit_best(self.table_.encode(X), seed, **params)
+        return self
+
+    def _transform_table(self, X):
+        """Impute the missing values of a mixed table."""
+        check_feature_names(self, X, reset=False)
+        check_n_features(self, X, reset=False)
+        if backend_of(X) is not None:
+            X = self._marked(X)
+            X = safe_indexing(X, np.flatnonzero(self._filled_in_fit), axis=1)
+        else:
+            X = np.asarray(X, object)[:, self._filled_in_fit]
+        matrix, missing = self.table_.encode(X), self.table_.missing(X)
+        some, found = missing.any(axis=1), X
+        if some.any() and self.estimator is None:
+            rows = np.clip(self._imputed(X, matrix, some), *self._range)
+            found = self.table_.filled(X, np.where(np.isnan(matrix), rows, matrix))
+        elif some.any():
+            found = _impute(self.estimator_, X, self._draws)
+        every = np.zeros((len(missing), self.n_features_in_), bool)
+        every[:, self._filled_in_fit] = missing
+        return self._with_indicator(found, every)
+
+    def _with_indicator(self, X, missing):
+        """Append columns that say where a mixed table had missing values."""
+        container = output_container(self)
+        X = X if container == "default" else as_backend(X, container)
+        indicators = self._transform_indicator(missing)
+        if indicators is None:
+            return X
+        names = self.get_feature_names_out()[self._filled_in_fit.sum() :]
+        if backend_of(X) is None:
+            return np.hstack([X, indicators])
+        return beside(X, dict(zip(names, np.asarray(indicators, bool).T, strict=True)))
+
     def _fit_best(self, matrix, seed, sample_weight=None):
         """Fit the model that imputes hidden values best."""
         if sample_weight is not None:
             sample_weight = check_sample_weight(
                 sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
             )
-        self._widths = Rows.weighted(matrix, None, sample_weight).deviation
-        low, high = (end / self._widths for end in self._range)
+        rows = Rows.weighted(matrix, None, sample_weight)
+        self._widths, classes = rows.deviation, []
         places = [np.array([i]) for i in range(matrix.shape[1])]
-        self.estimator_, self.n_components_ = _best(
-            matrix / self._widths,
-            places,
-            low,
-            high,
-            seed,
-            sample_weight,
-            self.sample_posterior,
-        )
+        if self.table_ is not None:
+            places = [of for of in self.table_.places if len(of)]
+            classes = self.table_.classes
+            for of in self.table_.groups:
+                self._widths[of] = np.sqrt(np.maximum(rows.mean[of], LEAST_SHARE))
+        low, high = (end / self._widths for end in self._range)
+        space = _Space(places, classes, self._widths, low, high)
+        matrix = matrix / self._widths
+        self.estimator_, self.n_components_ = _best(matrix, space, seed, sample_weight)
 
     def _checked(self, X, reset):
         """Return X in floating point, with NaN for missing values, and where these are."""
@@ -315,7 +474,7 @@ class AutoencoderImputer(BaseImputer):
         return safe_indexing(X, np.flatnonzero(self._filled_in_fit), axis=1)
 
     @with_numpy_defaults
-    def transform(self, X: MatrixLike) -> np.ndarray:
+    def transform(self, X: MatrixLike) -> Any:
         """Impute the missing values of X.
 
         Parameters
@@ -325,12 +484,15 @@ class AutoencoderImputer(BaseImputer):
 
         Returns
         -------
-        X_imputed : ndarray of shape (n_samples, n_features_out)
+        X_imputed : ndarray or frame of shape (n_samples, n_features_out)
             X without missing values. Columns that were empty in `fit` are dropped, or are
             0 with `keep_empty_features`. With `add_indicator` there is another column
-            for each column with missing values in `fit`: 1 where these are.
+            for each column with missing values in `fit`: 1 where these are. A frame with
+            strings, categories or dates comes back as a frame.
         """
         check_is_fitted(self)
+        if self.table_ is not None:
+            return self._transform_table(X)
         matrix, missing = self._checked(X, reset=False)
         filled = np.where(missing, matrix.dtype.type(0), matrix)
         some = missing[:, self._filled_in_fit].any(axis=1)
@@ -343,21 +505,26 @@ class AutoencoderImputer(BaseImputer):
         indicators = self._transform_indicator(missing)
         return self._concatenate_indicator(filled, indicators)
 
+    @property
+    def _draws(self):
+        """The arguments of `impute`."""
+        if not self.sample_posterior:
+            return {}
+        return {"n_draws": 1, "random_state": self.random_state_}
+
     def _imputed(self, X, matrix, some):
         """Return imputed rows; those without missing values as they are."""
-        draws = {}
-        if self.sample_posterior:
-            draws = {"n_draws": 1, "random_state": self.random_state_}
+        draws = self._draws
         if self.estimator is None:
             found = np.asarray(matrix, np.float64).copy()
             rows = _impute(self.estimator_, found[some] / self._widths, draws)
             found[some] = rows * self._widths
             return found
-        return _impute(self.estimator_, self._given(X, matrix), draws)
+        return np.asarray(_impute(self.estimator_, self._given(X, matrix), draws))
 
     @available_if(_has_indicator)
     @in_container
-    def inverse_transform(self, X: MatrixLike) -> np.ndarray:
+    def inverse_transform(self, X: MatrixLike) -> Any:
         """Put missing values back where `transform` has imputed them.
 
         Parameters
@@ -380,8 +547,9 @@ class AutoencoderImputer(BaseImputer):
             If X has another number of columns.
         """
         check_is_fitted(self)
-        X = check_array(X, dtype=FLOAT_DTYPES, input_name="X")
         n_out = len(self.get_feature_names_out())
+        if self.table_ is None:
+            X = check_array(X, dtype=FLOAT_DTYPES, input_name="X")
         if X.shape[1] != n_out:
             raise ValueError(
                 f"X has {X.shape[1]} features, but {type(self).__name__}."
@@ -389,6 +557,8 @@ class AutoencoderImputer(BaseImputer):
                 " columns and the indicators."
             )
         kept, flags = self._kept, self.indicator_.features_
+        if self.table_ is not None:
+            return self._inverse_table(X, kept, flags)
         marker, dtype = self.missing_values, X.dtype
         if is_pandas_na(marker):
             marker = np.nan
@@ -399,6 +569,17 @@ class AutoencoderImputer(BaseImputer):
         missing = np.zeros(X_original.shape, bool)
         missing[:, flags] = X[:, kept.sum() :].astype(bool)
         return np.where(missing, np.array(marker, dtype), X_original)
+
+    def _inverse_table(self, X, kept, flags):
+        """Put missing values back into a mixed table, without its empty columns."""
+        rows = safe_indexing(X, np.arange(kept.sum()), axis=1)
+        names = self.feature_names_in_[flags]
+        found = {}
+        for i, name in enumerate(names, start=kept.sum()):
+            flag = np.asarray(safe_indexing(X, [i], axis=1)).ravel().astype(bool)
+            if name in self.feature_names_in_[kept]:
+                found[name] = flag
+        return with_nulls(rows, found)
 
     @property
     def _kept(self):
@@ -445,33 +626,40 @@ class AutoencoderImputer(BaseImputer):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = _is_nan(self.missing_values)
+        tags.input_tags.categorical = True
         return tags
 
 
-def _best(X, places, low, high, seed, weight, draws):
-    """Fit the model that imputes hidden values best; return it and its components."""
+def _best(X, space, seed, weight):
+    """Fit the model that imputes hidden values best; return it and its components.
 
-    def clipped(rows):
-        return np.clip(rows, low, high)
-
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    space : _Space
+    seed : int
+    weight : ndarray of shape (n_samples,) or None
+    """
     stream = np.random.SeedSequence(seed).spawn(1)[0]
-    hidden = Hidden.of(X, places, np.random.default_rng(stream))
-    candidates = choose(hidden, weight, clipped)
+    hidden = Hidden.of(X, space.places, np.random.default_rng(stream))
+    candidates = choose(hidden, weight, space.clipped)
     rows = Rows.weighted(X, None, weight)
     models = [candidate.fitted(rows) for candidate in candidates] or [mean_model(rows)]
-    linear = _MeanImputer([_LinearImputer(model, low, high) for model in models])
-    if not candidates or len(X) < ENOUGH_ROWS or (draws and not _draws(VAETransformer())):
+    linear = _MeanImputer([_LinearImputer(model, space) for model in models])
+    if not candidates or len(X) < ENOUGH_ROWS:
         return linear, candidates[0].n_components if candidates else 0
     best = candidates[0]
     vae = VAETransformer(
-        best.n_components, likelihood=best.likelihood, n_splits=1, random_state=seed
+        best.n_components,
+        likelihood=space.likelihood(best.likelihood),
+        n_splits=1,
+        random_state=seed,
     )
-    vae.fit(hidden.rows, sample_weight=weight)
-    starts = [_LinearImputer(one.linear_model, low, high) for one in candidates]
-    of_start, of_vae = (
-        clipped(_MeanImputer(starts).impute(hidden.rows)),
-        clipped(vae.impute(hidden.rows)),
-    )
+    vae.fit(hidden.rows * space.units, sample_weight=weight)
+    vae = _UnitImputer(vae, space.units)
+    starts = [_LinearImputer(one.linear_model, space) for one in candidates]
+    of_start = space.clipped(_MeanImputer(starts).impute(hidden.rows))
+    of_vae = space.clipped(vae.impute(hidden.rows))
     errors = map(hidden.error, (of_start, (of_start + of_vae) / 2, of_vae))
     models = linear, _MeanImputer([linear, vae]), vae
     return models[np.argmin([*errors])], best.n_components
@@ -527,4 +715,4 @@ def _impute(model, X, draws):
     codes = X if before is None else before.transform(X)
     found = _last(model).impute(codes, **draws)
     found = found[0] if draws else found
-    return np.asarray(found if before is None else before.inverse_transform(found))
+    return found if before is None else before.inverse_transform(found)

@@ -272,3 +272,114 @@ class _OneWay(StandardScaler):
     @property
     def inverse_transform(self):
         raise AttributeError
+
+
+# -- mixed tables
+
+
+def mixed(n=80, seed=0):
+    """Two categories and a number that determine each other, and a column of its own."""
+    rng = np.random.default_rng(seed)
+    a = rng.choice(["x", "y", "z"], n)
+    place = np.unique(a, return_inverse=True)[1]
+    return pd.DataFrame(
+        {
+            "a": a,
+            "b": pd.Categorical(np.array(["p", "q", "r"])[place], ["r", "q", "p", "none"]),
+            "n": (10 * place + rng.integers(0, 3, n)).astype("int64"),
+            "free": rng.normal(5, 2, n),
+        }
+    )
+
+
+def with_gaps(full, share=0.1, seed=1):
+    gone = np.random.default_rng(seed).random(full.shape) < share
+    gone[:, -1] = False
+    return full.astype({"n": "Int64"}).mask(gone), gone
+
+
+@pytest.mark.parametrize("backend", ["pandas", "polars"])
+def test_a_mixed_table_is_imputed_as_one(backend):
+    full = mixed()
+    gaps, gone = with_gaps(full)
+    X = pl.from_pandas(gaps) if backend == "polars" else gaps
+    found = AutoencoderImputer(random_state=0).fit_transform(X)
+    assert type(found) is type(X)
+    if backend == "polars":
+        assert found.schema == X.schema
+        found = found.to_pandas()
+    else:
+        assert (found.dtypes == X.dtypes).all()
+    for column, name in enumerate(("a", "b")):
+        here = gone[:, column] & ~gone[:, [1 - column, 2]].all(axis=1)
+        right = found[name].astype(str) == full[name].astype(str)
+        assert right[here].all()
+    off = (found["n"] - full["n"])[gone[:, 2] & ~gone[:, :2].all(axis=1)]
+    assert off.abs().max() <= 3
+    assert np.array_equal(found["free"], full["free"])
+
+
+def test_indicators_and_inverse_of_a_mixed_table():
+    gaps, gone = with_gaps(mixed())
+    imputer = AutoencoderImputer(add_indicator=True, random_state=0).fit(gaps)
+    found = imputer.transform(gaps)
+    names = [f"missingindicator_{name}" for name in ("a", "b", "n")]
+    assert list(found.columns) == [*gaps.columns, *names]
+    assert list(imputer.get_feature_names_out()) == list(found.columns)
+    assert (found[names].dtypes == bool).all()
+    assert np.array_equal(found[names].to_numpy(), gone[:, :3])
+    back = imputer.inverse_transform(found)
+    assert back.isna().equals(gaps.isna())
+    assert back.where(gaps.notna()).equals(gaps)
+
+
+def test_draws_of_classes_have_their_frequencies():
+    """A category that nothing tells of is drawn as often as it is seen."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"c": rng.choice(["u", "v", "w"], 99, p=[0.6, 0.3, 0.1]), "n": 0.0})
+    X["n"] = rng.normal(size=99)
+    seen = X["c"].value_counts(normalize=True)
+    X.loc[:9, "c"] = None
+    seen = X["c"].value_counts(normalize=True)
+    imputer = AutoencoderImputer(sample_posterior=True, random_state=0).fit(X)
+    drawn = pd.concat([imputer.transform(X)["c"].iloc[:10] for _ in range(60)])
+    share = drawn.value_counts(normalize=True).reindex(seen.index).fillna(0)
+    assert np.abs(share - seen).max() < 0.1
+
+
+def test_empty_columns_and_markers_of_a_mixed_table():
+    full = mixed()
+    gaps, _ = with_gaps(full)
+    gaps = gaps.assign(nothing=None)
+    imputer = AutoencoderImputer(random_state=0).fit(gaps)
+    assert list(imputer.transform(gaps).columns) == list(full.columns)
+    with pytest.raises(ValueError, match="keep_empty_features=True needs"):
+        AutoencoderImputer(keep_empty_features=True).fit(gaps)
+    marked = full.assign(a=full["a"].where(np.arange(80) > 4, "?"))
+    found = AutoencoderImputer(missing_values="?", random_state=0).fit_transform(marked)
+    assert (found["a"] == full["a"]).all()
+
+
+def test_an_estimator_of_a_mixed_table():
+    gaps, gone = with_gaps(mixed())
+    own = AutoencoderImputer(VAETransformer(2, max_iter=0), random_state=0)
+    found = own.fit_transform(gaps)
+    assert found.equals(VAETransformer(2, max_iter=0).fit(gaps).impute(gaps))
+    boosting = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=5)
+    X = gaps[["b", "n", "free"]]
+    pipeline = make_pipeline(AutoencoderImputer(random_state=0), boosting)
+    y = mixed()["a"]
+    assert pipeline.fit(X, y).score(X, y) > 0.8
+
+
+@pytest.mark.slow
+def test_a_trained_model_of_a_mixed_table():
+    full = mixed(300)
+    gaps, gone = with_gaps(full)
+    imputer = AutoencoderImputer(random_state=0).fit(gaps)
+    found = imputer.transform(gaps)
+    here = gone[:, 0] & ~gone[:, 1:3].all(axis=1)
+    assert (found["a"] == full["a"])[here].mean() > 0.95
+    assert not found.isna().any().any()
+    again = pickle.loads(pickle.dumps(imputer)).transform(gaps)
+    assert again.equals(found)

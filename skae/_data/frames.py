@@ -501,3 +501,70 @@ def installed(name):
     except ImportError:
         return ARRAYS
     return BACKENDS[name]
+
+
+# -- frames of any backend, through narwhals
+
+
+def nulls(X):
+    """Return where a frame has missing values, of shape (n_rows, n_columns)."""
+    frame = nw.from_native(X, eager_only=True)
+    found = np.zeros(frame.shape, bool)
+    for i, column in enumerate(frame.iter_columns()):
+        missing = column.is_null()
+        if column.dtype.is_float():
+            missing = missing | column.is_nan().fill_null(True)
+        found[:, i] = missing.to_numpy()
+    return found
+
+
+def without(X, marker):
+    """Replace a marker of missing values in a frame with missing values."""
+    frame = nw.from_native(X, eager_only=True)
+    is_text, changed = isinstance(marker, str), []
+    for column in frame.iter_columns():
+        text = column.dtype in (nw.String, nw.Categorical, nw.Enum, nw.Object)
+        if text == is_text and (is_text or column.dtype.is_numeric()):
+            name = column.name
+            same = nw.col(name).cast(nw.String) if is_text else nw.col(name)
+            changed.append(nw.when(same != marker).then(nw.col(name)).alias(name))
+    return frame.with_columns(*changed).to_native() if changed else X
+
+
+def with_nulls(X, places):
+    """Set values of a frame to missing: by column name, the rows."""
+    frame = nw.from_native(X, eager_only=True)
+    for name, rows in places.items():
+        column = frame[name]
+        flag = nw.new_series("flag", ~rows, nw.Boolean, backend=frame.implementation)
+        flag = _aligned(flag, X)
+        there = frame.select(nw.col(name)).with_columns(flag)
+        kept = there.select(nw.when(nw.col("flag")).then(nw.col(name)).alias(name))
+        frame = frame.with_columns(kept[name] if column.name == name else column)
+    return frame.to_native()
+
+
+def beside(X, columns):
+    """Append columns of booleans to a frame, given by name."""
+    frame = nw.from_native(X, eager_only=True)
+    added = [
+        _aligned(nw.new_series(name, flags, nw.Boolean, backend=frame.implementation), X)
+        for name, flags in columns.items()
+    ]
+    return frame.with_columns(*added).to_native()
+
+
+def _aligned(series, X):
+    """Give a series of pandas the index of a frame."""
+    native = series.to_native()
+    if not hasattr(X, "index") or not hasattr(native, "index"):
+        return series
+    return nw.from_native(native.set_axis(X.index), series_only=True)
+
+
+def as_backend(X, name):
+    """Convert a frame to another backend."""
+    if backend_of(X) in (None, name):
+        return X
+    frame = nw.from_native(X, eager_only=True)
+    return frame.to_pandas() if name == "pandas" else frame.to_polars()

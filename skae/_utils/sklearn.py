@@ -90,6 +90,7 @@ __all__ = [
     "is_scalar_nan",
     "mask_of",
     "num_samples",
+    "output_container",
     "raise_for_params",
     "safe_indexing",
     "with_callbacks",
@@ -150,6 +151,11 @@ def in_container(method: Method) -> Method:
     return wrapped
 
 
+def output_container(estimator):
+    """Return what `set_output` asks of an estimator: "default", "pandas" or "polars"."""
+    return _get_output_config("transform", estimator)["dense"]
+
+
 def contained(estimator, rows, X, decode=True):
     """Convert rows to the container of `set_output`, or of a mixed table.
 
@@ -163,7 +169,7 @@ def contained(estimator, rows, X, decode=True):
     decode : bool, default=True
         Whether the rows are an encoded mixed table where the estimator has one.
     """
-    container = _get_output_config("transform", estimator)["dense"]
+    container = output_container(estimator)
     if not isinstance(rows, np.ndarray):
         return rows
     if decode and estimator.table_ is not None:
