@@ -261,7 +261,10 @@ class AutoencoderImputer(BaseImputer):
     Notes
     -----
     Imputed values are within the range of the values of their column in `fit`. Values
-    that are not missing are returned as they are.
+    that are not missing are returned as they are. In a frame with strings, categories or
+    dates, strings become categories with the levels that `fit` has seen, which is the form
+    in which estimators such as :class:`~sklearn.ensemble.HistGradientBoostingClassifier`
+    take them; other columns keep their dtypes.
 
     Examples
     --------
@@ -417,6 +420,7 @@ class AutoencoderImputer(BaseImputer):
             found = self.table_.filled(X, np.where(np.isnan(matrix), rows, matrix))
         elif some.any():
             found = _impute(self.estimator_, X, self._draws)
+        found = self.table_.categorized(found)
         every = np.zeros((len(missing), self.n_features_in_), bool)
         every[:, self._filled_in_fit] = missing
         return self._with_indicator(found, every)

@@ -8,8 +8,15 @@ import numpy as np
 from scipy import sparse
 
 from skae._data.columns import read, some
-from skae._data.frames import ARRAYS, BACKENDS, backend_of, installed, objects
-from skae._data.kinds import Column, warn_unknown
+from skae._data.frames import (
+    ARRAYS,
+    BACKENDS,
+    backend_of,
+    has_categories,
+    installed,
+    objects,
+)
+from skae._data.kinds import Column, codes, warn_unknown
 from skae._data.sources import is_stored
 
 __all__ = ["Column", "Table"]
@@ -264,6 +271,18 @@ class Table:
             if missing.any():
                 made[i] = own.filled(column, values, missing, matrix[:, places], backend)
         return backend.replaced(X, made) if made else X
+
+    def categorized(self, X):
+        """Return a frame with categories, of the levels in fit, in place of strings."""
+        X, backend, columns = _native(self.columns, X)
+        made, dtype = {}, "Enum" if backend.name == "polars" else None
+        for own, (i, column) in zip(self.columns, columns, strict=True):
+            strings = own.levels and all(isinstance(one, str) for one in own.levels)
+            if own.kind == "category" and strings and not has_categories(own.dtype):
+                matrix, _ = own.encode(read(backend, column, own.name, True))
+                places = codes(own, matrix)
+                made[i] = backend.categories(places, own.levels, False, dtype)
+        return backend.replaced(X, made) if made and backend is not ARRAYS else X
 
     def absent(self, matrix):
         """Return where an encoded matrix lacks a column, of shape (n, n_columns)."""
