@@ -385,11 +385,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         Returns
         -------
         scores : ndarray of the shape of X
-            Minus the squared error of each value, in squared units of X; 0 where X is
-            NaN. Summed over features, they are the score of the sample.
+            Minus the loss of each value, by default its squared error, and in a mixed
+            table of each column; 0 where X is NaN. Summed over features, they are the
+            score of the sample.
         """
         check_is_fitted(self)
-        return self._minus_own_error_of_features(X)
+        return self._minus_loss_of_features(X)
 
     # -- the density, while it is PCA
 

@@ -11,7 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae._autoencoder import AutoencoderTransformer
 from skae._data.dask import lazily
-from skae._data.validation import check_beside
 from skae._model.objectives import Denoising, Pairs
 from skae._utils.params import made
 from skae._utils.sklearn import StrOptions, all_or_nothing, fit_context, with_callbacks
@@ -485,7 +484,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     def score_samples(
         self, X: MatrixLike, X_clean: MatrixLike | None = None
     ) -> np.ndarray:
-        """Return minus the squared reconstruction error of each sample.
+        """Return minus the loss of each sample: how well it is reconstructed.
 
         Parameters
         ----------
@@ -499,18 +498,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Minus the squared error, summed over features, in squared units of X. Higher
-            is better, and zero is a perfect reconstruction.
+            Minus the loss, summed over features, in the units of `history_`: with the
+            default, squared units of X. Higher is better.
         """
         check_is_fitted(self)
-        if X_clean is None:
-            return self._minus_own_error(X)
-        X, row_shape = self._known_rows(X)
-        like = (X, row_shape, self.network_)
-        target = check_beside(self, "X_clean", X_clean, *like, paired=True)
-        if self.table_ is not None:
-            return self._minus_loss_of_columns(X, target).sum(axis=1)
-        return self._minus_squared_error(X, target)
+        return self._minus_loss(X, X_clean)
 
     @lazily
     def score_features(
@@ -530,18 +522,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Returns
         -------
         scores : ndarray of the shape of X
-            Minus the squared error of each value, in squared units of X; 0 where X is
-            NaN. Summed over features, they are the score of the sample.
+            Minus the loss of each value, by default its squared error, and in a mixed
+            table of each column; 0 where X is NaN. Summed over features, they are the
+            score of the sample.
         """
         check_is_fitted(self)
-        if X_clean is None:
-            return self._minus_own_error_of_features(X)
-        X, row_shape = self._known_rows(X)
-        like = (X, row_shape, self.network_)
-        target = check_beside(self, "X_clean", X_clean, *like, paired=True)
-        if self.table_ is not None:
-            return self._minus_loss_of_columns(X, target)
-        return self._minus_squared_error_of_features(X, target, row_shape)
+        return self._minus_loss_of_features(X, X_clean)
 
     def score(
         self,

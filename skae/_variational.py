@@ -547,19 +547,9 @@ class VAETransformer(BaseAutoencoder):
             rest = rest / np.maximum(there.sum(axis=1), 1)
             found[batch] = of_features + there * rest[:, None]
         if unknown is not None:
-            groups = likelihood.groups(X.shape[1])
-            for columns, here in zip(groups, unknown.T, strict=True):
-                found[np.ix_(here, columns)] = self._log_unknown / len(columns)
+            self._add_unknown(found, unknown)
         shape = row_shape if self.table_ is None else (width,)
         return found.reshape(-1, *shape)
-
-    @property
-    def _log_unknown(self):
-        """Return the log-probability of a class that was not seen in `fit`.
-
-        By Laplace's rule of succession it is one over the number of samples plus two.
-        """
-        return -math.log(self.n_samples_ + 2)
 
     def _draws(self, dtype):
         rng = np.random.default_rng(DRAWS_SEED)

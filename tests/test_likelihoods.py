@@ -305,3 +305,51 @@ def test_features_share_the_score(likelihood, X):
     odd[0, 4] += 30
     lowered = vae.score_features(odd)[0] - vae.score_features(X)[0]
     assert lowered.argmin() == 4
+
+
+# -- scores of the losses
+
+
+def _losses_by_hand(loss, x, mean, scale):
+    """The loss of each value from the decoder's mean, in the units of X."""
+    error = np.abs(x - mean)
+    if loss == "absolute_error":
+        return error
+    if loss == "huber":
+        return np.where(error < scale, error**2 / 2, scale * (error - scale / 2))
+    if loss == "poisson":
+        return mean - x * np.log(mean) + special.gammaln(x + 1)
+    if loss == "categorical_crossentropy":
+        return -x * np.log(mean)
+    return -x * np.log(mean) - (1 - x) * np.log(1 - mean)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "absolute_error",
+        "huber",
+        "binary_crossentropy",
+        "categorical_crossentropy",
+        "poisson",
+    ],
+)
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, DenoisingAutoencoder])
+def test_scores_are_minus_the_loss_that_is_trained(kind, loss):
+    rng = np.random.default_rng(0)
+    X = rng.gamma(2.0, size=(120, 6))
+    if loss == "binary_crossentropy":
+        X /= X.max()
+    if loss == "categorical_crossentropy":
+        X /= X.sum(axis=1, keepdims=True)
+    if loss == "poisson":
+        X = rng.poisson(X).astype(float)
+    model = kind(2, loss=loss, max_iter=1, n_splits=1, random_state=0).fit(X)
+    scale = np.sqrt(X.var(axis=0, ddof=1).mean())
+    wanted = _losses_by_hand(loss, X, np.asarray(model.reconstruct(X)), scale)
+    found = model.score_features(X)
+    assert_allclose(found, -wanted, rtol=2e-3, atol=1e-4)
+    assert_allclose(found.sum(axis=1), model.score_samples(X))
+    X[0, 0] = np.nan
+    if loss != "categorical_crossentropy":  # whose classes add up
+        assert model.score_features(X)[0, 0] == 0

@@ -54,7 +54,7 @@ class BaseInference:
             ),
             "expected": Function(self._expected, wide),
         }
-        if specification.objective.balance is not None:
+        if not specification.objective.has_posterior:
             self.functions["losses"] = Function(self._losses, [rows, rows])
         widest = max(
             math.prod(output.shape[1:])
@@ -65,8 +65,6 @@ class BaseInference:
         self.batch_rows = max(1, CALL_VALUES // widest)
         size, n_features = codes[-1], specification.n_features
         self.place = dict.fromkeys(("mean", "spread", "unit"), (n_features,))
-        if specification.objective.balance is not None:
-            self.place["balance"] = (n_features,)
         if specification.rotates:
             self.place |= {"rotation": (size, size), "inverse": (size, size)}
             self.place["offset"] = (size,)
@@ -144,8 +142,8 @@ class BaseInference:
             return loss, counts
 
         there = ops.cast(~ops.isnan(x), x.dtype)
-        slopes, _ = self._slopes(total, there * place["balance"])
-        return slopes * there * place["balance"]
+        slopes, _ = self._slopes(total, there)
+        return slopes * there
 
     def _expected(self, place, x, noise, *widening):
         objective, widening = self._widened(widening)
@@ -194,8 +192,6 @@ class BaseFitted:
             "spread": coordinates.scale * coordinates.unit,
             "unit": coordinates.unit,
         }
-        if specification.objective.balance is not None:
-            place["balance"] = specification.objective.weights_of_columns(coordinates)
         if coordinates.rotation is not None:
             place["rotation"] = coordinates.rotation
             place["inverse"] = coordinates.inverse
@@ -266,12 +262,10 @@ class BaseFitted:
         return self._in_batches("posterior", X, self._seen)
 
     def losses(self, X, target):
-        """Compute the balanced loss of each value of the target of X; 0 where it is NaN."""
-        found = np.empty(target.shape)
-        for some in gen_batches(len(X), self.batch_rows):
-            x, seen = self._standardized(target[some]), self._seen(X[some])
-            found[some] = self._call("losses", x, seen)
-        return found
+        """Compute the loss of each value of the targets of rows X; 0 where it is NaN."""
+        factor, offset = self.specification.objective.units_of_losses(self.coordinates)
+        found = self._call("losses", self._standardized(target), self._seen(X))
+        return found.astype(np.float64) * factor + offset * ~np.isnan(target)
 
     def log_weights(self, X, noise):
         """Compute ``log p(x, z) - log q(z | x)`` at draws of the code.

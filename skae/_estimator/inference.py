@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral
 from typing import Any
 
@@ -16,7 +17,7 @@ from skae._data.categories import known
 from skae._data.dask import lazily
 from skae._data.rows import float_dtype
 from skae._data.stored import rows_of
-from skae._data.validation import check_rows
+from skae._data.validation import check_beside, check_rows
 from skae._utils.keras import import_keras
 from skae._utils.sklearn import check_sample_weight, in_container
 from skae._utils.typing import MatrixLike, RandomState
@@ -54,12 +55,6 @@ class FittedMethods(TransformerMixin):
         names, objective = self._feature_names(rows_of(X)), self._objective_of_fit
         found, unknown = known(X, groups, names, objective.parameter)
         return (found if self._last_state.completes else X), unknown
-
-    @property
-    def _has_groups(self):
-        """Return True if some columns are classes, which may be unknown in a row."""
-        n_features = self._last_state.specification.n_features
-        return bool(self._objective_of_fit.likelihood.groups(n_features))
 
     @property
     def _objective_of_fit(self):
@@ -239,7 +234,7 @@ class FittedMethods(TransformerMixin):
 
     @lazily
     def score_samples(self, X: MatrixLike) -> np.ndarray:
-        """Return minus the squared reconstruction error of each sample.
+        """Return minus the loss of each sample: how well it is reconstructed.
 
         Parameters
         ----------
@@ -250,11 +245,11 @@ class FittedMethods(TransformerMixin):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Minus the squared error, summed over features, in squared units of X. Higher
-            is better, and zero is a perfect reconstruction.
+            Minus the loss, summed over features, in the units of `history_`: with the
+            default, squared units of X. Higher is better.
         """
         check_is_fitted(self)
-        return self._minus_own_error(X)
+        return self._minus_loss(X)
 
     def score(
         self,
@@ -290,50 +285,66 @@ class FittedMethods(TransformerMixin):
             )
         return float(np.average(scores, weights=sample_weight))
 
-    def _squared_errors(self, X, target):
-        """Yield the indices of a batch of rows and the squared errors of its values."""
+    def _losses(self, X, target):
+        """Yield the indices of a batch of rows and the loss of each value, 0 where NaN."""
+        objective = self._objective_of_fit
         model, rows, wanted = self._fitted(float_dtype(X)), rows_of(X), rows_of(target)
         for batch in rows.batches(model.batch_rows):
-            codes, given = self._encoded(rows.dense(batch)), wanted.dense(batch)
-            output = model.reconstructed(given, codes)
-            difference = np.subtract(given, output, dtype=np.float64)
-            yield batch, np.square(difference, out=difference)
+            seen, given = rows.dense(batch), wanted.dense(batch)
+            if objective.is_squared_error:
+                output = model.reconstructed(given, self._encoded(seen))
+                found = np.subtract(given, output, dtype=np.float64)
+                np.square(found, out=found)
+                found[np.isnan(found)] = 0.0
+            else:
+                found = model.losses(seen, given)
+            yield batch, found
 
-    def _minus_own_error(self, X):
-        """Return minus the error of the reconstruction of each row."""
-        if self.table_ is not None:
-            return self._minus_own_error_of_features(X).sum(axis=1)
-        if self._has_groups:
-            squares, _ = self._errors_and_codes(X)
-            return -np.nansum(squares.reshape(len(squares), -1), axis=1)
-        X, _ = self._known_rows(X)
-        return self._minus_squared_error(X, X)
+    def _checked_pairs(self, X, X_clean):
+        """Return checked rows, what they are compared with, unknown classes and a shape."""
+        X, row_shape = self._check_rows(X)
+        X, unknown = self._known(X)
+        if X_clean is None:
+            return X, X, unknown, row_shape
+        like = (X, row_shape, self.network_)
+        target = check_beside(self, "X_clean", X_clean, *like, paired=True)
+        return X, *self._known(target), row_shape
 
-    def _minus_loss_of_columns(self, X, target):
-        """Return minus the balanced loss of each column of a mixed table."""
-        losses = self._fitted(float_dtype(X)).losses(X, target)
-        return -self.table_.by_column(losses)
-
-    def _minus_own_error_of_features(self, X):
-        if self.table_ is not None:
-            X, _ = self._check_rows(X)
-            return self._minus_loss_of_columns(X, X)
-        if self._has_groups:
-            return -np.nan_to_num(self._errors_and_codes(X)[0])
-        X, row_shape = self._known_rows(X)
-        return self._minus_squared_error_of_features(X, X, row_shape)
-
-    def _minus_squared_error(self, X, target):
+    def _minus_loss(self, X, X_clean=None):
+        """Return minus the loss of each row."""
+        X, target, unknown, _ = self._checked_pairs(X, X_clean)
         scores = np.empty(X.shape[0])
-        for batch, squares in self._squared_errors(X, target):
-            scores[batch] = -np.nansum(squares, axis=1)
+        for batch, losses in self._losses(X, target):
+            scores[batch] = -losses.sum(axis=1)
+        if unknown is not None:
+            scores += self._log_unknown * unknown.sum(axis=1)
         return scores
 
-    def _minus_squared_error_of_features(self, X, target, row_shape):
+    def _minus_loss_of_features(self, X, X_clean=None):
+        """Return minus the loss of each value, in a mixed table of each of its columns."""
+        X, target, unknown, row_shape = self._checked_pairs(X, X_clean)
         scores = np.empty(X.shape)
-        for batch, squares in self._squared_errors(X, target):
-            scores[batch] = -np.where(np.isnan(squares), 0.0, squares)
+        for batch, losses in self._losses(X, target):
+            scores[batch] = -losses
+        if self.table_ is not None:
+            return self.table_.by_column(scores)
+        if unknown is not None:
+            self._add_unknown(scores, unknown)
         return scores.reshape(-1, *row_shape)
+
+    def _add_unknown(self, scores, unknown):
+        """Score classes that were not seen, each in equal parts by its columns."""
+        groups = self._objective_of_fit.likelihood.groups(scores.shape[1])
+        for columns, here in zip(groups, unknown.T, strict=True):
+            scores[np.ix_(here, columns)] = self._log_unknown / len(columns)
+
+    @property
+    def _log_unknown(self):
+        """Return the log-probability of a class that was not seen in `fit`.
+
+        By Laplace's rule of succession it is one over the number of samples plus two.
+        """
+        return -math.log(self.n_samples_ + 2)
 
     def _encoded(self, X):
         """Return the codes of checked rows."""

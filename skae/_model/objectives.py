@@ -142,6 +142,23 @@ class Reconstruction:
         """Return the weight of each column's loss of standardised rows."""
         return self.balance * coordinates.scale**self.likelihood.degrees
 
+    @property
+    def is_squared_error(self):
+        """True if the loss is the squared error, which means alone tell."""
+        return self.balance is None and self.likelihood.is_squared_error
+
+    def units_of_losses(self, coordinates):
+        """Return what turns each column's loss of standardised rows into that of X.
+
+        Returns
+        -------
+        factor, offset : ndarray of shape (n_features,)
+            The offset is that of a log-density.
+        """
+        if self.balance is not None:
+            return self.weights_of_columns(coordinates), np.zeros_like(coordinates.scale)
+        return self.likelihood.units_of_losses(coordinates.scale)
+
     def corrupted(self, x, values, seed):
         """Corrupt standardised rows, as the network sees them in training."""
         return x

@@ -81,6 +81,9 @@ class Likelihood(Tunable):
         """True if the input of the network is untransformed, all on one scale."""
         return True
 
+    #: Whether it is the squared error.
+    is_squared_error = False
+
     #: Whether PCA has the least loss of all networks whose code and output are linear.
     pca_is_best = False
 
@@ -343,6 +346,23 @@ class Likelihood(Tunable):
         if not self.is_density:
             return loss * scale[0] ** self.degree
         return loss + (present * np.log(scale)).sum(axis=-1)
+
+    def units_of_losses(self, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what turns the loss of a standardised value into that of X.
+
+        Parameters
+        ----------
+        scale : ndarray of shape (n_features,)
+            The scale that samples are divided by.
+
+        Returns
+        -------
+        factor, offset : ndarray of shape (n_features,)
+            As in `in_units`, by column.
+        """
+        if self.is_density:
+            return np.ones_like(scale), np.log(scale)
+        return scale[0] ** self.degree * np.ones_like(scale), np.zeros_like(scale)
 
     def loss_of_mean(self, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
         """Return the loss by which a column's loss is divided in a mixed table.

@@ -164,6 +164,9 @@ class ByColumn(StepwiseStarts, Likelihood):
             found[columns] = one.degree
         return found
 
+    def units_of_losses(self, scale):
+        return np.ones_like(scale), np.log(self._density_scale(scale))
+
     def loss_of_mean(self, mean, variance):
         found = np.empty_like(mean)
         for one, columns in self.pairs:

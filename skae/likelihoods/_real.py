@@ -29,6 +29,7 @@ class SquaredError(Likelihood):
     """
 
     is_density, degree = False, 2
+    is_squared_error = True
     pca_is_best = True  # Baldi & Hornik 1989
 
     def per_sample(self, x, output, log_noise=None, present=1.0):
