@@ -64,9 +64,9 @@ class SampleMethods:
             The distribution of the codes. "normal": the standard normal prior of the
             model. "codes": that of the training samples' codes, the aggregate posterior
             [8]_, as a mixture of 1 to 10 normals. It is fitted at the first call to a
-            draw from each of `posteriors_`, and the number of normals is that with the
-            best likelihood of held-out draws. Codes that have clusters, or that training
-            has moved away from the prior, need it.
+            draw from each of `posteriors_`. Normals are added while they raise the
+            likelihood of held-out draws by more than its standard error. Codes that have
+            clusters, or that training has moved away from the prior, need it.
 
         margins : {"model", "data"}, default="model"
             The distribution of each column of numbers. "model": as the model has it.

@@ -33,6 +33,8 @@ class Mixture:
     def of(cls, Z, seed):
         """Fit to codes, with the number of normals of the best held-out likelihood.
 
+        More normals must raise it by more than the standard error of the difference.
+
         Parameters
         ----------
         Z : ndarray of shape (n_samples, n_components)
@@ -42,12 +44,14 @@ class Mixture:
         """
         n_held_out = max(1, int(HELD_OUT * len(Z)))
         training, held_out = Z[n_held_out:], Z[:n_held_out]
-        best, chosen = -np.inf, 1
-        for n in range(1, min(MOST_NORMALS, len(training) - 1) + 1):
+        chosen, best = 1, _fitted(training, 1, seed).score_samples(held_out)
+        for n in range(2, min(MOST_NORMALS, len(training) - 1) + 1):
             if n > chosen + PATIENCE:
                 break
-            score = _fitted(training, n, seed).score(held_out)
-            best, chosen = max((best, chosen), (score, n), key=lambda one: one[0])
+            scores = _fitted(training, n, seed).score_samples(held_out)
+            gain = scores - best
+            if gain.mean() > gain.std() / np.sqrt(len(gain)):
+                chosen, best = n, scores
         mixture = _fitted(Z, chosen, seed)
         roots = np.linalg.cholesky(mixture.covariances_)
         return cls(mixture.weights_, mixture.means_, roots)
