@@ -104,7 +104,7 @@ def test_few_samples_have_a_density(n_samples):
 def test_the_end_of_a_series_does_not_widen_its_posterior():
     rows = RNG.standard_normal((30, 6, 2))
     rows[:10, 4:] = np.nan
-    network = SequenceNetwork(4)
+    network = SequenceNetwork((6, 2), units=4)
     vae = VAETransformer(2, network=network, max_iter=0, random_state=0).fit(rows)
     assert_allclose(vae.posteriors_[:, 1], vae.posterior(rows)[1], rtol=1e-5)
     assert vae.sample(5, 0, **BOTH).shape == (5, 6, 2)
