@@ -368,8 +368,8 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
         return super()._given(*args, **kwargs)
 
-    def _components(self, model, rows, variance=None):
-        found = components.of_code(model, rows, variance)
+    def _components(self, model, rows, variance=None, some=None):
+        found = components.of_code(model, rows, variance, some)
         return found.whitened if self.whiten else found
 
     @lazily

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from skae._data.dask import lazily
 from skae._data.rows import float_dtype
 from skae._data.stored import rows_of
 from skae._estimator.base import BaseAutoencoder
-from skae._estimator.checks import MOST_VALUES
+from skae._estimator.sampling import SampleMethods
 from skae._model import components
 from skae._model.graph import LEAST_NOISE, NOISE
 from skae._model.objectives import Evidence
-from skae._utils.sklearn import Interval, StrOptions, contained
+from skae._utils.sklearn import Interval, StrOptions
 from skae._utils.typing import (
     Init,
     LikelihoodName,
@@ -49,11 +49,7 @@ DRAWS_SEED, DRAWS_AT_ONCE = 20151, 64
 PASSES = 3
 
 
-#: How often numbers outside of the range of `fit` are drawn again, before they are clipped.
-REDRAWS = 20
-
-
-class VAETransformer(BaseAutoencoder):
+class VAETransformer(SampleMethods, BaseAutoencoder):
     """Variational autoencoder: a latent variable model with a density, in nats.
 
     It replaces :class:`~sklearn.decomposition.PCA` as a probabilistic model, or
@@ -244,6 +240,15 @@ class VAETransformer(BaseAutoencoder):
     n_samples_ : int
         The number of samples of X.
 
+    posteriors_ : ndarray of shape (n_posteriors, 2, `n_components_`)
+        The means and the standard deviations of the posteriors of at most 4,096 training
+        samples, drawn by their weights, in float32: what ``sample(prior="codes")`` needs.
+
+    quantiles_ : ndarray of shape (256, n_numbers) or None
+        The quantiles of each column of numbers of these samples, from the least to the
+        greatest value: what ``sample(margins="data")`` needs. None if there are more than
+        1,024 such columns.
+
     history_ : dict of str to list of float
         The losses after each epoch, in nats of X. "loss" is the sum of "reconstruction"
         (minus the log-likelihood given the code), of the KL divergence "kl" (recorded
@@ -355,6 +360,8 @@ class VAETransformer(BaseAutoencoder):
     code_activation = "linear"
 
     kl_per_component_: np.ndarray
+    posteriors_: np.ndarray
+    quantiles_: np.ndarray | None
 
     def __init__(
         self,
@@ -629,35 +636,6 @@ class VAETransformer(BaseAutoencoder):
         """
         return super().impute(X, n_draws=n_draws, random_state=random_state)
 
-    def _drawn(self, X, rng):
-        """Return checked rows with draws, given what is there, in place of NaN."""
-        holes = np.flatnonzero(np.isnan(X).any(axis=1))
-        found, model = X.copy(), self._fitted(float_dtype(X))
-        model.specification.objective.check(rows_of(X), self.likelihood)
-        seen, n_draws = self._expected(X), int(self.n_importance_samples)
-        for batch in gen_batches(len(holes), max(1, model.batch_rows // n_draws)):
-            rows = X[holes[batch]]
-            noise = rng.standard_normal((n_draws, self.n_components_)).astype(X.dtype)
-            complete = np.where(np.isnan(rows), seen[holes[batch]], rows)
-            mean = model.drawn(rows, complete, noise, rng)
-            mean = self._likelihood.like(rows, mean.reshape(rows.shape))
-            found[holes[batch]] = np.where(np.isnan(rows), self._noisy(mean, rng), rows)
-        return found
-
-    def _noisy(self, mean, rng):
-        """Draw rows around their means, in a mixed table within the range of `fit`."""
-        likelihood, scale = self._likelihood, self._state.coordinates.scale
-        X = likelihood.sample(mean, self._noise, scale, rng)
-        if self.table_ is None:
-            return X
-        low, high = self.table_.limits
-        for _ in range(REDRAWS):
-            out = (low > X) | (high < X)
-            if not out.any():
-                break
-            X[out] = likelihood.sample(mean, self._noise, scale, rng)[out]
-        return self.table_.rounded(np.clip(X, low, high).astype(X.dtype, copy=False))
-
     def _expected(self, X):
         expected, model = super()._expected(X), self._fitted(float_dtype(X))
         holes = np.flatnonzero(np.isnan(X).any(axis=1))
@@ -676,57 +654,7 @@ class VAETransformer(BaseAutoencoder):
         noise = rng.standard_normal(shape).astype(dtype)
         return np.concatenate([noise, -noise], axis=1)
 
-    # -- generation
-
-    @with_numpy_defaults
-    def sample(
-        self,
-        n_samples: int = 1,
-        random_state: RandomState = None,
-        *,
-        add_noise: bool = True,
-    ) -> Any:
-        """Draw samples from the model: from the density of which `score_samples` is one.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            The number of samples to draw.
-
-        random_state : int, RandomState instance or None, default=None
-            Determines the draws. Pass an int for reproducible results across calls.
-
-        add_noise : bool, default=True
-            Whether to draw each sample from its distribution around the decoder's mean of
-            a code drawn from the prior; otherwise the mean is returned. In a mixed table,
-            drawn numbers stay in the range of the training samples, and are whole where
-            those were.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features) or (n_samples, ...), or frame
-            Samples of the shape that `fit` was given; a frame with its columns and dtypes
-            if it was a mixed table, and a DataFrame if `set_output` asks for DataFrames.
-            No value is missing.
-        """
-        check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or not 1 <= n_samples <= self._most_rows:
-            raise ValueError(
-                f"n_samples must be an int from 1 to {self._most_rows}, of which the rows"
-                f" fit into memory. Got {n_samples!r}."
-            )
-        rng = check_random_state(random_state)
-        Z = rng.standard_normal((n_samples, self.n_components_))
-        Z = Z.astype(self.mean_.dtype)
-        X = self._fitted(Z.dtype).decode(Z)
-        if add_noise:
-            X = self._noisy(X.reshape(n_samples, -1), rng).reshape(X.shape)
-        return contained(self, X, None)
-
-    @property
-    def _most_rows(self):
-        """Return the maximum number of rows of a matrix."""
-        return MOST_VALUES // max(self._last_state.specification.n_features, 1)
+    # -- the likelihood
 
     @property
     def _likelihood(self):

@@ -344,15 +344,19 @@ class BaseFitted:
     def deviation(self, X, log_variance):
         """Compute the standard deviations of codes, which missing values increase."""
         variance = np.exp(log_variance)
-        widens = self.specification.n_extra_variances and not sparse.issparse(X)
-        if widens and has_nan(X):
+        if self._widens and not sparse.issparse(X) and has_nan(X):
             extra = self.coordinates.linear_model.extra_variance(X)
             variance = variance + extra.astype(X.dtype)
         return np.sqrt(variance)
 
+    @property
+    def _widens(self):
+        """Return True if missing values widen the posterior: not the end of a series."""
+        return self.specification.n_extra_variances and self.coordinates.imputes
+
     def _extra_covariance(self, X):
         """Compute the covariance that missing values add to the code of each row."""
-        if self.specification.n_extra_variances and has_nan(X):
+        if self._widens and has_nan(X):
             return self.coordinates.linear_model.extra_covariance(X)
         size = self.inference.graph.decoder.input_shape[-1]
         return np.zeros((len(X), size, size))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from skae._data.quantiles import N_QUANTILES
 from skae._data.table import Column, Table
 from skae._model.components import Coordinates
 from skae._model.graph import Specification
@@ -443,6 +444,21 @@ def _check_fitted(fitted):
     names = fitted.get("feature_names_in_")
     if names is not None and np.shape(names) != (n_features,):
         raise ValueError(f"feature_names_in_ are not {n_features} names.")
+    _check_samples(fitted, specification)
+
+
+def _check_samples(fitted, specification):
+    """Raise if what samples are drawn by does not match the network."""
+    posteriors, quantiles = (fitted.get(f"{one}_") for one in ("posteriors", "quantiles"))
+    if posteriors is not None:
+        shape = (*np.shape(posteriors)[:1], 2, fitted["n_components_"])
+        if not _is(posteriors, shape) or not len(posteriors):
+            raise ValueError(f"posteriors_ are not of shape {shape}.")
+    if quantiles is not None:
+        numbers = specification.objective.likelihood.numbers(specification.n_features)
+        shape = N_QUANTILES, len(numbers)
+        if not _is(quantiles, shape):
+            raise ValueError(f"quantiles_ are not of shape {shape}.")
 
 
 def _check_table(table, n_features):

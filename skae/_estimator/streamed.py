@@ -10,7 +10,7 @@ from skae._utils.warnings import numpy_defaults
 #: Fitted attributes that describe the components of the rows.
 DESCRIBED = (
     *("_state", "components_", "explained_variance_", "explained_variance_ratio_"),
-    *("noise_variance_", "kl_per_component_"),
+    *("noise_variance_", "kl_per_component_", "posteriors_", "quantiles_"),
 )
 
 #: Locked while fitted attributes are replaced.

@@ -6,11 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
+from skae._data.quantiles import MOST_QUANTILES, N_QUANTILES, quantiles_of
 from skae._data.statistics import degrees_of_freedom
 from skae._data.validation import check_variance
 from skae._model.linear_path import linear_slopes
 from skae._starts.imputation import LinearGaussian
 from skae._starts.scatter import rounding
+
+#: The number of training samples whose posteriors are stored, and the seed that draws them.
+MOST_SAMPLES, SAMPLES_SEED = 4096, 20152
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,7 @@ def _start_slopes(model):
     return None
 
 
-def of_code(model, rows, variance=None):
+def of_code(model, rows, variance=None, some=None):
     """Compute the components of an autoencoder's code.
 
     A linear code is rotated: the components are centred, uncorrelated and in decreasing
@@ -232,6 +236,9 @@ def of_code(model, rows, variance=None):
     rows : Rows
     variance : ndarray of shape (n_components,) or None
         The components' variance if it is known. The code is then in order already.
+
+    some : Rows or None, default=None
+        Not used here.
     """
     coordinates, slopes = model.coordinates, None
     scale, unit = _units(model, rows)
@@ -301,12 +308,25 @@ def _mean_discarded(rows, total, n_components, left):
     return float(left) / (side - n_components)
 
 
-def of_posterior(model, rows, variance=None):
+def of_posterior(model, rows, variance=None, some=None):
     """Compute the components of a variational autoencoder's code.
 
     Components are in decreasing order of the KL divergence of their posterior from the
     prior, and have the signs that PCA would give them. They are not rotated, so that the
     components stay independent in the posterior.
+
+    Parameters
+    ----------
+    model : Fitted
+        With the coordinates that the fit began with.
+
+    rows : Rows
+    variance : ndarray of shape (n_components,) or None
+        The components' variance if it is known.
+
+    some : Rows or None, default=None
+        Samples for the distribution of the codes and of the columns, if the rows are
+        points that stand for others. None is the rows.
     """
     (scale, unit), kl = _units(model, rows), 0.0
     of_rows, of_output = Regression(scale), Regression(scale)
@@ -338,7 +358,37 @@ def of_posterior(model, rows, variance=None):
     )
     coordinates, slopes = replace(model.coordinates, rotation=matrix), matrix.T @ slopes
     total = _total_variance(coordinates, rows, unit)
-    kl = kl[order]
-    return _described(
-        coordinates, rows, total, explained[order], slopes, kl_per_component_=kl
-    )
+    drawn = _of_samples(model, rows if some is None else some, np.abs(matrix), matrix)
+    kl = {"kl_per_component_": kl[order]}
+    return _described(coordinates, rows, total, explained[order], slopes, **kl, **drawn)
+
+
+def _of_samples(model, rows, sizes, matrix):
+    """Compute the posteriors of some samples, and quantiles of their numbers.
+
+    Parameters
+    ----------
+    model : Fitted
+    rows : Rows
+    sizes, matrix : ndarray of shape (n_components, n_components)
+        The rotations of standard deviations and means to the components.
+    """
+    rng, weight = np.random.default_rng(SAMPLES_SEED), rows.weight
+    if len(rows) > MOST_SAMPLES:
+        share = None if weight is None else weight / weight.sum()
+        index = rng.choice(len(rows), MOST_SAMPLES, replace=weight is not None, p=share)
+        rows, weight = rows.take(np.sort(index)), None
+    numbers = model.specification.objective.likelihood.numbers(rows.n_features)
+    quantiles = None
+    if len(numbers) * N_QUANTILES <= MOST_QUANTILES:
+        quantiles = quantiles_of(rows.dense(slice(None))[:, numbers], weight)
+    posteriors = np.empty((len(rows), 2, len(matrix)), np.float32)
+    for batch in rows.batches(model.batch_rows):
+        X = rows.dense(batch)
+        mean, log_variance = model.posterior(X)
+        posteriors[batch, 0] = mean @ matrix
+        posteriors[batch, 1] = model.deviation(X, log_variance) @ sizes
+    if weight is not None:
+        index = rng.choice(len(rows), len(rows), p=weight / weight.sum())
+        posteriors = posteriors[index]
+    return {"posteriors_": posteriors, "quantiles_": quantiles}

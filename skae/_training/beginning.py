@@ -152,7 +152,7 @@ def compiled(specification, candidate, rows):
     return model
 
 
-def described(candidate, specification, rows, seed, components, model=None):
+def described(candidate, specification, rows, seed, components, model=None, some=None):
     """Compute the state and the fitted attributes of a candidate.
 
     Parameters
@@ -162,11 +162,14 @@ def described(candidate, specification, rows, seed, components, model=None):
     rows : Rows
     seed : int
     components : callable
-        Maps a fitted model, rows and the components' variance (None if unknown) to
-        `Components`.
+        Maps a fitted model, rows, the components' variance (None if unknown) and `some`
+        to `Components`.
 
     model : Fitted or None, default=None
         The candidate as a model; None makes one.
+
+    some : Rows or None, default=None
+        Samples, if the rows are points that stand for them.
 
     Returns
     -------
@@ -175,7 +178,7 @@ def described(candidate, specification, rows, seed, components, model=None):
         Fitted attributes, by name.
     """
     model = fitted(specification, candidate, rows) if model is None else model
-    found = components(model, rows, candidate.variance)
+    found = components(model, rows, candidate.variance, some)
     is_start = candidate.variance is not None
     weights, coordinates = candidate.weights, found.coordinates
     state = State(specification, weights, coordinates, seed, is_start=is_start)

@@ -49,6 +49,7 @@ class Undescribed:
         """
         state, stream = self.state, self.state.stream
         specification = state.specification
+        some = stream.some if rows is None else rows
         if self.is_closed:
             if rows is None:
                 rows = stream.rows_of_start(_follows_moments(specification))
@@ -57,7 +58,8 @@ class Undescribed:
         else:
             rows = stream.some if rows is None else rows
             chosen = Candidate(state.weights, state.coordinates)
-        now, attributes = described(chosen, specification, rows, state.seed, components)
+        of_rows = rows, state.seed, components
+        now, attributes = described(chosen, specification, *of_rows, some=some)
         now = replace(
             now, optimizer=state.optimizer, stream=stream, origin=chosen.coordinates
         )

@@ -122,6 +122,21 @@ class Likelihood(Tunable):
         """
         return []
 
+    def numbers(self, n_features: int) -> np.ndarray:
+        """Return the columns that are numbers, and neither classes nor probabilities.
+
+        Parameters
+        ----------
+        n_features : int
+            The number of columns.
+
+        Returns
+        -------
+        numbers : ndarray of int
+            All columns by default.
+        """
+        return np.arange(n_features)
+
     def standardisation(
         self, mean: np.ndarray, variance: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:

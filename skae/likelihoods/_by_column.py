@@ -63,6 +63,11 @@ class ByColumn(StepwiseStarts, Likelihood):
             for group in one.groups(len(columns))
         ]
 
+    def numbers(self, n_features):
+        blocks = self.blocks(n_features)
+        found = [columns[one.numbers(len(columns))] for one, columns in blocks]
+        return np.sort(np.concatenate(found))
+
     @property
     def _columns(self):
         return np.concatenate([columns for _, columns in self.pairs])

@@ -44,6 +44,9 @@ class Bernoulli(Likelihood):
     domain = (0.0, 1.0)
     standardises = False
 
+    def numbers(self, n_features):
+        return np.arange(0)
+
     def per_sample(self, x, output, log_noise=None, present=1.0):
         from keras import ops
 
@@ -111,6 +114,9 @@ class Categorical(StepwiseStarts, Likelihood):
 
     def groups(self, n_features):
         return [np.arange(n_features)]
+
+    def numbers(self, n_features):
+        return np.arange(0)
 
     def mean(self, output):
         from keras import ops
