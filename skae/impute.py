@@ -192,7 +192,92 @@ class _MeanImputer:
         ]
 
 
-class AutoencoderImputer(BaseImputer):
+class _TableMethods:
+    """The steps of an imputer of mixed tables."""
+
+    def _table_of(self, X):
+        """Return the table of a frame without its empty columns; None of numbers alone."""
+        if backend_of(X) is None:
+            return None
+        X = self._marked(X)
+        kept = np.flatnonzero(~nulls(X).all(axis=0))
+        if not len(kept):
+            return None
+        table = Table.of(safe_indexing(X, kept, axis=1), "from_dtype")
+        if table is not None and self.keep_empty_features and len(kept) < X.shape[1]:
+            raise ValueError(
+                "keep_empty_features=True needs a frame of numbers: in a mixed table a"
+                " column without any value has no kind."
+            )
+        return table
+
+    def _marked(self, X):
+        """Return a frame with missing values in place of the marker of these."""
+        return X if _is_nan(self.missing_values) else without(X, self.missing_values)
+
+    def _fit_table(self, X, seed, params):
+        """Fit the model to a mixed table."""
+        check_feature_names(self, X, reset=True)
+        check_n_features(self, X, reset=True)
+        X = self._marked(X)
+        missing = nulls(X)
+        self._fit_indicator(missing)
+        self._filled_in_fit = ~missing.all(axis=0)
+        X = safe_indexing(X, np.flatnonzero(self._filled_in_fit), axis=1)
+        if self.estimator is not None:
+            self.estimator_ = _seeded(self.estimator, seed).fit(X, **params)
+            self.n_components_ = getattr(_last(self.estimator_), "n_components_", 0)
+            return self
+        self._range = self.table_.limits
+        self._fit_best(self.table_.encode(X), seed, **params)
+        return self
+
+    def _transform_table(self, X):
+        """Impute the missing values of a mixed table."""
+        check_feature_names(self, X, reset=False)
+        check_n_features(self, X, reset=False)
+        if backend_of(X) is not None:
+            X = self._marked(X)
+            X = safe_indexing(X, np.flatnonzero(self._filled_in_fit), axis=1)
+        else:
+            X = np.asarray(X, object)[:, self._filled_in_fit]
+        matrix, missing = self.table_.encode(X), self.table_.missing(X)
+        some, found = missing.any(axis=1), X
+        if some.any() and self.estimator is None:
+            rows = np.clip(self._imputed(X, matrix, some), *self._range)
+            found = self.table_.filled(X, np.where(np.isnan(matrix), rows, matrix))
+        elif some.any():
+            found = _impute(self.estimator_, X, self._draws)
+        found = self.table_.categorized(found)
+        every = np.zeros((len(missing), self.n_features_in_), bool)
+        every[:, self._filled_in_fit] = missing
+        return self._with_indicator(found, every)
+
+    def _with_indicator(self, X, missing):
+        """Append columns that say where a mixed table had missing values."""
+        container = output_container(self)
+        X = X if container == "default" else as_backend(X, container)
+        indicators = self._transform_indicator(missing)
+        if indicators is None:
+            return X
+        names = self.get_feature_names_out()[self._filled_in_fit.sum() :]
+        if backend_of(X) is None:
+            return np.hstack([X, indicators])
+        return beside(X, dict(zip(names, np.asarray(indicators, bool).T, strict=True)))
+
+    def _inverse_table(self, X, kept, flags):
+        """Put missing values back into a mixed table, without its empty columns."""
+        rows = safe_indexing(X, np.arange(kept.sum()), axis=1)
+        names = self.feature_names_in_[flags]
+        found = {}
+        for i, name in enumerate(names, start=kept.sum()):
+            flag = np.asarray(safe_indexing(X, [i], axis=1)).ravel().astype(bool)
+            if name in self.feature_names_in_[kept]:
+                found[name] = flag
+        return with_nulls(rows, found)
+
+
+class AutoencoderImputer(_TableMethods, BaseImputer):
     """Imputation of missing values by an autoencoder that learns from incomplete samples.
 
     It replaces :class:`~sklearn.impute.IterativeImputer` and
@@ -367,76 +452,6 @@ class AutoencoderImputer(BaseImputer):
                 self.n_components_ = getattr(_last(self.estimator_), "n_components_", 0)
         return self
 
-    def _table_of(self, X):
-        """Return the table of a frame without its empty columns; None of numbers alone."""
-        if backend_of(X) is None:
-            return None
-        X = self._marked(X)
-        kept = np.flatnonzero(~nulls(X).all(axis=0))
-        if not len(kept):
-            return None
-        table = Table.of(safe_indexing(X, kept, axis=1), "from_dtype")
-        if table is not None and self.keep_empty_features and len(kept) < X.shape[1]:
-            raise ValueError(
-                "keep_empty_features=True needs a frame of numbers: in a mixed table a"
-                " column without any value has no kind."
-            )
-        return table
-
-    def _marked(self, X):
-        """Return a frame with missing values in place of the marker of these."""
-        return X if _is_nan(self.missing_values) else without(X, self.missing_values)
-
-    def _fit_table(self, X, seed, params):
-        """Fit the model to a mixed table."""
-        check_feature_names(self, X, reset=True)
-        check_n_features(self, X, reset=True)
-        X = self._marked(X)
-        missing = nulls(X)
-        self._fit_indicator(missing)
-        self._filled_in_fit = ~missing.all(axis=0)
-        X = safe_indexing(X, np.flatnonzero(self._filled_in_fit), axis=1)
-        if self.estimator is not None:
-            self.estimator_ = _seeded(self.estimator, seed).fit(X, **params)
-            self.n_components_ = getattr(_last(self.estimator_), "n_components_", 0)
-            return self
-        self._range = self.table_.limits
-        self._fit_best(self.table_.encode(X), seed, **params)
-        return self
-
-    def _transform_table(self, X):
-        """Impute the missing values of a mixed table."""
-        check_feature_names(self, X, reset=False)
-        check_n_features(self, X, reset=False)
-        if backend_of(X) is not None:
-            X = self._marked(X)
-            X = safe_indexing(X, np.flatnonzero(self._filled_in_fit), axis=1)
-        else:
-            X = np.asarray(X, object)[:, self._filled_in_fit]
-        matrix, missing = self.table_.encode(X), self.table_.missing(X)
-        some, found = missing.any(axis=1), X
-        if some.any() and self.estimator is None:
-            rows = np.clip(self._imputed(X, matrix, some), *self._range)
-            found = self.table_.filled(X, np.where(np.isnan(matrix), rows, matrix))
-        elif some.any():
-            found = _impute(self.estimator_, X, self._draws)
-        found = self.table_.categorized(found)
-        every = np.zeros((len(missing), self.n_features_in_), bool)
-        every[:, self._filled_in_fit] = missing
-        return self._with_indicator(found, every)
-
-    def _with_indicator(self, X, missing):
-        """Append columns that say where a mixed table had missing values."""
-        container = output_container(self)
-        X = X if container == "default" else as_backend(X, container)
-        indicators = self._transform_indicator(missing)
-        if indicators is None:
-            return X
-        names = self.get_feature_names_out()[self._filled_in_fit.sum() :]
-        if backend_of(X) is None:
-            return np.hstack([X, indicators])
-        return beside(X, dict(zip(names, np.asarray(indicators, bool).T, strict=True)))
-
     def _fit_best(self, matrix, seed, sample_weight=None):
         """Fit the model that imputes hidden values best."""
         if sample_weight is not None:
@@ -573,17 +588,6 @@ class AutoencoderImputer(BaseImputer):
         missing = np.zeros(X_original.shape, bool)
         missing[:, flags] = X[:, kept.sum() :].astype(bool)
         return np.where(missing, np.array(marker, dtype), X_original)
-
-    def _inverse_table(self, X, kept, flags):
-        """Put missing values back into a mixed table, without its empty columns."""
-        rows = safe_indexing(X, np.arange(kept.sum()), axis=1)
-        names = self.feature_names_in_[flags]
-        found = {}
-        for i, name in enumerate(names, start=kept.sum()):
-            flag = np.asarray(safe_indexing(X, [i], axis=1)).ravel().astype(bool)
-            if name in self.feature_names_in_[kept]:
-                found[name] = flag
-        return with_nulls(rows, found)
 
     @property
     def _kept(self):
