@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -523,6 +524,40 @@ def test_weights_count_rows(gaps, kind):
     b = start(kind).fit(twice)
     assert np.allclose(a.transform(gaps), b.transform(gaps), atol=1e-5)
     assert np.isclose(a.score(gaps), b.score(gaps), rtol=1e-4)
+
+
+def test_levels_of_rows_without_weight_are_unseen(df):
+    X, weight = pd.concat([df, df.iloc[:5].assign(kind="fir")]), np.ones(len(df) + 5)
+    weight[-5:] = 0
+    found = start(VAETransformer).fit(X, sample_weight=weight)
+    assert "kind_fir" not in found.table_.names
+    assert np.allclose(found.transform(df), start(VAETransformer).fit(df).transform(df))
+
+
+def test_heavy_tails_are_warned_of_by_name(df):
+    X = pd.concat([df] * 8, ignore_index=True)
+    X.loc[0, "size"] = 1e6
+    with pytest.warns(UserWarning, match=r"30 standard deviations.*\['size'\].*log1p"):
+        start(AutoencoderTransformer).fit(X)
+
+
+def test_rows_of_a_table_are_not_smoothed(df):
+    with pytest.raises(ValueError, match="smoothing"):
+        AutoencoderTransformer(2, smoothing=0.3, max_iter=1).fit(df)
+
+
+def test_callbacks_see_the_encoded_matrix(df):
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(self.model.input_shape)
+
+    found = VAETransformer(2, max_iter=2, callbacks=[Watch()], random_state=0).fit(df)
+    assert seen == [(None, len(found.table_.names))] * 2
+    codes = found.encoder_(found.table_.encode(df))
+    codes = codes[0] if isinstance(codes, (list, tuple)) else codes
+    assert np.allclose(np.asarray(codes), found.transform(df), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)

@@ -332,6 +332,23 @@ def empty_features(estimator, rows):
     )
 
 
+#: The distance from the mean, in standard deviations, from which on a tail is heavy.
+HEAVY = 30.0
+
+
+def heavy_tails(table, rows):
+    """Return a warning of numbers of a mixed table with heavy tails; None without any."""
+    far = np.maximum(rows.high - rows.mean, rows.mean - rows.low) / rows.deviation
+    names = table.names[[i for i in table.numbers if far[i] > HEAVY]].tolist()
+    if not names:
+        return None
+    return UserWarning(
+        f"X has columns with values more than {HEAVY:g} standard deviations from their"
+        f" mean: {names[:10]}. Such values determine what is learned: take logarithms"
+        " (numpy.log1p), or clip them."
+    )
+
+
 def unknown_levels(table, X):
     """Return a warning of levels that the first fit has not seen; None without any."""
     unknown = {} if table is None else table.unknown(X)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae._data.validation import (
     drift,
     empty_features,
+    heavy_tails,
     imputes,
     maybe_cut,
     unknown_levels,
@@ -236,7 +237,9 @@ class BaseAutoencoder(
         """Return the warnings about the data and the network of a first fit."""
         if before is not None:
             return [unknown_levels(self.table_, given.rows.given)]
-        return [empty_features(self, given.rows), given.network._doubt]
+        table = self.table_
+        heavy = None if table is None else heavy_tails(table, given.rows)
+        return [empty_features(self, given.rows), given.network._doubt, heavy]
 
     def _warn(self, *warnings):
         for warning in warnings:

@@ -18,6 +18,7 @@ from skae._model.objectives import Reconstruction
 from skae._starts.em import pca_of
 from skae._starts.moments import KEPT
 from skae._utils.params import copied
+from skae._utils.sklearn import num_samples, safe_indexing
 from skae.likelihoods._names import by_name, by_table
 from skae.networks import DenseNetwork, Network
 
@@ -54,7 +55,7 @@ class FitChecks:
         network._validate_params()
         frame = X  # column selectors need it
         if before is None:
-            self._read_table(X, X_clean, streams)
+            self._read_table(X, X_clean, sample_weight, streams)
         X, row_shape = self._check_rows(X, network, reset=before is None)
         like = (X, row_shape, network)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
@@ -70,8 +71,11 @@ class FitChecks:
             objective = self._balanced(objective, rows, before)
         return Given(rows, held_out, row_shape, network, objective)
 
-    def _read_table(self, X, X_clean, streams):
-        """Find the kinds of the columns of X; None if it holds nothing but numbers."""
+    def _read_table(self, X, X_clean, sample_weight, streams):
+        """Find the kinds of the columns of X; None if it holds nothing but numbers.
+
+        Samples of weight 0 have no levels.
+        """
         chosen = self.categorical_features
         if sparse.issparse(X) or is_stored(X):
             if chosen is not None and not isinstance(chosen, str):
@@ -85,6 +89,11 @@ class FitChecks:
             self.table_ = table_of(X, chosen) if hasattr(X, "divisions") else None
         else:
             self.table_ = Table.of(X, chosen, declared=streams)
+            weight = np.ones(1) if sample_weight is None else np.ravel(sample_weight)
+            mixed, fits = self.table_ is not None, len(weight) == num_samples(X)
+            if mixed and fits and not weight.all():
+                X = safe_indexing(X, np.flatnonzero(weight))
+                self.table_ = Table.of(X, chosen, declared=streams)
         if self.table_ is not None and X_clean is not None:
             of_clean = Table.of(X_clean, chosen, declared=streams)
             self.table_ = self.table_.joined(of_clean)
