@@ -291,7 +291,7 @@ class AutoencoderImputer(_TableMethods, BaseImputer):
         one and whose other steps have `inverse_transform`. None chooses by how well
         values of X are imputed that are hidden from the models. It is the mean of
         linear models, probabilistic PCA and factor analysis, at most three, whose
-        error is at most 1.1 times the least; or a :class:`VAETransformer` that
+        error is at most 1.1 times the least; or a :class:`~skae.VAETransformer` that
         starts at the best of them; or the mean of both. With fewer than 100 samples no
         network is trained.
 

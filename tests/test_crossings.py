@@ -16,6 +16,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -37,6 +38,7 @@ FEATURES = {
     "missing": "Missing values",
     "weights": "Sample weights",
     "kinds": "Kinds of columns",
+    "tables": "Mixed tables",
     "wide": "Wide tables",
     "sparse": "Sparse matrices",
     "stored": "Stored and Dask data",
@@ -62,6 +64,10 @@ PAIRS = [
     ("bernoulli", [7, 8]),
     ("poisson", [9, 10]),
 ]
+TABLE = pd.DataFrame(WINE[:, :4], columns=list("abcd")).assign(
+    cultivar=np.array(["Barbera", "Barolo", "Grignolino"])[load_wine().target],
+    strong=WINE[:, 4] > 0,
+)
 HOLES = np.where(RNG.random(WINE.shape) < 0.15, np.nan, WINE)
 TIMES = RNG.integers(1, 4, len(WINE))
 WIDE = RNG.normal(size=(30, 3)) @ RNG.normal(size=(3, 60)) + RNG.normal(size=(30, 60))
@@ -90,6 +96,7 @@ FITS = {
     "missing": (linear(VAETransformer), HOLES, None),
     "weights": (linear(), WINE, TIMES),
     "kinds": (linear(VAETransformer, likelihood=PAIRS), MIXED, None),
+    "tables": (linear(VAETransformer), TABLE, None),
     "wide": (linear(), WIDE, None),
     "sparse": (linear(), SPARSE, None),
     "float32": (linear(), WINE.astype(np.float32), None),
@@ -384,6 +391,30 @@ def test_wide_columns_of_several_kinds():
     assert_allclose(again.score_samples(X), model.score_samples(X), rtol=1e-5)
 
 
+def test_wide_mixed_tables():
+    """A table of 20 rows with more columns than these, in any order of rows."""
+    df = pd.concat([TABLE[:20], pd.DataFrame(WIDE[:20, :30]).add_prefix("x")], axis=1)
+    model = linear(VAETransformer).fit(df)
+    again = linear(VAETransformer).fit(df.sample(frac=1, random_state=1))
+    assert np.isfinite(model.score_samples(df)).all()
+    assert_allclose(again.score_samples(df), model.score_samples(df), rtol=1e-5)
+
+
+def test_categories_of_sparse_and_stored_rows_are_refused(stored):
+    for rows in (SPARSE, stored(WINE)):
+        with pytest.raises(ValueError, match=r"rows in memory .* not sparse, or a frame"):
+            linear(categorical_features=[0]).fit(rows)
+
+
+def test_mixed_tables_have_no_onnx_model():
+    skl2onnx = pytest.importorskip("skl2onnx")
+    from skae.onnx import register_converters
+
+    register_converters()
+    with pytest.raises(ValueError, match="a mixed table, which has no ONNX model"):
+        skl2onnx.to_onnx(fitted("tables"), TABLE[:1])
+
+
 def test_wide_rows_of_float32_are_pca():
     rows = WIDE.astype(np.float32)
     found, wanted = linear().fit(rows), PCA(2).fit(WIDE)
@@ -419,6 +450,7 @@ SHAPES = "Both concern the network's weights, which do not depend on the data."
 CELLS = {
     "missing weights": ("works", "", "test_laws::test_order_weights_and_seeds_do_not_matter"),
     "missing kinds": ("works", "All columns of a missing class are NaN.", "test_kinds::test_shares_and_classes_of_which_a_part_is_missing_are_right"),
+    "missing tables": ("works", "", "test_tables::test_missing_values_are_imputed_and_nothing_else_is_changed"),
     "missing wide": ("works", "", "test_missing::test_any_shape_of_table_is_completed_as_by_plain_em"),
     "missing sparse": ("refused", "Pass dense arrays: sparse matrices can't have missing values.", f"{THIS}::test_sparse_rows_lack_nothing"),
     "missing stored": ("works", "The linear initialisation uses some 20,000 samples.", f"{THIS}::test_stored"),
@@ -431,6 +463,7 @@ CELLS = {
     "missing own": ("works", "", f"{THIS}::test_constraints_hold_with_missing_values"),
     "missing float32": ("works", "", "test_laws::test_float32_and_sparse_rows_and_single_ones_are_the_same"),
     "weights kinds": ("works", "", "test_laws::test_order_weights_and_seeds_do_not_matter"),
+    "weights tables": ("works", "", "test_tables::test_weights_count_rows"),
     "weights wide": ("works", "", "test_weights::test_a_weight_is_so_many_rows_where_the_fit_is_a_closed_form"),
     "weights sparse": ("works", "", "test_weights::test_a_weight_is_so_many_rows_where_the_fit_is_a_closed_form"),
     "weights stored": ("works", "", f"{THIS}::test_stored"),
@@ -442,6 +475,7 @@ CELLS = {
     "weights detector": ("refused", "The detector has no ``sample_weight``.", f"{THIS}::test_detector_is_refused_what_it_does_not_have"),
     "weights own": ("apart", BEFORE, None),
     "weights float32": ("works", "", "test_laws::test_float32_and_sparse_rows_and_single_ones_are_the_same"),
+    "kinds tables": ("works", "Pairs have names of columns; the others have what suits them.", "test_tables::test_each_kind_has_what_suits_it"),
     "kinds wide": ("works", "", f"{THIS}::test_wide_columns_of_several_kinds"),
     "kinds sparse": ("works", "Samples with an unknown class become dense.", "test_kinds::test_sparse_rows_may_have_an_unknown_class_too"),
     "kinds stored": ("works", "A sample without a class is refused: set it to NaN.", f"{THIS}::test_stored_rows_of_an_unknown_class_are_refused"),
@@ -453,6 +487,17 @@ CELLS = {
     "kinds detector": ("works", "An unknown class makes a sample abnormal.", "test_kinds::test_rows_of_an_unknown_class_are_outliers_more_often"),
     "kinds own": ("apart", SHAPES, None),
     "kinds float32": ("works", "", "test_laws::test_float32_and_sparse_rows_and_single_ones_are_the_same"),
+    "tables wide": ("works", "", f"{THIS}::test_wide_mixed_tables"),
+    "tables sparse": ("refused", "Pass a frame: sparse matrices have no categories.", f"{THIS}::test_categories_of_sparse_and_stored_rows_are_refused"),
+    "tables stored": ("works", "Dask frames work. Memory maps, HDF5 and Zarr have no categories.", "test_tables::test_dask_frames_are_their_pandas_frame"),
+    "tables stream": ("works", "The first call, or the dtype of a column, has its categories.", "test_tables::test_calls_that_do_not_train_are_one_fit"),
+    "tables threads": ("works", "", f"{THIS}::test_threads"),
+    "tables files": ("works", "", "test_tables::test_files_and_pickles_hold_the_table"),
+    "tables onnx": ("refused", "Encode the table by a ColumnTransformer, in a Pipeline.", f"{THIS}::test_mixed_tables_have_no_onnx_model"),
+    "tables jax": ("works", "", f"{THIS}::test_jax"),
+    "tables detector": ("works", "", "test_tables::test_the_detector_scores_columns"),
+    "tables own": ("apart", SHAPES, None),
+    "tables float32": ("works", "", "test_table::test_numbers_are_in_float32_if_that_is_exact"),
     "wide sparse": ("works", "", "test_weights::test_a_weight_is_so_many_rows_where_the_fit_is_a_closed_form"),
     "wide stored": ("works", "", f"{THIS}::test_stored"),
     "wide stream": ("works", "", f"{THIS}::test_stream"),
@@ -539,8 +584,8 @@ Features that work together
 
 Two features that are each tested alone can still fail in combination. For each pair of the features below, a test
 computes the right value in another way, or expects an error that names the unsupported feature. "yes" works, "no"
-is refused, and "\\-" means that the two are independent. Wide tables have more features than samples; constraints are
-those of custom layers, with custom optimizers.
+is refused, and "\\-" means that the two are independent. Mixed tables are frames with strings, categories or dates; wide
+tables have more features than samples; constraints are those of custom layers, with custom optimizers.
 """
 
 

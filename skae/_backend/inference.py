@@ -22,11 +22,15 @@ CALL_VALUES = 2**20
 
 
 class Function(NamedTuple):
-    """A function of a graph: the shapes of its inputs, and the axis of rows by output."""
+    """A function of a graph: the shapes of its inputs, and the axis of rows by output.
+
+    After the first input, so many are draws, which have no axis of rows.
+    """
 
     compute: Callable
     shapes: list
     axes: tuple = (0,)
+    n_draws: int = 1
 
 
 class BaseInference:
@@ -55,7 +59,7 @@ class BaseInference:
             "expected": Function(self._expected, wide),
         }
         if not specification.objective.has_posterior:
-            self.functions["losses"] = Function(self._losses, [rows, rows])
+            self.functions["losses"] = Function(self._losses, [rows, rows], n_draws=0)
         widest = max(
             math.prod(output.shape[1:])
             for model in (graph.encoder, graph.decoder)

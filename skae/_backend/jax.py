@@ -248,7 +248,9 @@ class Fitted(BaseFitted):
         """Call a function with rows and, if it takes them, draws and more rows."""
         n = len(rows)
         size = self.inference.n_rows(n)
-        draws, others = [*others[:1]], [_padded(x, size) for x in others[1:]]
+        n_draws = self.inference.functions[name].n_draws
+        draws = [*others[:n_draws]]
+        others = [_padded(x, size) for x in others[n_draws:]]
         inputs = [_padded(rows, size), *draws, *others]
         with exactly(self.mean.dtype):
             found = self.inference.concrete(name)(inputs, *self.bound)
