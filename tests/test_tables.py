@@ -741,7 +741,7 @@ def test_noise_of_a_table_keeps_classes_whole(df, noise, of_numbers, of_classes)
     slope = (draws.mean(axis=0) * clean).sum(axis=0) / (clean**2).sum(axis=0)
     wanted = np.full(X.shape[1], of_classes)
     wanted[found.table_.numbers] = of_numbers
-    assert np.abs(slope - wanted).max() < 0.03
+    assert np.abs(slope - wanted).max() < 0.05
 
 
 def test_units_of_a_table_are_none(df):

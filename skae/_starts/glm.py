@@ -202,7 +202,10 @@ class _Seen:
         self.weight = np.ones(len(X)) if rows.weight is None else rows.weight[some]
         self.mean, self.scale = likelihood.standardisation(rows.mean, rows.variance)
         self.present = None if missing is None else ~missing
-        seen = np.asarray(likelihood.seen((filled - self.mean) / self.scale), np.float64)
+        seen = (filled - self.mean) / self.scale
+        blocks = likelihood.blocks(rows.n_features)
+        if not all(one.sees_rows for one, _ in blocks):
+            seen = np.asarray(likelihood.seen(seen), np.float64)  # in float32 with JAX
         given = filled if missing is None else np.where(missing, self.mean, filled)
         self.X = (given - self.mean) / self.scale
         self.width = np.ones(seen.shape[1])
