@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from skae._data.dask import lazily
+from skae._estimator.attributes import is_linear_start
 from skae._estimator.base import BaseAutoencoder
 from skae._model import components
 from skae._model.objectives import Reconstruction
@@ -23,13 +24,6 @@ from skae.networks import Network
 
 if TYPE_CHECKING:
     import keras
-
-
-def _is_pca(estimator):
-    """Return True while the fitted model is PCA, which training may change."""
-    check_is_fitted(estimator)
-    state = estimator._state
-    return state.is_start and state.specification.objective.likelihood.is_linear
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -236,6 +230,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     loss_ : float
         The training loss of the last epoch.
 
+    best_loss_ : float or None
+        The least training loss; None with early stopping, or without an epoch.
+
     validation_scores_ : list of float or None
         Minus the loss on the validation samples after each epoch; None without early
         stopping.
@@ -394,7 +391,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     # -- the density, while it is PCA
 
-    @available_if(_is_pca)
+    @available_if(is_linear_start)
     def get_covariance(self) -> np.ndarray:
         """Compute the covariance of X in the model of probabilistic PCA.
 
@@ -409,7 +406,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         """
         return self._pca().get_covariance()
 
-    @available_if(_is_pca)
+    @available_if(is_linear_start)
     def get_precision(self) -> np.ndarray:
         """Compute the inverse of the covariance of `get_covariance`.
 

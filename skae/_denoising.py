@@ -235,6 +235,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     loss_ : float
         The training loss of the last epoch.
 
+    best_loss_ : float or None
+        The least training loss; None with early stopping, or without an epoch.
+
     validation_scores_ : list of float or None
         Minus the loss on the validation samples after each epoch; None without early
         stopping.

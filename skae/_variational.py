@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import linalg
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import gen_batches
@@ -17,12 +18,13 @@ from sklearn.utils.validation import check_is_fitted
 from skae._data.dask import lazily
 from skae._data.rows import float_dtype
 from skae._data.stored import rows_of
+from skae._estimator.attributes import is_linear_start
 from skae._estimator.base import BaseAutoencoder
 from skae._estimator.sampling import SampleMethods
 from skae._model import components
 from skae._model.graph import LEAST_NOISE, NOISE
 from skae._model.objectives import Evidence
-from skae._utils.sklearn import Interval, StrOptions
+from skae._utils.sklearn import Interval, StrOptions, available_if
 from skae._utils.typing import (
     Init,
     LikelihoodName,
@@ -262,6 +264,9 @@ class VAETransformer(SampleMethods, BaseAutoencoder):
     loss_ : float
         The training loss of the last epoch.
 
+    best_loss_ : float or None
+        The least training loss; None with early stopping, or without an epoch.
+
     validation_scores_ : list of float or None
         Minus the loss on the validation samples after each epoch; None without early
         stopping.
@@ -435,6 +440,36 @@ class VAETransformer(SampleMethods, BaseAutoencoder):
         return self
 
     # -- the density
+
+    @available_if(is_linear_start)
+    def get_covariance(self) -> np.ndarray:
+        """Compute the covariance of X in the model, while it is linear.
+
+        It is available with "gaussian" and "gaussian_diag" while training found nothing
+        better than the initialisation: then it is that of probabilistic PCA or of factor
+        analysis.
+
+        Returns
+        -------
+        covariance : ndarray of shape (n_features, n_features)
+            ``components_.T @ components_ + noise_variance_ * identity``.
+        """
+        noise = np.broadcast_to(self.noise_variance_, len(self.mean_))
+        components = np.asarray(self.components_, np.float64)
+        return components.T @ components + np.diag(noise)
+
+    @available_if(is_linear_start)
+    def get_precision(self) -> np.ndarray:
+        """Compute the inverse of the covariance of `get_covariance`.
+
+        It is available under the same conditions.
+
+        Returns
+        -------
+        precision : ndarray of shape (n_features, n_features)
+            ``get_covariance() @ precision`` is the identity.
+        """
+        return linalg.inv(self.get_covariance())
 
     @with_numpy_defaults
     def posterior(self, X: MatrixLike) -> tuple[np.ndarray, np.ndarray]:

@@ -266,10 +266,11 @@ def test_without_jax_the_error_says_how_to_install_it(tmp_path):
 
 def test_mixed_tables_have_the_values_of_tensorflow():
     """The tests of tables that compute values by hand, in a process of JAX."""
+    tables = os.path.join(os.path.dirname(__file__), "test_tables.py")
+    options = ["-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
     chosen = "famd or balanced_loss or nats_of_each or clean_rows or keeps_classes"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
-        + [os.path.join(os.path.dirname(__file__), "test_tables.py"), "-k", chosen],
+        [sys.executable, *options, tables, "-k", chosen],
         env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,

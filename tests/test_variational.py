@@ -271,6 +271,32 @@ def test_samples_are_seeded_and_shaped():
     assert_allclose(vae.inverse_transform(z), X)
 
 
+@pytest.mark.parametrize("beta", [1.0, 2.0])
+def test_the_linear_model_has_pcas_covariance(beta):
+    vae, pca = small(3, max_iter=0, beta=beta).fit(DIABETES), PCA(3).fit(DIABETES)
+    if beta == 1:
+        assert_allclose(vae.get_covariance(), pca.get_covariance(), atol=1e-9)
+    residual = DIABETES - DIABETES.mean(axis=0)
+    covariance, precision = vae.get_covariance(), vae.get_precision()
+    assert_allclose(covariance @ precision, np.eye(10), atol=1e-8)
+    nats = -np.einsum("ij,jk,ik->i", residual, precision, residual) / 2
+    nats -= (np.linalg.slogdet(covariance)[1] + 10 * np.log(2 * np.pi)) / 2
+    vae.set_params(n_importance_samples=2000)
+    assert_allclose(vae.score_samples(DIABETES), nats, atol=1e-6 if beta == 1 else 0.3)
+
+
+def test_the_linear_model_has_factor_analysis_covariance():
+    vae = small(2, max_iter=0, likelihood="gaussian_diag").fit(DIABETES)
+    scale = DIABETES.std(axis=0)
+    factors = FactorAnalysis(2, tol=1e-5, max_iter=5000).fit(DIABETES / scale)
+    wanted = factors.get_covariance() * np.outer(scale, scale)
+    assert_allclose(vae.get_covariance(), wanted, atol=2e-3 * scale.max() ** 2)
+    assert not hasattr(
+        small(2, max_iter=0, likelihood="poisson").fit(np.abs(DIABETES).round()),
+        "get_covariance",
+    )
+
+
 # -- health
 
 

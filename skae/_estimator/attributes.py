@@ -6,6 +6,7 @@ import html
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skae._model.graph import build
 from skae._model.raw import raw
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from skae._data.table import Table
     from skae._utils.typing import MatrixLike
     from skae.networks import Network
+
+
+def is_linear_start(estimator):
+    """Return True while the fitted model is its linear start, which has a covariance."""
+    check_is_fitted(estimator)
+    state = estimator._state
+    return state.is_start and state.specification.objective.likelihood.is_linear
 
 
 class FittedViews:
@@ -127,6 +135,13 @@ class FittedViews:
     def loss_(self) -> float:
         """The training loss of the last epoch; NaN if there was none."""
         return self.loss_curve_[-1] if self.loss_curve_ else np.nan
+
+    @property
+    def best_loss_(self) -> float | None:
+        """The least training loss; None with early stopping, or without an epoch."""
+        if self.validation_scores_ is not None or not self.loss_curve_:
+            return None
+        return min(self.loss_curve_)
 
     @property
     def n_iter_(self) -> int:
