@@ -290,7 +290,8 @@ class FittedMethods(TransformerMixin):
         objective = self._objective_of_fit
         model, rows, wanted = self._fitted(float_dtype(X)), rows_of(X), rows_of(target)
         for batch in rows.batches(model.batch_rows):
-            seen, given = rows.dense(batch), wanted.dense(batch)
+            seen = rows.dense(batch)
+            given = seen if target is X else wanted.dense(batch)
             if objective.is_squared_error:
                 output = model.reconstructed(given, self._encoded(seen))
                 found = np.subtract(given, output, dtype=np.float64)
