@@ -188,12 +188,12 @@ def _total_variance(coordinates, rows, unit):
     linear_model = coordinates.linear_model
     if linear_model is not None and rows.has_missing:
         rows = rows.few if rows.is_stored else rows
-        variance = linear_model.squares(rows) / degrees_of_freedom(rows.size)
+        squares = linear_model.squares(rows)
     elif np.ndim(unit) == 0:
         return rows.total_variance
     else:
-        variance = rows.variance
-    return float((variance / np.square(unit)).sum())
+        squares = rows.variance * degrees_of_freedom(rows.size)
+    return float((squares / np.square(unit)).sum() / degrees_of_freedom(rows.size))
 
 
 def _described(coordinates, rows, total, variance, slopes, **more):
