@@ -249,6 +249,17 @@ def test_imputed_classes_are_right():
     assert (found.loc[40:49, "alone"] == "m").all()
 
 
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_numbers_without_any_value_are_zero_with_a_warning(df, kind):
+    X = df.assign(nothing=np.nan)
+    with pytest.warns(UserWarning, match=r"without any value: \['nothing'\]"):
+        found = start(kind).fit(X)
+    assert (found.impute(X)["nothing"] == 0).all()
+    if kind is AutoencoderTransformer:  # others draw noise, or share it out
+        codes, alone = found.transform(X), start(kind).fit(df).transform(df)
+        assert np.allclose(np.abs(codes), np.abs(alone), atol=1e-6)
+
+
 def test_unseen_levels_are_missing(df):
     found = start(VAETransformer).fit(df)
     odd, gap = df.iloc[:20].copy(), df.iloc[:20].copy()

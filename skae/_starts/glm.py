@@ -145,6 +145,8 @@ def solved(gram, slope):
     """``gram^-1 slope`` of one matrix, or of one for each column."""
     if gram.ndim == 2:
         return linalg.cho_solve(linalg.cho_factor(gram), slope)
+    empty = gram[:, -1, -1] == 0  # a column without any value, whose decoder is zero
+    gram[empty, -1, -1] = 1.0
     return np.linalg.solve(gram, slope.T[..., None])[..., 0].T
 
 
