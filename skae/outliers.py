@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from numbers import Real
+from os import PathLike
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn import get_config
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import (
@@ -19,6 +20,8 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from skae._data.validation import check_weight
+from skae._estimator import files
+from skae._estimator.base import BaseAutoencoder
 from skae._estimator.held_out import Fitting, last_of, percentile, rows_at
 from skae._estimator.scorer import Robust, Scorer, reconstructs
 from skae._utils.sklearn import (
@@ -411,6 +414,50 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         if found is None:
             raise AttributeError(f"{type(self).__name__} has no {name}.")
         return found
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted detector to a file, which :func:`skae.load` reads.
+
+        The file holds no code, as that of an estimator of skae.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, with any name, such as "detector.skae".
+
+        Raises
+        ------
+        TypeError
+            If the model is no estimator of skae, or has a parameter that a file can't
+            hold. The message names it.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        if not isinstance(self.estimator_, BaseAutoencoder):
+            raise TypeError(
+                "save needs an estimator of skae in the detector, which files can hold."
+                f" Got {self.estimator_!r}. Pickle the detector."
+            )
+        values = {
+            "score_by": self.score_by,
+            "contamination": self.contamination,
+            "novelty": self.novelty,
+            "is_default": self.estimator is None,
+            "offset": float(self.offset_),
+            "robust": self._robust,
+            "moments": self._moments,
+        }
+        self.estimator_._describe()
+        files.write(path, self.estimator_, detector=values)
+
+    @classmethod
+    def _loaded(cls, model, is_default, offset, robust, moments, **params):
+        """Return a fitted detector around a fitted model."""
+        detector = cls(None if is_default else clone(model), **params)
+        detector._validate_params()
+        detector.estimator_, detector.offset_ = model, offset
+        detector._robust, detector._moments = robust, moments
+        return detector
 
     @property
     def n_features_in_(self) -> int:
