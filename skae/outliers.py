@@ -239,6 +239,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
                 "estimator needs score_samples, or transform and inverse_transform, to"
                 f" detect outliers, but got {model!r}."
             )
+        X = X.compute() if hasattr(X, "compute") else X  # Dask's
         if num_samples(X) < 2:
             raise ValueError("A threshold needs rows to compare, but got n_samples=1.")
         weight = check_weight(self, sample_weight, X)

@@ -4,13 +4,18 @@ import pickle
 from dataclasses import replace
 from functools import partial
 
+import dask.array
+import dask.dataframe
 import numpy as np
+import polars as pl
+import pyarrow as pa
 import pytest
 from checks import parametrize_with_training_checks
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.stats import median_abs_deviation, multivariate_normal, multivariate_t
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
@@ -519,6 +524,22 @@ def test_frames_keep_their_names(without_xla):
     assert detector.n_features_in_ == 30
     with pytest.raises(ValueError, match="feature names should match"):
         detector.predict(frame.rename(columns={"mean radius": "radius"}))
+
+
+@pytest.mark.parametrize("kind", ["polars", "pyarrow", "dask", "dask array"])
+def test_frames_of_any_kind_and_arrays_of_dask_have_folds(kind):
+    frame = load_wine(as_frame=True).data
+    made = {
+        "polars": lambda: pl.from_pandas(frame),
+        "pyarrow": lambda: pa.Table.from_pandas(frame),
+        "dask": lambda: dask.dataframe.from_pandas(frame, npartitions=2),
+        "dask array": lambda: dask.array.from_array(frame.to_numpy(), chunks=(50, 13)),
+    }[kind]()
+    detector = ReconstructionOutlierDetector(VAETransformer(2, max_iter=0))
+    wanted = clone(detector).fit(frame)
+    detector.fit(made)
+    assert detector.offset_ == pytest.approx(wanted.offset_)
+    assert_allclose(detector.score_samples(made), wanted.score_samples(frame), rtol=1e-6)
 
 
 # -- in scikit-learn

@@ -151,8 +151,6 @@ def _with_last(model, last):
 
 def indexable(X):
     """Return X such that rows can be taken from it."""
-    if hasattr(X, "compute"):
-        X = X.compute()
     if sparse.issparse(X):
         return X.tocsr()
     if isinstance(X, list) or backend_of(X) is not None:

@@ -266,12 +266,12 @@ def _numbers(X):
 
 
 def dense(X):
-    """Yield X, or the rows of a sparse X as dense arrays, some at a time.
+    """Yield X in memory, or the rows of a sparse X as dense arrays, some at a time.
 
     Many models, such as PCA, accept sparse input in `transform` only.
     """
     if not sparse.issparse(X):
-        yield X
+        yield X.compute() if hasattr(X, "compute") else X  # Dask's
         return
     for some in gen_batches(X.shape[0], max(1, VALUES_AT_ONCE // X.shape[1])):
         yield X.tocsr()[some].toarray()
