@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from os import PathLike
+from typing import Any
 
 from skae._autoencoder import AutoencoderTransformer
 from skae._denoising import DenoisingAutoencoder
 from skae._estimator import files
 from skae._variational import VAETransformer
+from skae.outliers import ReconstructionOutlierDetector
 
 ESTIMATORS = {
     kind.__name__: kind
@@ -15,9 +17,7 @@ ESTIMATORS = {
 }
 
 
-def load(
-    path: str | PathLike[str],
-) -> AutoencoderTransformer | DenoisingAutoencoder | VAETransformer:
+def load(path: str | PathLike[str]) -> Any:
     """Load an estimator from a file that its method `save` has written.
 
     Loading runs and imports no code of the file, and needs no TensorFlow before the
@@ -31,7 +31,8 @@ def load(
 
     Returns
     -------
-    estimator : AutoencoderTransformer, DenoisingAutoencoder or VAETransformer
+    estimator : AutoencoderTransformer, DenoisingAutoencoder, VAETransformer or \
+            ReconstructionOutlierDetector
         The fitted estimator. Its results are bitwise equal to those of the saved one.
 
     Raises
@@ -61,4 +62,4 @@ def load(
     >>> bool((loaded.transform(X) == autoencoder.transform(X)).all())
     True
     """
-    return files.read(path, ESTIMATORS)
+    return files.read(path, ESTIMATORS, ReconstructionOutlierDetector)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from numbers import Real
+from os import PathLike
 from typing import Any, Literal, Self
 
 import numpy as np
-from scipy import sparse
+from numpy.typing import ArrayLike
+from sklearn import get_config
 from sklearn.base import BaseEstimator, OutlierMixin, clone
-from sklearn.utils import check_array, gen_batches, get_tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from skae._data.rows import VALUES_AT_ONCE
+from skae._data.validation import check_weight
+from skae._estimator import files
+from skae._estimator.base import BaseAutoencoder
+from skae._estimator.held_out import Fitting, last_of, percentile, rows_at
+from skae._estimator.scorer import Robust, Scorer, reconstructs
 from skae._utils.sklearn import (
     HasMethods,
     Interval,
@@ -21,7 +32,7 @@ from skae._utils.sklearn import (
     available_if,
     fit_context,
     num_samples,
-    safe_indexing,
+    raise_for_params,
 )
 from skae._utils.typing import MatrixLike
 from skae._utils.warnings import with_numpy_defaults
@@ -29,95 +40,63 @@ from skae._variational import VAETransformer
 
 __all__ = ["ReconstructionOutlierDetector"]
 
-#: The minimum variance of an error, as a fraction of the mean variance of a feature.
-LEAST_ERROR = 1e-3
-
-
-def _reconstructs(model):
-    return hasattr(model, "transform") and hasattr(model, "inverse_transform")
+#: The number of scaled median absolute deviations below the median of contamination
+#: "auto", and the scale, by which the deviation of a normal is its standard deviation.
+N_DEVIATIONS, SCALE = 3.0, 1.4826
 
 
 def _scores_features(detector):
     """Return True if the detector's model can score single features."""
     model = vars(detector).get("estimator_", detector._model())
-    return hasattr(model, "score_features") or _reconstructs(model)
+    return hasattr(model, "score_features") or reconstructs(model)
 
 
-@dataclass(frozen=True)
-class _Footing:
-    """Moments of the features' contributions to a score, to score incomplete rows.
-
-    Parameters
-    ----------
-    mean, variance : ndarray of shape (n_features,)
-        The mean and variance of each feature's contribution, over the rows in which the
-        feature is observed.
-
-    covariance : float
-        The mean covariance of the contributions of two features.
-    """
-
-    mean: np.ndarray
-    variance: np.ndarray
-    covariance: float
-
-    @classmethod
-    def of(cls, parts):
-        """Compute the moments of contributions by row and feature; NaN is missing."""
-        there = ~np.isnan(parts)
-        count = np.maximum(there.sum(axis=0), 1)
-        mean = np.nansum(parts, axis=0) / count
-        deviations = np.where(there, parts - mean, 0.0)
-        squares, n_there = (deviations**2).sum(axis=1), there.sum(axis=1)
-        pairs = max((n_there * (n_there - 1)).sum(), 1)
-        between = (deviations.sum(axis=1) ** 2 - squares).sum() / pairs
-        return cls(mean, (deviations**2).sum(axis=0) / count, max(between, 0.0))
-
-    def totals(self, parts):
-        """Sum the contributions of each row, extrapolated to all features.
-
-        The sum over all features is assumed to be as many standard deviations above its
-        expectation as the sum over the observed features is.
-        """
-        there = ~np.isnan(parts)
-        total, some = np.nansum(parts, axis=1), ~there.all(axis=1)
-        here = there[some]
-        width = np.sqrt(self._variance(here))
-        off = (total[some] - here @ self.mean) / np.where(width > 0, width, np.inf)
-        every = np.ones((1, len(self.mean)), bool)
-        total[some] = self.mean.sum() + off * np.sqrt(self._variance(every))
-        return total
-
-    def _variance(self, there):
-        n_there = there.sum(axis=1)
-        return there @ self.variance + n_there * (n_there - 1) * self.covariance
+def _labels_training_samples(detector):
+    """Refuse `fit_predict` of a detector of novelties, as LocalOutlierFactor does."""
+    if detector.novelty:
+        raise AttributeError(
+            "fit_predict needs novelty=False: with novelty=True, contamination is said of"
+            " new samples, and predict is for these."
+        )
+    return True
 
 
 class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     """Outlier detector based on any model of X: an autoencoder, PCA or a Pipeline.
 
     A model of the inliers reconstructs outliers badly, or assigns them a low likelihood.
-    The detector scores a sample by its reconstruction errors and by the distance of its
-    code from the mean, each relative to its usual size, or by the model's own
-    `score_samples`. A threshold on the score separates outliers from inliers.
+    The detector scores a sample by its reconstruction errors, each relative to its usual
+    size, and by the density of its code, or by the model's own `score_samples`. A
+    threshold on the score separates outliers from inliers.
 
     Parameters
     ----------
     estimator : object or None, default=None
         The model, with `transform` and `inverse_transform`, or with `score_samples`. None
-        is ``VAETransformer(0.4, random_state=0)``.
+        is ``VAETransformer(0.8, random_state=0)``.
 
     score_by : {"robust", "model"}, default="robust"
-        The score of a sample. "robust": minus the sum over features j and components k of
-        ``log(1 + error_j**2 / error_variance_[j])`` and of ``log(1 + (code_k -
-        code_mean_[k])**2 / code_variance_[k])``, as for variables with the heavy tails of
-        Cauchy's distribution, so that no single feature dominates. "model": the model's
-        own `score_samples`, or if it has none, minus the squared error of its
-        reconstruction. A model that does not reconstruct always has its own score.
+        The score of a sample. "robust": the log density of its code minus the sum over
+        features j of ``log(1 + error_j**2 / error_variance_[j])``, as for variables with
+        the heavy tails of Cauchy's distribution, so that no single feature dominates. The
+        density is a mixture, which has Student's t distributions with 4 degrees of freedom
+        in place of normals. "model": the model's own `score_samples`, or if it has none,
+        minus the squared error of its reconstruction. A model that does not reconstruct
+        always has its own score.
 
-    contamination : float in (0, 0.5], default=0.1
-        The fraction of outliers in the training samples: those with the lowest scores
-        are taken for outliers.
+    contamination : float in (0, 0.5] or "auto", default=0.1
+        Determines the threshold. A float: the fraction of samples that are below it, of
+        new samples that are like the training samples or of these, see `novelty`. "auto":
+        three scaled median absolute deviations below the median of the scores that
+        `novelty` chooses, below which are some 2 to 4 % of new inliers.
+
+    novelty : bool, default=True
+        Which scores set the threshold, as of
+        :class:`~sklearn.neighbors.LocalOutlierFactor`. True: scores of training samples
+        by models that have not seen them, so that `contamination` is the fraction of
+        false alarms among new inliers. False: scores of the training samples by the
+        model that was fitted to them, so that `contamination` is the fraction of them
+        that `fit_predict` takes for outliers.
 
     Attributes
     ----------
@@ -128,13 +107,16 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         With "robust", the mean squared error of each feature over the training samples,
         plus a thousandth of the features' mean variance.
 
-    code_mean_, code_variance_ : ndarrays of shape (n_components,)
-        With "robust", the mean and the variance of each component over the training
-        samples.
+    code_weights_ : ndarray of shape (n_normals,)
+    code_means_ : ndarray of shape (n_normals, n_components)
+    code_covariances_ : ndarray of shape (n_normals, n_components, n_components)
+        With "robust", the mixture of normals that is fitted to the codes of the training
+        samples. The number of normals, at most 6, is that of the least BIC. Each
+        covariance is shrunk to their mean within the normals, and that to its diagonal,
+        as if `n_components` further samples had it.
 
     offset_ : float
-        The threshold of `score_samples`, a percentile of the scores of the training
-        samples.
+        The threshold of `score_samples`: see `contamination`.
 
     n_features_in_ : int
         Number of features seen during `fit`, where `estimator_` has it.
@@ -163,8 +145,15 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     to be as many standard deviations above its expectation as the sum over the observed
     features is.
 
-    The model reconstructs its training samples slightly better than others. So the
-    fraction of new inliers below the threshold is somewhat higher than `contamination`.
+    Where the scores of the threshold come from, with ``novelty=True``: an estimator of
+    skae that stops early, alone or at the end of a Pipeline, has been validated on
+    training samples that it, or with `n_splits` its like, was not trained on. These are
+    scored. Every other model is fitted to four fifths of the training samples, five times,
+    and scores the rest; of an estimator of skae without epochs, that takes no time to
+    speak of.
+
+    A model with outliers among its training samples learns these too: use
+    ``max_iter=0`` then, or :class:`~sklearn.covariance.EllipticEnvelope`.
 
     Examples
     --------
@@ -183,28 +172,35 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit"]), None],
         "score_by": [StrOptions({"robust", "model"})],
-        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
+        "novelty": ["boolean"],
     }
 
     estimator_: Any
     offset_: float
-    error_variance_: np.ndarray
-    code_mean_: np.ndarray
-    code_variance_: np.ndarray
 
     def __init__(
         self,
         estimator: Any = None,
         *,
         score_by: Literal["robust", "model"] = "robust",
-        contamination: float = 0.1,
+        contamination: float | Literal["auto"] = 0.1,
+        novelty: bool = True,
     ) -> None:
         self.estimator = estimator
         self.score_by = score_by
         self.contamination = contamination
+        self.novelty = novelty
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: MatrixLike, y: object = None) -> Self:
+    def fit(
+        self,
+        X: MatrixLike,
+        y: object = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        **params: Any,
+    ) -> Self:
         """Fit the model to X, and set the threshold.
 
         Parameters
@@ -215,6 +211,13 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
         y : Ignored
             Present for API consistency.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights: of the threshold, of the size of errors, of the density of
+            codes, and of the model, if its `fit` takes them. None is 1.
+
+        **params : dict
+            Parameters of the `fit` of the model, by metadata routing.
 
         Returns
         -------
@@ -231,67 +234,85 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             If X or a parameter is invalid for the detector or its model.
         """
         model = self._model()
-        if not (hasattr(model, "score_samples") or _reconstructs(model)):
+        if not (hasattr(model, "score_samples") or reconstructs(model)):
             raise TypeError(
                 "estimator needs score_samples, or transform and inverse_transform, to"
                 f" detect outliers, but got {model!r}."
             )
+        X = X.compute() if hasattr(X, "compute") else X  # Dask's
         if num_samples(X) < 2:
             raise ValueError("A threshold needs rows to compare, but got n_samples=1.")
+        weight = check_weight(self, sample_weight, X)
+        if weight is not None and not weight.all():
+            places = np.flatnonzero(weight)
+            X, weight = rows_at(X, places), weight[places]
+        params = self._params_of_model(params, weight)
+        # parameters that are set later apply to the next fit
+        by_errors = self.score_by == "robust" and reconstructs(model)
+        counts = _counts(weight, num_samples(X))
         with all_or_nothing(self):
-            # parameters that are set later apply to the next fit
-            self._by_errors = self.score_by == "robust" and _reconstructs(model)
-            self.estimator_ = clone(model).fit(X)
-            scores = self._training_scores(X)
-            self.offset_ = np.percentile(scores, 100 * self.contamination)
+            fitting = Fitting(model, X, counts, by_errors, params)
+            scorer, scores, of_scores = self._scored(fitting)
+            self.estimator_ = scorer.model
+            self._robust, self._moments = scorer.robust, scorer.moments
+            self.offset_ = _threshold(scores, of_scores, self.contamination)
         return self
 
     def _model(self):
         if self.estimator is not None:
             return self.estimator
-        return VAETransformer(0.4, random_state=0)
+        return VAETransformer(0.8, random_state=0)
 
-    def _learn_what_is_usual(self, X):
-        """Learn the usual size of errors and codes; return the scores of X."""
-        found = [(*self._errors(rows), self._variance(rows)) for rows in _dense(X)]
-        squares, codes, variances = zip(*found, strict=True)
-        squares, codes = np.concatenate(squares), np.concatenate(codes)
-        least = LEAST_ERROR * np.mean(variances) or 1.0
-        there = np.maximum((~np.isnan(squares)).sum(axis=0), 1)
-        self.error_variance_ = np.nansum(squares, axis=0) / there + least
-        self.code_mean_ = codes.mean(axis=0)
-        variance = codes.var(axis=0)
-        self.code_variance_ = np.where(variance > 0, variance, 1.0)
-        of_features, _ = self._unusual(squares, codes)
-        self._footing = _Footing.of(
-            _flat(np.where(np.isnan(squares), squares, of_features))
-        )
-        return self._score_by_errors(squares, codes)
+    def _params_of_model(self, params, weight):
+        """Return the parameters of the `fit` of the model, by routing where enabled."""
+        if get_config()["enable_metadata_routing"]:
+            params = process_routing(self, "fit", sample_weight=weight, **params)
+            return params.estimator.fit
+        raise_for_params(params, self, "fit")
+        model = self._model()
+        if weight is None or not has_fit_parameter(last_of(model), "sample_weight"):
+            return {}
+        step = f"{model.steps[-1][0]}__" if isinstance(model, Pipeline) else ""
+        return {f"{step}sample_weight": weight}
 
-    def _learn_of_scores(self, X):
-        """Learn the features' contributions to a score that must handle NaN."""
-        self._footing = None
-        model = self.estimator_
-        if get_tags(model).input_tags.allow_nan and hasattr(model, "score_features"):
-            parts = [self._parts(rows) for rows in _dense(X)]
-            self._footing = _Footing.of(np.concatenate(parts))
-        return self._scores(X)
-
-    def _training_scores(self, X):
-        """Return the scores of the training samples, which must be finite."""
+    def _scored(self, fitting):
+        """Fit, and return the scorer, and the weighted scores that set the threshold."""
         singular = None
         try:
-            robust = self._by_errors
-            learn = self._learn_what_is_usual if robust else self._learn_of_scores
-            scores = learn(X)
+            scorer, folds = fitting.fitted()
+            scores, weight = scorer.scores(fitting.X), fitting.weight
         except np.linalg.LinAlgError as error:
             singular = error
         if singular is not None or not np.isfinite(scores).all():
             raise ValueError(
-                f"{self.estimator_!r} has no density on X, whose rows have a lower rank:"
+                f"{self._model()!r} has no density on X, whose rows have a lower rank:"
                 " give it fewer components than that, as PCA(0.95) does."
             ) from singular
-        return scores
+        if self.novelty:
+            scores, weight = fitting.held_out(scorer, folds)
+        return scorer, scores, weight
+
+    @available_if(_labels_training_samples)
+    def fit_predict(self, X: MatrixLike, y: object = None, **params: Any) -> np.ndarray:
+        """Fit to X, and predict whether each of its samples is an outlier.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The training samples.
+
+        y : Ignored
+            Present for API consistency.
+
+        **params : dict
+            Parameters of `fit`.
+
+        Returns
+        -------
+        is_inlier : ndarray of shape (n_samples,)
+            -1 for outliers and 1 for inliers.
+        """
+        return self.fit(X, **params).predict(X)
 
     def predict(self, X: MatrixLike) -> np.ndarray:
         """Predict whether each sample is an outlier.
@@ -338,23 +359,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             The lower, the more abnormal.
         """
         check_is_fitted(self)
-        return self._scores(X)
-
-    def _scores(self, X):
-        return np.concatenate([self._scores_of(rows) for rows in _dense(X)])
-
-    def _scores_of(self, X):
-        if self._by_errors:
-            return self._score_by_errors(*self._errors(X))
-        if hasattr(self.estimator_, "score_samples"):
-            scores = np.asarray(self.estimator_.score_samples(X), np.float64)
-            if self._footing is not None and self._missing(X).any():
-                some = _flat(self._missing(X)).any(axis=1)
-                rows = safe_indexing(X, np.flatnonzero(some))
-                scores[some] = self._footing.totals(self._parts(rows))
-            return scores
-        errors, _ = self._errors(X)
-        return -np.nansum(errors.reshape(len(errors), -1), axis=1)
+        return self._scorer.scores(X)
 
     @available_if(_scores_features)
     @with_numpy_defaults
@@ -378,76 +383,82 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             learned one for each (`noise_variance_`).
         """
         check_is_fitted(self)
-        return np.concatenate([self._feature_scores_of(rows) for rows in _dense(X)])
+        return self._scorer.features(X)
 
-    def _feature_scores_of(self, X):
-        if self._by_errors:
-            return -self._unusual_features(X)
-        if hasattr(self.estimator_, "score_features"):
-            found = np.asarray(self.estimator_.score_features(X))
-            if self._footing is None or not self._missing(X).any():
-                return found
-            rest = self._scores_of(X) - _flat(found).sum(axis=1)
-            return found + _shared_out(rest, ~self._missing(X))
-        noise = getattr(self.estimator_, "noise_variance_", None)
-        errors, _ = self._errors(X)
-        return -errors / (noise if np.ndim(noise) == 1 else 1.0)
+    @property
+    def _scorer(self):
+        return Scorer(self.estimator_, self._robust, self._moments)
 
-    def _unusual_features(self, X):
-        """Measure how unusual each feature is, with an equal part of the code's."""
-        squares, codes = self._errors(X)
-        of_features, _ = self._unusual(squares, codes)
-        rest = -self._score_by_errors(squares, codes) - _flat(of_features).sum(axis=1)
-        return of_features + _shared_out(rest, ~self._missing(X))
+    @property
+    def error_variance_(self) -> np.ndarray:
+        """The usual squared error of each feature."""
+        return self._usual("error_variance_").error_variance
 
-    def _missing(self, X):
-        """Return where values of X are missing, in a mixed table by its columns."""
-        if sparse.issparse(X):
-            return np.zeros(1, bool)
-        table = getattr(self.estimator_, "table_", None)
-        return np.isnan(_numbers(X)) if table is None else table.missing(X)
+    @property
+    def code_weights_(self) -> np.ndarray:
+        """The weights of the normals of the codes' density."""
+        return self._usual("code_weights_").codes.weights
 
-    def _parts(self, X):
-        """Return each feature's contribution to the model's score, NaN where X is."""
-        parts = _flat(np.asarray(self.estimator_.score_features(X)))
-        return np.where(_flat(self._missing(X)), np.nan, parts)
+    @property
+    def code_means_(self) -> np.ndarray:
+        """The means of the normals of the codes' density."""
+        return self._usual("code_means_").codes.means
 
-    def _variance(self, X):
-        """Return the mean variance of a value; 1 for a table, which has a unit each."""
-        if getattr(self.estimator_, "table_", None) is not None:
-            return 1.0
-        X = np.asarray(_numbers(X), np.float64)
-        there = np.maximum((~np.isnan(X)).sum(axis=0), 1)
-        return np.nanmean((X - np.nansum(X, axis=0) / there) ** 2)
+    @property
+    def code_covariances_(self) -> np.ndarray:
+        """The covariances of the normals of the codes' density."""
+        roots = self._usual("code_covariances_").codes.roots
+        return roots @ np.swapaxes(roots, 1, 2)
 
-    def _score_by_errors(self, squares, codes):
-        of_features, of_code = self._unusual(squares, codes)
-        if not np.isnan(squares).any():
-            return -_flat(of_features).sum(axis=1) - of_code
-        parts = _flat(np.where(np.isnan(squares), squares, of_features))
-        return -self._footing.totals(parts) - of_code
+    def _usual(self, name) -> Robust:
+        found = vars(self).get("_robust")
+        if found is None:
+            raise AttributeError(f"{type(self).__name__} has no {name}.")
+        return found
 
-    def _unusual(self, squares, codes):
-        """Measure how unusual each feature, 0 where X is NaN, and each code is."""
-        of_features = np.log1p(np.nan_to_num(squares) / self.error_variance_)
-        of_code = np.log1p((codes - self.code_mean_) ** 2 / self.code_variance_)
-        return of_features, of_code.sum(axis=1)
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted detector to a file, which :func:`skae.load` reads.
 
-    def _errors(self, X):
-        """Return the squared error of each reconstructed value of X, and the codes."""
-        if hasattr(self.estimator_, "_errors_and_codes"):  # on the scale of each row
-            return self.estimator_._errors_and_codes(X)
-        codes = self.estimator_.transform(X)
-        X_back = self.estimator_.inverse_transform(codes)
-        try:
-            X, X_back, codes = map(_numbers, (X, X_back, codes))
-        except ValueError as error:
-            raise ValueError(
-                f"X, or what transform and inverse_transform of {self.estimator_!r} make of"
-                " it, is not of numbers, so that it has no squared errors: use an estimator"
-                f" of skae, which takes mixed tables, or encode X. {error}"
-            ) from error
-        return np.square(np.subtract(X, X_back, dtype=np.float64)), codes
+        The file holds no code, as that of an estimator of skae.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, with any name, such as "detector.skae".
+
+        Raises
+        ------
+        TypeError
+            If the model is no estimator of skae, or has a parameter that a file can't
+            hold. The message names it.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        if not isinstance(self.estimator_, BaseAutoencoder):
+            raise TypeError(
+                "save needs an estimator of skae in the detector, which files can hold."
+                f" Got {self.estimator_!r}. Pickle the detector."
+            )
+        values = {
+            "score_by": self.score_by,
+            "contamination": self.contamination,
+            "novelty": self.novelty,
+            "is_default": self.estimator is None,
+            "offset": float(self.offset_),
+            "robust": self._robust,
+            "moments": self._moments,
+        }
+        self.estimator_._describe()
+        files.write(path, self.estimator_, detector=values)
+
+    @classmethod
+    def _loaded(cls, model, is_default, offset, robust, moments, **params):
+        """Return a fitted detector around a fitted model."""
+        detector = cls(None if is_default else clone(model), **params)
+        detector._validate_params()
+        detector.estimator_, detector.offset_ = model, offset
+        detector._robust, detector._moments = robust, moments
+        return detector
 
     @property
     def n_features_in_(self) -> int:
@@ -459,6 +470,18 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         """Names of features seen during `fit`."""
         return _of_fitted(self, "feature_names_in_")
 
+    def get_metadata_routing(self):
+        """Return the routing of metadata: `fit` passes them to the `fit` of the model.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            The routing.
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(estimator=self._model(), method_mapping=mapping)
+
     def __sklearn_tags__(self):
         tags, inner = super().__sklearn_tags__(), get_tags(self._model())
         tags.input_tags = inner.input_tags
@@ -467,30 +490,20 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return tags
 
 
-def _shared_out(rest, there):
-    """Divide one number for each row equally among its observed values."""
-    places = tuple(range(1, there.ndim))
-    return there * np.expand_dims(rest / np.maximum(there.sum(axis=places), 1), places)
+def _counts(weight, n_samples):
+    """Return how often each sample counts, in total at least as often as there are some."""
+    if weight is None:
+        return np.ones(n_samples)
+    return weight * max(1.0, len(weight) / weight.sum())
 
 
-def _flat(rows):
-    return rows.reshape(len(rows), -1)
-
-
-def _numbers(X):
-    return check_array(X, allow_nd=True, ensure_all_finite="allow-nan")
-
-
-def _dense(X):
-    """Yield X, or the rows of a sparse X as dense arrays, some at a time.
-
-    Many models, such as PCA, accept sparse input in `transform` only.
-    """
-    if not sparse.issparse(X):
-        yield X
-        return
-    for some in gen_batches(X.shape[0], max(1, VALUES_AT_ONCE // X.shape[1])):
-        yield X.tocsr()[some].toarray()
+def _threshold(scores, weight, contamination):
+    """Return the threshold of weighted scores."""
+    if contamination != "auto":
+        return percentile(scores, weight, 100 * contamination)
+    median = percentile(scores, weight, 50)
+    deviation = percentile(np.abs(scores - median), weight, 50)
+    return median - N_DEVIATIONS * SCALE * deviation
 
 
 def _of_fitted(detector, name):

@@ -279,6 +279,12 @@ class BaseAutoencoder(
         self._describe()
         files.write(path, self)
 
+    def _of_fold(self, state, attributes):
+        """Return this estimator with a model that its fit has trained on some rows."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), **attributes, _state=state, _built={})
+        return other
+
     def __sklearn_clone__(self):
         copy = clone_parameters(self)
         copy.init = self.init  # of which a clone would not be fitted

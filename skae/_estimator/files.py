@@ -17,8 +17,10 @@ import numpy as np
 
 from skae._data.quantiles import N_QUANTILES
 from skae._data.table import Column, Table
+from skae._estimator.scorer import Moments, Robust
 from skae._model.components import Coordinates
 from skae._model.graph import Specification
+from skae._model.mixture import Mixture
 from skae._model.objectives import Denoising, Evidence, Pairs, Reconstruction
 from skae._model.shapes import is_seed, weight_shapes
 from skae._model.state import State
@@ -74,6 +76,7 @@ PARTS = {
         *(DenseNetwork, ConvNetwork, SequenceNetwork),
         *(GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise, TableNoise),
         *(Table, Column),
+        *(Robust, Mixture, Moments),
         *(SquaredError, AbsoluteError, Huber, Gaussian, Bernoulli, Categorical),
         *(Poisson, NegativeBinomial, ByColumn),
     )
@@ -95,13 +98,15 @@ _NOT_READ = (
 )
 
 
-def write(path, estimator):
+def write(path, estimator, detector=None):
     """Write a fitted estimator to a file, atomically.
 
     Parameters
     ----------
     path : str or path-like
     estimator : BaseAutoencoder
+    detector : dict or None, default=None
+        The parameters and fitted values of a detector around the estimator.
 
     Raises
     ------
@@ -126,6 +131,8 @@ def write(path, estimator):
         "parameters": _described(given, ("parameters",), arrays),
         "fitted": _described(fitted, ("fitted",), arrays),
     }
+    if detector is not None:
+        description["detector"] = _described(detector, ("detector",), arrays)
     text = json.dumps(description, indent=1, allow_nan=False)
     with _taking_the_place_of(path) as file:
         with zipfile.ZipFile(file, "w") as archive:
@@ -139,7 +146,7 @@ def write(path, estimator):
         file.write(digest)
 
 
-def read(path, estimators):
+def read(path, estimators, detector):
     """Read a file of `write`, without running or importing anything that it names.
 
     Parameters
@@ -148,9 +155,12 @@ def read(path, estimators):
     estimators : dict of str to type
         The estimators that the file may name.
 
+    detector : type
+        The detector that the file may hold around an estimator.
+
     Returns
     -------
-    estimator : BaseAutoencoder
+    estimator : BaseAutoencoder or ReconstructionOutlierDetector
 
     Raises
     ------
@@ -159,13 +169,13 @@ def read(path, estimators):
     """
     with open(os.fspath(path), "rb") as file:
         try:
-            return _read(file, estimators)
+            return _read(file, estimators, detector)
         except _NOT_READ as error:
             reason = str(error) or type(error).__name__
             raise ValueError(f"{os.fspath(path)!r} can't be loaded: {reason}") from error
 
 
-def _read(file, estimators):
+def _read(file, estimators, detector):
     size = file.seek(0, os.SEEK_END) - DIGEST_SIZE
     if size < 0 or _digest(file, size) != file.read():
         raise ValueError("it is damaged, or is not a file that skae has saved.")
@@ -183,11 +193,20 @@ def _read(file, estimators):
         reader = _Reader(archive, members)
         parameters = reader.values(description["parameters"])
         fitted = reader.values(description["fitted"])
+        around = reader.values(description.get("detector", {}))
     if members:
         raise ValueError(f"it holds {min(members)!r}, which nothing refers to.")
     if strangers := [name for name in fitted if not _is_fitted_attribute(name)]:
         raise ValueError(f"{strangers} are no fitted attributes.")
-    kind = _kind(description["estimator"], estimators)
+    estimator = _made(_kind(description["estimator"], estimators), parameters, fitted)
+    if not around:
+        return estimator
+    _check_detector(around, fitted)
+    return detector._loaded(estimator, **around)
+
+
+def _made(kind, parameters, fitted):
+    """Make a fitted estimator, whose parts are checked."""
     for name in (REMOVED & parameters.keys()) - {*kind._get_param_names()}:
         del parameters[name]
     estimator = kind(**parameters)
@@ -465,6 +484,36 @@ def _check_table(table, n_features):
     """Raise if an encoded table has not the features of the network."""
     if not isinstance(table, Table) or len(table.names) != n_features:
         raise ValueError(f"table_ is none of {n_features} encoded columns.")
+
+
+def _check_detector(around, fitted):
+    """Raise if what a detector scores rows by does not match its estimator."""
+    robust, moments = around["robust"], around["moments"]
+    table, shape = fitted.get("table_"), fitted["_state"].specification.row_shape
+    shape = shape if table is None else (len(table.columns),)
+    if type(around["offset"]) is not float:
+        raise ValueError("its threshold is no number.")
+    for part, kind in ((robust, Robust | None), (moments, Moments | None)):
+        if not isinstance(part, kind):
+            raise ValueError(f"it holds {part!r} in the place of a {kind}.")
+    if robust is not None:
+        moments, codes, width = robust.moments, robust.codes, fitted["n_components_"]
+        if not (isinstance(codes, Mixture) and isinstance(moments, Moments)):
+            raise ValueError("its detector has no density of codes.")
+        n_normals = len(codes.weights)
+        _check_shapes(codes, weights=(n_normals,), means=(n_normals, width))
+        _check_shapes(codes, roots=(n_normals, width, width))
+        _check_shapes(robust, error_variance=shape)
+    if moments is not None:
+        _check_shapes(moments, mean=(math.prod(shape),), variance=(math.prod(shape),))
+        if type(moments.covariance) not in (float, np.float64):
+            raise ValueError("its moments have no covariance.")
+
+
+def _check_shapes(part, **shapes):
+    for name, shape in shapes.items():
+        if not _is(getattr(part, name), shape):
+            raise ValueError(f"{name!r} of its detector is not of shape {shape}.")
 
 
 def _check_weights(state):

@@ -6,6 +6,7 @@ from threading import Event
 
 from skae._backend.pool import borrowed, graph_of
 from skae._model.state import State
+from skae._training import folds
 from skae._training.beginning import Beginning, compiled
 from skae._training.epochs import Course, Replay, Run, Splits, measured, train
 from skae._training.schedule import replayed
@@ -56,9 +57,11 @@ def fit(rows, specification, plan, describe, monitor, *, held_out=None, before=N
         if may_end and beginning.is_best:
             plan = plan.look()
         strategy = strategy_of(splits)
-        chosen, course = strategy(workers, splits, beginning, plan, monitor)
+        chosen, course, others = strategy(workers, splits, beginning, plan, monitor)
         if monitor.interrupted.is_set():
             course.interrupt()
+    if folds.asked():
+        folds.record(others, splits, describe)
     return Fit(*describe(chosen), course)
 
 
@@ -73,7 +76,11 @@ def _untrained(rows, specification, plan, describe, held_out, before):
 
 
 def strategy_of(splits):
-    """Choose one of the three training functions below."""
+    """Choose one of the three training functions below.
+
+    Each returns the model, the course of its training, and models that were trained
+    without the validation rows of the splits.
+    """
     if len(splits) > 1:
         return cross_validate
     return without_validation if splits[0][1] is None else hold_out
@@ -86,7 +93,7 @@ def without_validation(workers, splits, beginning, plan, monitor):
     program.load_optimizer()
     run = Run(program, rows, None, beginning.of_all, plan.training)
     course = train(run, monitor)
-    return run.best, course
+    return run.best, course, []
 
 
 def hold_out(workers, splits, beginning, plan, monitor):
@@ -112,7 +119,8 @@ def hold_out(workers, splits, beginning, plan, monitor):
     of_all, program = beginning.of_all, workers.programs[0]
     if run.best.losses is not None:
         of_all = measured(program, of_all, held_out, run.training.validation_seed)
-    return select(run.best, found[0][0].start, of_all), course
+    chosen = select(run.best, found[0][0].start, of_all)
+    return chosen, course, [] if chosen is of_all else [run.best]
 
 
 def cross_validate(workers, splits, beginning, plan, monitor):
@@ -124,6 +132,7 @@ def cross_validate(workers, splits, beginning, plan, monitor):
     several = Splits(workers, trials, plan.training)
     course = train(several, monitor)
     program, rates = workers.programs[0], several.good_rates
+    others = folds.candidates_of(program, several.runs) if folds.asked() else []
     if not plan.training.smoothing:  # as many batches, not as many epochs
         n_steps = len(rates) * program.n_batches(rows)
         rates = replayed(rates, round(n_steps / program.n_batches(beginning.rows)))
@@ -134,4 +143,4 @@ def cross_validate(workers, splits, beginning, plan, monitor):
     train(replay, refit, course)
     if refit.interrupted.is_set():
         monitor.interrupted.set()
-    return replay.best, course
+    return replay.best, course, others

@@ -3,6 +3,8 @@
 import functools
 import sys
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -11,9 +13,24 @@ from skae._utils.typing import Method
 #: Packages between the user's line and the warning, which warnings do not point at.
 _BETWEEN = ("skae", "sklearn", "joblib", "contextlib")
 
+#: Whether this thread is not to warn of fits that the user has not asked for.
+_SILENT = ContextVar("skae_silent", default=False)
+
+
+@contextmanager
+def silently():
+    """Leave out skae's own warnings in this thread."""
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
+
 
 def warn_user(warning):
     """Warn at the first line up the stack that is neither skae's nor scikit-learn's."""
+    if _SILENT.get():
+        return
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None:
         module = frame.f_globals.get("__name__", "").partition(".")[0]
