@@ -53,7 +53,7 @@ Z = autoencoder.fit(X).transform(X)
 assert_type(Z, np.ndarray)
 assert_type(autoencoder.fit_transform(X), np.ndarray)
 assert_type(autoencoder.inverse_transform(Z), Any)
-assert_type(autoencoder.reconstruct(X), np.ndarray)
+assert_type(autoencoder.reconstruct(X), Any)
 assert_type(autoencoder.impute(X), Any)
 assert_type(autoencoder.score_samples(X), np.ndarray)
 assert_type(autoencoder.score_features(X), np.ndarray)
@@ -101,8 +101,8 @@ assert_type(detector.offset_, float)
 
 imputer = AutoencoderImputer(vae, add_indicator=True)
 assert_type(imputer.fit(X), AutoencoderImputer)
-assert_type(imputer.transform(X), np.ndarray)
-assert_type(imputer.inverse_transform(X), np.ndarray)
+assert_type(imputer.transform(X), Any)
+assert_type(imputer.inverse_transform(X), Any)
 assert_type(imputer.get_feature_names_out(), np.ndarray)
 assert_type(imputer.n_components_, int)
 
@@ -124,7 +124,7 @@ def kinds(path: str, stored: zarr.Array[Any], lazy: dask.array.Array) -> None:
     autoencoder.fit(lazy)
     LatentSpaceDisplay.from_estimator(autoencoder, sparse.csr_array(X))
     loaded = skae.load(path)
-    assert_type(loaded.transform(X), np.ndarray)
+    assert_type(loaded, Any)
     if isinstance(loaded, VAETransformer):
         loaded.sample(3)
 
