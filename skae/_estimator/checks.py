@@ -89,9 +89,9 @@ class FitChecks:
             self.table_ = table_of(X, chosen) if hasattr(X, "divisions") else None
         else:
             self.table_ = Table.of(X, chosen, declared=streams)
-            weight = np.ones(1) if sample_weight is None else np.ravel(sample_weight)
-            mixed, fits = self.table_ is not None, len(weight) == num_samples(X)
-            if mixed and fits and not weight.all():
+            weight = np.asarray(1 if sample_weight is None else sample_weight).ravel()
+            fits = self.table_ is not None and len(weight) == num_samples(X)
+            if fits and not weight.all():
                 X = safe_indexing(X, np.flatnonzero(weight))
                 self.table_ = Table.of(X, chosen, declared=streams)
         if self.table_ is not None and X_clean is not None:
