@@ -22,6 +22,7 @@ from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_dat
 from skae._data.frames import as_backend, backend_of, beside, nulls, with_nulls, without
 from skae._data.rows import Rows
 from skae._data.table import Table
+from skae._estimator.held_out import last_of
 from skae._starts.hidden import Hidden, choose, mean_model
 from skae._starts.imputation import LinearGaussian
 from skae._utils.sklearn import (
@@ -45,6 +46,7 @@ from skae._utils.sklearn import (
 from skae._utils.typing import MatrixLike, RandomState
 from skae._utils.warnings import with_numpy_defaults
 from skae._variational import VAETransformer
+from skae.likelihoods import Categorical
 
 __all__ = ["AutoencoderImputer"]
 
@@ -122,10 +124,8 @@ class _Space:
             p = np.clip(expected[np.ix_(here, of)] * self.widths[of], 0, 1)
             if len(of) == 1:
                 p = np.hstack([1 - p, p])
-            ends = np.cumsum(p + np.finfo(float).tiny, axis=1)
-            level = (rng.uniform(size=(len(here), 1)) * ends[:, -1:] > ends).sum(axis=1)
-            drawn = level[:, None] if len(of) == 1 else np.eye(len(of))[level]
-            rows[np.ix_(here, of)] = drawn / self.widths[of]
+            drawn = Categorical().sample(p + np.finfo(float).tiny, None, None, rng)
+            rows[np.ix_(here, of)] = drawn[:, -len(of) :] / self.widths[of]
         return rows
 
 
@@ -226,7 +226,7 @@ class _TableMethods:
         X = safe_indexing(X, np.flatnonzero(self._filled_in_fit), axis=1)
         if self.estimator is not None:
             self.estimator_ = _seeded(self.estimator, seed).fit(X, **params)
-            self.n_components_ = getattr(_last(self.estimator_), "n_components_", 0)
+            self.n_components_ = getattr(last_of(self.estimator_), "n_components_", 0)
             return self
         self._range = self.table_.limits
         self._fit_best(self.table_.encode(X), seed, **params)
@@ -449,7 +449,7 @@ class AutoencoderImputer(_TableMethods, BaseImputer):
             else:
                 self.estimator_ = _seeded(self.estimator, seed)
                 self.estimator_.fit(self._given(X, matrix), y, **params)
-                self.n_components_ = getattr(_last(self.estimator_), "n_components_", 0)
+                self.n_components_ = getattr(last_of(self.estimator_), "n_components_", 0)
         return self
 
     def _fit_best(self, matrix, seed, sample_weight=None):
@@ -673,10 +673,6 @@ def _best(X, space, seed, weight):
     return models[np.argmin([*errors])], best.n_components
 
 
-def _last(model):
-    return model[-1] if isinstance(model, Pipeline) else model
-
-
 def _before(model):
     """Return the steps of a Pipeline before the last, or None if there are none."""
     return model[:-1] if isinstance(model, Pipeline) and len(model) > 1 else None
@@ -686,7 +682,7 @@ def _check_imputes(model, draws):
     """Refuse a model that can't impute, or draw."""
     if model is None:
         return
-    last = _last(model)
+    last = last_of(model)
     if not hasattr(last, "impute"):
         raise TypeError(
             "estimator needs impute, or to be a Pipeline whose last step has it. Got"
@@ -721,6 +717,6 @@ def _impute(model, X, draws):
     """Impute with a fitted model, or draw once."""
     before = _before(model)
     codes = X if before is None else before.transform(X)
-    found = _last(model).impute(codes, **draws)
+    found = last_of(model).impute(codes, **draws)
     found = found[0] if draws else found
     return found if before is None else before.inverse_transform(found)

@@ -338,6 +338,8 @@ HEAVY = 30.0
 
 def heavy_tails(table, rows):
     """Return a warning of numbers of a mixed table with heavy tails; None without any."""
+    if table is None:
+        return None
     far = np.maximum(rows.high - rows.mean, rows.mean - rows.low) / rows.deviation
     names = table.names[[i for i in table.numbers if far[i] > HEAVY]].tolist()
     if not names:

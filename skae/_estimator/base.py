@@ -237,8 +237,7 @@ class BaseAutoencoder(
         """Return the warnings about the data and the network of a first fit."""
         if before is not None:
             return [unknown_levels(self.table_, given.rows.given)]
-        table = self.table_
-        heavy = None if table is None else heavy_tails(table, given.rows)
+        heavy = heavy_tails(self.table_, given.rows)
         return [empty_features(self, given.rows), given.network._doubt, heavy]
 
     def _warn(self, *warnings):

@@ -66,8 +66,8 @@ class FittedMethods(TransformerMixin):
         Errors of missing values are NaN. A class that was never seen counts as one more
         column, in which the row has 1 and the model expects 0: its error is divided
         equally among the columns of the group. In a mixed table there is an error for
-        each of its columns: of a number in units of its variance, of a class minus the logarithm of
-        its probability.
+        each of its columns: of a number in units of its variance, of a class minus the
+        logarithm of its probability.
         """
         X, _ = self._check_rows(X)
         if self.table_ is not None:
@@ -90,7 +90,7 @@ class FittedMethods(TransformerMixin):
         output = self._fitted(float_dtype(X)).reconstructed(X, codes)
         errors = np.subtract(X, output, dtype=np.float64)
         errors = np.square(errors / self._last_state.coordinates.scale)
-        for columns in (*table.groups, *table.bits[:, None]):
+        for columns in table.classes:
             likely = X[:, columns] * output[:, columns]
             if len(columns) == 1:
                 likely += (1 - X[:, columns]) * (1 - output[:, columns])
@@ -210,10 +210,8 @@ class FittedMethods(TransformerMixin):
         if isinstance(n_draws, bool) or not isinstance(n_draws, Integral) or n_draws < 1:
             raise ValueError(f"n_draws must be None or an int from 1. Got {n_draws!r}.")
         rng = check_random_state(random_state)
-        return [
-            self._imputed(given, X, self._drawn(X, rng), row_shape)
-            for _ in range(n_draws)
-        ]
+        draws = self._draws_of_missing(X, n_draws, rng)
+        return [self._imputed(given, X, drawn, row_shape) for drawn in draws]
 
     def _imputed(self, given, X, expected, row_shape):
         """Put expected values, or draws, in place of what is missing."""
@@ -222,7 +220,7 @@ class FittedMethods(TransformerMixin):
         expected = np.clip(expected, *self.table_.limits)
         return self.table_.filled(given, np.where(np.isnan(X), expected, X))
 
-    def _drawn(self, X, rng):
+    def _draws_of_missing(self, X, n_draws, rng):
         raise ValueError(
             f"n_draws needs a density, from which missing values are drawn, and"
             f" {type(self).__name__} has none. Use VAETransformer, or n_draws=None."
@@ -299,6 +297,8 @@ class FittedMethods(TransformerMixin):
                 found[np.isnan(found)] = 0.0
             else:
                 found = model.losses(seen, given)
+                if not np.isfinite(found).all():
+                    self._encoded(seen)  # raises if X is too large for codes
             yield batch, found
 
     def _checked_pairs(self, X, X_clean):

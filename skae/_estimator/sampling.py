@@ -173,16 +173,22 @@ class SampleMethods:
         scale = self._state.coordinates.scale
         return self._likelihood.sample(mean, self._noise, scale, rng)
 
-    def _drawn(self, X, rng):
-        """Return checked rows with draws, given what is there, in place of NaN."""
+    def _draws_of_missing(self, X, n_draws, rng):
+        """Yield checked rows with draws, given what is there, in place of NaN."""
+        self._fitted(float_dtype(X)).specification.objective.check(
+            rows_of(X), self.likelihood
+        )
+        complete = np.where(np.isnan(X), self._expected(X), X)
+        return (self._drawn(X, complete, rng) for _ in range(n_draws))
+
+    def _drawn(self, X, imputed, rng):
+        """Draw the missing values of rows, given the others and their expectations."""
         holes = np.flatnonzero(np.isnan(X).any(axis=1))
         found, model = X.copy(), self._fitted(float_dtype(X))
-        model.specification.objective.check(rows_of(X), self.likelihood)
-        seen, n_draws = self._expected(X), int(self.n_importance_samples)
-        for batch in gen_batches(len(holes), max(1, model.batch_rows // n_draws)):
-            rows = X[holes[batch]]
-            noise = rng.standard_normal((n_draws, self.n_components_)).astype(X.dtype)
-            complete = np.where(np.isnan(rows), seen[holes[batch]], rows)
+        n_codes = int(self.n_importance_samples)
+        for batch in gen_batches(len(holes), max(1, model.batch_rows // n_codes)):
+            rows, complete = X[holes[batch]], imputed[holes[batch]]
+            noise = rng.standard_normal((n_codes, self.n_components_)).astype(X.dtype)
             mean = model.drawn(rows, complete, noise, rng)
             mean = self._likelihood.like(rows, mean.reshape(rows.shape))
             found[holes[batch]] = np.where(np.isnan(rows), self._noisy(mean, rng), rows)

@@ -225,6 +225,18 @@ class _Seen:
         width = self.width * self.scale
         return start.encoder / width[:, None], start.mean * width + self.mean
 
+    def start_of(self, start, decoder):
+        """Return a start of what the network sees, in the units of X, with a decoder."""
+        encoder, mean = self.encoder_of(start)
+        return replace(
+            start,
+            mean=mean,
+            encoder=encoder,
+            decoder=decoder[:-1] * self.scale,
+            intercept=decoder[-1] * self.scale + self.mean,
+            linear_model=self.linear_model,
+        )
+
     def variances(self, posterior, information):
         """Compute the variances of the codes, one row of them where no value is missing."""
         if self.present is None:
@@ -241,27 +253,21 @@ def _deviations(likelihood, rows):
     return rows.deviation
 
 
-def _of_classes(likelihood, rows):
-    variance = rows.variance * (degrees_of_freedom(rows.size) / rows.size)
-    return widths_of(likelihood, rows.mean, variance)
-
-
-def widths_of(likelihood, mean, variance):
+def famd_widths(likelihood, rows):
     """Return the width of each column in the metric of FAMD.
 
-    It is the standard deviation of a column, and the root of the probability of a class:
-    then each variable, of whatever kind, has a variance of at most 1 on any axis (Pagès
-    2004, factor analysis of mixed data).
+    It is the standard deviation of a column, with the number of rows as the divisor, and
+    the root of the probability of a class: then each variable, of whatever kind, has a
+    variance of at most 1 on any axis (Pagès 2004, factor analysis of mixed data).
 
     Parameters
     ----------
     likelihood : Likelihood
-    mean, variance : ndarray of shape (n_features,)
-        The variance with the number of rows as its divisor.
+    rows : Rows
     """
-    square = np.array(variance, np.float64)
-    for columns in likelihood.groups(len(mean)):
-        square[columns] = mean[columns]
+    square = rows.variance * (degrees_of_freedom(rows.size) / rows.size)
+    for columns in likelihood.groups(len(square)):
+        square[columns] = rows.mean[columns]
     return np.sqrt(np.where(square > 0, square, 1.0))
 
 
@@ -285,25 +291,17 @@ def _completion(rows, likelihood, n_components):
 
 def point_start(likelihood, rows, n_components):
     """PCA of what the network sees, scaled, and the decoder that suits it best."""
-    some = _Seen(likelihood, rows, n_components, _of_classes)
+    some = _Seen(likelihood, rows, n_components, famd_widths)
     start = pca_start(some.pca, n_components)
-    encoder, mean = some.encoder_of(start)
     codes = (some.seen - start.mean) @ start.encoder
     decoder = fitted_decoder(likelihood, codes, some.X, some.weight, some.present)
-    return replace(
-        start,
-        mean=mean,
-        encoder=encoder,
-        decoder=decoder[:-1] * some.scale,
-        intercept=decoder[-1] * some.scale + some.mean,
-        linear_model=some.linear_model,
-    )
+    return some.start_of(start, decoder)
 
 
 def denoised_start(likelihood, rows, n_components, draw):
     """Return the best linear denoiser of a mixed table, and the decoder that suits it.
 
-    The encoder is the reduced-rank Wiener filter in the metric of `widths_of`. Both are
+    The encoder is the reduced-rank Wiener filter in the metric of `famd_widths`. Both are
     fitted to draws of the noise: with the moments of the noise, which leave out that the
     columns of a category depend on each other, the loss is up to 7 % higher.
 
@@ -315,7 +313,7 @@ def denoised_start(likelihood, rows, n_components, draw):
     draw : callable
         Maps complete rows, and the index of a draw, to noisy rows.
     """
-    some = _Seen(likelihood, rows, n_components, _of_classes)
+    some = _Seen(likelihood, rows, n_components, famd_widths)
     width = some.width * some.scale
     clean = some.seen * width + some.mean
     n_draws = max(1, min(DRAWS, LOGISTIC_ROWS // len(clean)))
@@ -326,15 +324,7 @@ def denoised_start(likelihood, rows, n_components, draw):
     present = None if some.present is None else np.tile(some.present, (n_draws, 1))
     X, weight = np.tile(some.X, (n_draws, 1)), np.tile(some.weight, n_draws)
     decoder = fitted_decoder(likelihood, codes, X, weight, present)
-    encoder, mean = some.encoder_of(start)
-    return replace(
-        start,
-        mean=mean,
-        encoder=encoder,
-        decoder=decoder[:-1] * some.scale,
-        intercept=decoder[-1] * some.scale + some.mean,
-        linear_model=some.linear_model,
-    )
+    return some.start_of(start, decoder)
 
 
 def fitted_decoder(likelihood, codes, X, weight, present=None, variance=None):

@@ -156,7 +156,7 @@ def output_container(estimator):
     return _get_output_config("transform", estimator)["dense"]
 
 
-def contained(estimator, rows, X, decode=True):
+def contained(estimator, rows, X):
     """Convert rows to the container of `set_output`, or of a mixed table.
 
     Parameters
@@ -165,14 +165,11 @@ def contained(estimator, rows, X, decode=True):
     rows : ndarray of shape (n_samples, ...), or a frame, which is returned unchanged
     X : object
         The argument that the rows were computed from, whose index they get; None has none.
-
-    decode : bool, default=True
-        Whether the rows are an encoded mixed table where the estimator has one.
     """
     container = output_container(estimator)
     if not isinstance(rows, np.ndarray):
         return rows
-    if decode and estimator.table_ is not None:
+    if estimator.table_ is not None:
         return estimator.table_.decode(rows, X, container)
     if container == "default" or rows.ndim > 2:
         return rows

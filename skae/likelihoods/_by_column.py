@@ -11,8 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.validation import check_is_fitted
 
-from skae._data.statistics import degrees_of_freedom
-from skae._starts.glm import widths_of
+from skae._starts.glm import famd_widths
 from skae.likelihoods._base import (
     Likelihood,
     StepwiseStarts,
@@ -179,10 +178,7 @@ class ByColumn(StepwiseStarts, Likelihood):
         return found
 
     def widths(self, rows):
-        if not self.each:
-            return None
-        variance = rows.variance * (degrees_of_freedom(rows.size) / rows.size)
-        return widths_of(self, rows.mean, variance)
+        return famd_widths(self, rows) if self.each else None
 
     def in_units(self, loss, scale, present=1.0):
         return super().in_units(loss, self._density_scale(scale), present)
