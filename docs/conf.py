@@ -17,6 +17,7 @@ copyright = "2026, The skae developers"
 release = version = skae.__version__
 
 extensions = [
+    "gallery_picture",
     "mathml",
     "myst_parser",
     "numpydoc",

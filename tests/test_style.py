@@ -20,8 +20,8 @@ def test_ruff(command):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_promises_are_held_by_tests_that_there_are():
-    page = (ROOT / "docs/user_guide/promises.rst").read_text("utf-8")
+def test_guarantees_are_tested():
+    page = (ROOT / "docs/user_guide/guarantees.rst").read_text("utf-8")
     files = (ROOT / "tests").glob("test_*.py")
     known = {
         name

@@ -1,0 +1,75 @@
+"""
+============
+All Displays
+============
+
+Each plot of `skae.plotting` is a Display, as in scikit-learn. They are drawn here for one
+autoencoder of the digits, and for a variational one.
+"""
+
+# %%
+# Two models
+# ----------
+
+import matplotlib.pyplot as plt
+from sklearn.datasets import load_digits
+
+from skae import AutoencoderTransformer, VAETransformer
+from skae.plotting import (
+    CodeDisplay,
+    ComponentsDisplay,
+    ExplainedVarianceDisplay,
+    LatentManifoldDisplay,
+    LatentSpaceDisplay,
+    LossCurveDisplay,
+    ReconstructionDisplay,
+    TraversalDisplay,
+)
+
+X, y = load_digits(return_X_y=True)
+X = X / 16
+autoencoder = AutoencoderTransformer(8, max_iter=60, random_state=0).fit(X)
+vae = VAETransformer(2, likelihood="bernoulli", max_iter=60, random_state=0)
+vae = vae.set_params(n_iter_no_change=float("inf")).fit(X)
+
+# %%
+# Samples and their reconstructions
+# ---------------------------------
+ReconstructionDisplay.from_estimator(autoencoder, X, n_samples=8)
+
+# %%
+# Codes
+# -----
+# Eight numbers for each of the ten samples.
+CodeDisplay.from_estimator(autoencoder, X, code_shape=(2, 4))
+
+# %%
+# Codes in the latent space
+# -------------------------
+LatentSpaceDisplay.from_estimator(vae, X, y)
+
+# %%
+# Samples decoded from the latent space
+# -------------------------------------
+LatentManifoldDisplay.from_estimator(vae, n=12)
+
+# %%
+# The effect of each component on the mean sample
+# -----------------------------------------------
+ComponentsDisplay.from_estimator(autoencoder, components=(0, 1, 2, 3))
+
+# %%
+# The effect of one component on some samples
+# -------------------------------------------
+TraversalDisplay.from_estimator(autoencoder, X, component=0)
+
+# %%
+# The variance that each component explains, compared with PCA
+# ------------------------------------------------------------
+ExplainedVarianceDisplay.from_estimator(autoencoder, X)
+
+# %%
+# The losses by epoch, compared with PCA
+# --------------------------------------
+LossCurveDisplay.from_estimator(autoencoder, X)
+plt.show()
