@@ -29,8 +29,13 @@ from skae.plotting import (
 X, y = load_digits(return_X_y=True)
 X = X / 16
 autoencoder = AutoencoderTransformer(8, max_iter=60, random_state=0).fit(X)
-vae = VAETransformer(2, likelihood="bernoulli", max_iter=60, random_state=0)
-vae = vae.set_params(n_iter_no_change=float("inf")).fit(X)
+vae = VAETransformer(
+    2,
+    likelihood="bernoulli",
+    max_iter=60,
+    n_iter_no_change=float("inf"),  # always sixty epochs
+    random_state=0,
+).fit(X)
 
 # %%
 # Samples and their reconstructions
