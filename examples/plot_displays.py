@@ -45,8 +45,8 @@ ReconstructionDisplay.from_estimator(autoencoder, X, n_samples=8)
 # %%
 # Codes
 # -----
-# Eight numbers for each of the ten samples.
-CodeDisplay.from_estimator(autoencoder, X, code_shape=(2, 4))
+# Eight numbers for each of six samples.
+CodeDisplay.from_estimator(autoencoder, X, n_samples=6, code_shape=(4, 2))
 
 # %%
 # Codes in the latent space
@@ -56,7 +56,7 @@ LatentSpaceDisplay.from_estimator(vae, X, y)
 # %%
 # Samples decoded from the latent space
 # -------------------------------------
-LatentManifoldDisplay.from_estimator(vae, n=12)
+LatentManifoldDisplay.from_estimator(vae, n=8)
 
 # %%
 # The effect of each component on the mean sample

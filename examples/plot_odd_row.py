@@ -42,7 +42,7 @@ ax.hist(detector.score_samples(others), 30, color="0.7", label="other rows")
 ax.axvline(detector.score_samples(odd)[0], color="C3", label="the odd row")
 ax.axvline(detector.offset_, color="k", ls=":", label="threshold")
 ax.set(xlabel="score", ylabel="rows")
-ax.legend(loc="upper center", bbox_to_anchor=(0.32, 1))
+ax.legend(loc="upper left", bbox_to_anchor=(0.285, 1))
 plt.show()
 
 # %%

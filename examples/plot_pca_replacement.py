@@ -70,6 +70,7 @@ for name, bunch in data.items():
     print(f"{name:<20}{errors[name][0]:>8.3f}{errors[name][1]:>8.3f}")
 
 # %%
+plt.figure(layout="constrained")
 positions = np.arange(len(errors))
 for i, name in enumerate(["PCA", "skae"]):
     plt.bar(positions + 0.4 * i, [pair[i] for pair in errors.values()], 0.38, label=name)

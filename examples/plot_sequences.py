@@ -66,7 +66,10 @@ for ax, x, x_pca, x_back in zip(axes.flat, X_test, X_pca, X_back, strict=False):
     ax.plot(x, ".", color="0.6", label="series")
     ax.plot(x_pca, color="tab:orange", label="PCA")
     ax.plot(x_back, color="tab:blue", label="skae")
-axes[0, 0].legend(frameon=False, fontsize="small")
+for ax in axes[1]:
+    ax.set_xlabel("step")
+handles, labels = axes[0, 0].get_legend_handles_labels()
+figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
 
 # %%
 # The effect of each component

@@ -57,7 +57,7 @@ for penalty, autoencoder in zip(penalties, autoencoders, strict=True):
 # The codes as images, and the reconstructions
 # --------------------------------------------
 figure, axes = plt.subplots(
-    4, 1, figsize=(9, 6), height_ratios=(1, 3, 1, 3), layout="constrained"
+    4, 1, figsize=(9, 5.2), height_ratios=(1, 4, 1, 4), layout="constrained"
 )
 chosen = [autoencoders[0], autoencoders[2]]
 for autoencoder, (upper, lower) in zip(chosen, axes.reshape(2, 2), strict=True):

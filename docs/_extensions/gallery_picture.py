@@ -5,8 +5,8 @@
 
        Noise is removed from digits.
 
-shows the first picture that `examples/plot_denoising.py` draws, and a link to its page. Where
-the gallery is built without running its examples there is no picture, but the link is there.
+shows the first picture that `examples/plot_denoising.py` draws, with a caption that links to its
+page. Where the gallery is built without running its examples, there is the caption alone.
 """
 
 from docutils import nodes
@@ -23,12 +23,13 @@ class GalleryPicture(Figure):
 
     def run(self):
         env, (script, number) = self.state.document.settings.env, self.arguments
-        if not self.content or "alt" not in self.options:
-            raise self.error("a picture of the gallery needs an :alt: and a caption")
+        if "alt" not in self.options:
+            raise self.error("a picture of the gallery needs an :alt:")
         uri = f"/gallery/images/sphx_glr_{script}_{int(number):03}.png"
         _, path = env.relfn2path(uri)
         env.note_dependency(path)  # the page is read again when the example has run
-        self.content[-1] += f" Example: :doc:`/gallery/{script}`."
+        if self.content:
+            self.content[-1] += f" Example: :doc:`/gallery/{script}`."
         if env.srcdir.joinpath(uri[1:]).exists():
             self.arguments = [uri]
             return super().run()
