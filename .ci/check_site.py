@@ -1,6 +1,6 @@
 """Is there a page for every public name, and does none ask the network for anything?
 
-Do references lead to a page, and have pictures a text?
+Do references lead to a page, and have pictures a text? Does a search find the page that answers?
 
 Takes the folder that Sphinx built the site in, and fails with the names of what is wrong.
 """
@@ -11,9 +11,20 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import search
+
 import skae
 
 REFERENCE = r'<code class="xref py py-(?:class|func|meth) [^>]*>(?:<[^>]*>)?([^<]*)'
+ANSWERS = {
+    "missing values": "missing",
+    "batch size": "tune",
+    "epochs": "tune",
+    "GPU": "scaling",
+    "predict": "index",
+    "embedding": "before_tsne",
+    "save": "files",
+}
 ASKS = ('src="http', 'src="//', 'stylesheet" href="http')
 
 
@@ -46,6 +57,12 @@ def main(folder):
         f"{page.relative_to(site)} has {fault}"
         for page in pages
         for fault in faults(page.read_text("utf-8"))
+    ]
+    index = search.read(site)
+    wrong += [
+        f"a search for {query} finds {first} first, not {page}"
+        for query, page in ANSWERS.items()
+        if (first := search.pages(index, query)[0]) != f"user_guide/{page}"
     ]
     if wrong:
         sys.exit("\n".join(wrong))
