@@ -10,8 +10,10 @@ autoencoder of the digits, and for a variational one.
 # %%
 # Two models
 # ----------
+# The images get a margin of one pixel, which separates them in a grid.
 
 import matplotlib.pyplot as plt
+import numpy as np
 from sklearn.datasets import load_digits
 
 from skae import AutoencoderTransformer, VAETransformer
@@ -27,7 +29,8 @@ from skae.plotting import (
 )
 
 X, y = load_digits(return_X_y=True)
-X = X / 16
+images = X.reshape(-1, 8, 8) / 16
+X = np.pad(images, [(0, 0), (1, 1), (1, 1)]).reshape(-1, 100)
 autoencoder = AutoencoderTransformer(8, max_iter=60, random_state=0).fit(X)
 vae = VAETransformer(
     2,
@@ -56,7 +59,7 @@ LatentSpaceDisplay.from_estimator(vae, X, y)
 # %%
 # Samples decoded from the latent space
 # -------------------------------------
-LatentManifoldDisplay.from_estimator(vae, n=8)
+LatentManifoldDisplay.from_estimator(vae, n=10)
 
 # %%
 # The effect of each component on the mean sample

@@ -594,7 +594,8 @@ tables have more features than samples; constraints are those of custom layers, 
 def page():
     """The guide's page of the table."""
     names = list(FEATURES)
-    lines = [HEAD, ".. list-table::", "   :header-rows: 1", "   :stub-columns: 1", ""]
+    lines = [HEAD, ".. list-table::", "   :class: narrow"]
+    lines += ["   :header-rows: 1", "   :stub-columns: 1", ""]
     rows = [["", *(str(i + 1) for i in range(len(names) - 1))]]
     for i, one in enumerate(names):
         cells = [SIGNS[CELLS[f"{other} {one}"][0]] for other in names[:i]]
