@@ -51,7 +51,7 @@ def with_xla(monkeypatch):
     from skae.networks import Network, SequenceNetwork
 
     for network in (Network, SequenceNetwork):
-        monkeypatch.setattr(network, "jit_steps", 0)
+        monkeypatch.setattr(network, "jit_work", 0)
 
 
 @pytest.fixture

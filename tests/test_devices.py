@@ -56,7 +56,7 @@ names = [f"CPU:{i}" for i in range(int(sys.argv[1]))]
 # without collective operations, of which fits in two threads would mix up theirs
 reduction = tf.distribute.ReductionToOneDevice()
 strategy = tf.distribute.MirroredStrategy(names, cross_device_ops=reduction)
-DenseNetwork.jit_steps = 160  # batches, which the last alone makes
+DenseNetwork.jit_work = 18_000  # which the last alone reaches
 def fit(name, strategy=strategy):
     model, rows, beside = models[name]
     model.set_params(max_iter=4, n_splits=1, shuffle=True, random_state=0)

@@ -19,6 +19,11 @@ from skae.networks import DenseNetwork
 
 SMALL = DenseNetwork(hidden_layer_sizes=(16,), dropout=0.1)
 
+OF_TENSORFLOW = pytest.mark.skipif(
+    os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow",
+    reason="how TensorFlow is imported, and a setting of its own",
+)
+
 
 @pytest.fixture(scope="module")
 def digits():
@@ -60,7 +65,7 @@ def test_the_loss_has_the_penalty_of_every_batch(
     """``alpha / 2`` times the squares of all kernels, a row of the batch (MLPRegressor's)."""
     monkeypatch.setattr(optimizer, "FLAT_VALUES", flat_values)
     monkeypatch.setattr(DenseNetwork, "jit_compile", by_xla)
-    monkeypatch.setattr(DenseNetwork, "jit_steps", 0)
+    monkeypatch.setattr(DenseNetwork, "jit_work", 0)
     settings = {"init": "random", "early_stopping": False, "learning_rate_init": 1e-12}
 
     def fitted(alpha):
@@ -75,6 +80,34 @@ def test_the_loss_has_the_penalty_of_every_batch(
     expected = 2.0 / (2 * 50) * sum(np.square(kernel).sum() for kernel in kernels)
     expected *= penalized._state.coordinates.scale[0] ** 2
     assert penalized.loss_ - plain.loss_ == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("batch_size", [7, 48, 300])
+@pytest.mark.parametrize("n_rows", [100, 256, 700])
+def test_validation_has_the_loss_of_every_row(digits, batch_size, n_rows):
+    """Rows are computed many batches at once; the last batch is filled up with others."""
+    rows = digits[900 : 900 + n_rows]
+    model = small(batch_size=batch_size, max_iter=1, n_iter_no_change=np.inf)
+    model.fit(digits[:900], X_val=rows)
+    assert model.history_["val_loss"] == pytest.approx([-model.score(rows)], rel=1e-5)
+
+
+@OF_TENSORFLOW
+def test_xla_compiles_a_fit_whose_work_repays_it():
+    """Batches times the square root of weights times batch size, from two million on."""
+    from skae._backend.optimizer import Optimizer
+    from skae._backend.tensorflow import Program
+    from skae.networks import ConvNetwork, SequenceNetwork
+
+    def by_xla(network, *work):
+        return Program.ways(network, Optimizer.of("adam", 1e-3), *work)[0]
+
+    n_weights, batch_size = 25_000, 16  # the square root of the product is 632
+    assert not by_xla(DenseNetwork(), 3162, batch_size, n_weights)
+    assert by_xla(DenseNetwork(), 3163, batch_size, n_weights)
+    assert by_xla(DenseNetwork(), 5 * 235, 256, 50_992)  # five epochs of MNIST
+    assert by_xla(SequenceNetwork((8, 8)), 300, batch_size, n_weights)
+    assert not by_xla(ConvNetwork((8, 8, 1)), 10**6, batch_size, n_weights)
 
 
 def test_transform_is_traced_once_for_any_number_of_rows(digits):
@@ -129,11 +162,6 @@ def test_what_two_threads_made_is_kept_twice_to_lend_and_once_to_share():
     assert shared.get("key", make) is one
     assert len(shared.items) == 1
 
-
-OF_TENSORFLOW = pytest.mark.skipif(
-    os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow",
-    reason="how TensorFlow is imported, and a setting of its own",
-)
 
 SCRIPT = """
 import sys

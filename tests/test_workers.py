@@ -68,7 +68,7 @@ def test_trainings_side_by_side_have_the_bits_of_one_by_one(
 ):
     """Five splits of 200 rows, two starts from 1,200; what is compiled is compiled once."""
     monkeypatch.setattr(DenseNetwork, "jit_compile", by_xla)
-    monkeypatch.setattr(DenseNetwork, "jit_steps", 0)
+    monkeypatch.setattr(DenseNetwork, "jit_work", 0)
     X, found, n_programs = DIGITS[:n_rows], [], []
     for n in (1, 2):
         cores(n)

@@ -77,20 +77,18 @@ class Program(BaseProgram):
     ):
         super().__init__(specification, optimizer, batch_size, dtype, widths, compiled)
         self.dtype, self.in_one_call = dtype, in_one_call
-        self._train_batches, self._measure_batches, self._penalty_added = compiled.of(
+        self._train_batches, self._measure_batches = compiled.of(
             "all",
             lambda: (
                 self._compiled(self._train_batch),
                 self._compiled(self._measure_batch),
-                jax.jit(self._with_penalty),
             ),
         )
-        no_losses = jnp.zeros(1 + len(self.objective.parts), "float32")
-        self.nothing = no_losses, self._no_squares()
+        self.no_losses = jnp.zeros(1 + len(self.objective.parts), "float32")
         self.no_rows = jnp.zeros((self.n_batches_at_once, batch_size), "float32")
 
     @staticmethod
-    def ways(network, optimizer, n_steps, batch_size):
+    def ways(network, optimizer, n_steps, batch_size, n_weights):
         """Decide whether XLA compiles the loop over batches too.
 
         In a loop it computes convolutions on one thread, which takes longer.
@@ -117,10 +115,10 @@ class Program(BaseProgram):
     def _run(self, n_batches, seed, alpha, rates):
         with precision(self.dtype):
             state, chunks, *more = self._arguments(seed)
-            state, total, squares = self._train_batches(
-                np.int32(n_batches), (state, *self.nothing), chunks, *more, alpha, rates
+            state, total = self._train_batches(
+                np.int32(n_batches), (state, self.no_losses), chunks, *more, alpha, rates
             )
-            total = np.asarray(self._penalty_added(total, squares, alpha))
+            total = np.asarray(total)
             # the result is computed, so the buffers can be filled again
             for variable, value in zip(self.variables, state, strict=True):
                 variable.assign(value)
@@ -129,9 +127,8 @@ class Program(BaseProgram):
     def _measure(self, n_batches, seed):
         with exactly(self.dtype):
             state, *more = self._arguments(seed)
-            return np.asarray(
-                self._measure_batches(np.int32(n_batches), self.no_rows, state, *more)
-            )
+            found = self._measure_batches(np.int32(n_batches), self.no_rows, state, *more)
+            return np.asarray(found)[:n_batches].ravel()
 
     def _arguments(self, seed):
         state = [variable.value for variable in self.variables]
@@ -142,7 +139,7 @@ class Program(BaseProgram):
 
     def _train_batch(self, i, before, chunks, values, seed, alpha, rates):
         self.n_traces += 1
-        (state, total, squares), variables = before, self.variables
+        (state, total), variables = before, self.variables
         with keras.StatelessScope(zip(variables, state, strict=True)) as scope:
             if self.takes_rates:
                 self.optimizer.learning_rate = rates[i]
@@ -152,10 +149,9 @@ class Program(BaseProgram):
             for variable, value in zip(self.others, others, strict=True):
                 variable.assign(value)
             gradients = self._decayed(gradients, alpha)
-            squares = self._with_squares(squares)
             self.optimizer.apply(gradients, self.updated[0])
             state = [scope.get_current_value(variable) for variable in variables]
-        return state, total + loss, squares
+        return state, total + loss
 
     def _gradients(self, batch, seed, values):
         """Compute a batch's loss and its parts, the layers' variables, and gradients."""

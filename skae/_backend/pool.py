@@ -71,7 +71,10 @@ def borrowed(specification, plan, rows):
         All rows of the fit.
     """
     optimizer, batch_size = plan.optimizer, min(plan.batch_size, len(rows))
-    ways = Program.ways(specification.network, optimizer, plan.n_steps, batch_size)
+    n_weights = graph_of(specification).size
+    ways = Program.ways(
+        specification.network, optimizer, plan.n_steps, batch_size, n_weights
+    )
     dtype, widths = rows.dtype, rows.widths(specification.n_extra_variances)
     key = (specification, optimizer, batch_size, dtype.name, tuple(widths), ways)
     program = programs.pop(key)

@@ -131,26 +131,6 @@ class BaseProgram:
             for weight, chosen in zip(*self.updated, strict=True)
         ]
 
-    def _with_squares(self, squares):
-        """Add the squares of the current weights to the sums of earlier batches.
-
-        Batches are summed before values, as XLA takes long to sum the values of each
-        batch.
-        """
-        return [
-            total + ops.square(weight)
-            for total, weight in zip(squares, self._penalized(), strict=True)
-        ]
-
-    def _no_squares(self):
-        return [ops.zeros(weight.shape, "float32") for weight in self.updated[0]]
-
-    def _with_penalty(self, losses, squares, alpha):
-        """Add the L2 penalties to summed losses."""
-        penalty = sum(ops.sum(square) for square in squares) * alpha
-        parts = ops.zeros(len(self.objective.parts), "float32")
-        return losses + ops.append(penalty / (2 * self.batch_size), parts)
-
     def _joined(self, parts):
         """Join parts to one vector, by writing each part into its place.
 
@@ -259,11 +239,13 @@ class BaseProgram:
         Returns
         -------
         losses : dict of str to float
-            The mean loss and its parts, in the units of X.
+            The mean loss and its parts, in the units of X. Its L2 penalty is the mean of
+            those before and after the epoch.
         """
         rates = rates if self.rate is None else np.full_like(rates, self.rate)
         capacity = self.n_batches_at_once
         total, done = 0.0, 0
+        before = self._penalty(alpha)
         for n_batches in self._chunks(rows, order):
             if smoothing:
                 mixed = self.buffers.keys() & {"rows", "wanted"}
@@ -274,15 +256,26 @@ class BaseProgram:
             done += n_batches
         names = ("loss", *self.objective.parts)
         losses = dict(zip(names, (total / done).tolist(), strict=True))
+        losses["loss"] += (before + self._penalty(alpha)) / 2
         return self.objective.in_units(losses, self.coordinates)
+
+    def _penalty(self, alpha):
+        """Compute the L2 penalty of the current weights."""
+        if not alpha:
+            return 0.0
+        total = sum(
+            float(np.square(chosen * np.asarray(self._read(variable))).sum())
+            for variable, chosen in zip(*self.updated, strict=True)
+        )
+        return alpha * total / (2 * self.batch_size)
 
     def measure(self, rows, seed):
         """Compute the validation loss of every row, in the units of X."""
         found, done = [], 0
         for n_batches in self._chunks(rows, rows.order()):
-            found.append(self._measure(n_batches, (seed, done))[:n_batches])
+            found.append(self._measure(n_batches, (seed, done)))
             done += n_batches
-        losses = np.concatenate(found).ravel()[: len(rows)].astype(np.float64)
+        losses = np.concatenate(found)[: len(rows)].astype(np.float64)
         return self.objective.in_units({"loss": losses}, self.coordinates)["loss"]
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +15,9 @@ from skae._backend.program import BaseProgram, aligned
 from skae._data.rows import VALUES_AT_ONCE
 from skae._utils.keras import reason
 from skae._utils.seed import Seed
+
+#: The number of validation rows to compute at once, if a batch has not more.
+VALIDATION_ROWS = 256
 
 #: Settings that Keras' optimizers apply to each device's gradients, before these are
 #: summed.
@@ -153,9 +157,14 @@ class Program(BaseProgram):
         self.seed_kind = FastSeed if self.jit_compile else Seed
 
     @staticmethod
-    def ways(network, optimizer, n_steps, batch_size):
-        """Decide whether XLA compiles the training, and return the device strategy."""
-        by_xla = network.jit_compile and n_steps >= network.jit_steps
+    def ways(network, optimizer, n_steps, batch_size, n_weights):
+        """Decide whether XLA compiles the training, and return the device strategy.
+
+        The work of a fit must repay the compilation. It must not depend on what was
+        fitted before, since XLA rounds differently.
+        """
+        work = n_steps * math.sqrt(n_weights * batch_size)
+        by_xla = network.jit_compile and work >= network.jit_work
         return by_xla, _strategy(optimizer, batch_size)
 
     # -- compiled functions, each at its first use
@@ -164,7 +173,15 @@ class Program(BaseProgram):
         return self._call(self._run_batches, n_batches, seed, alpha, rates)
 
     def _measure(self, n_batches, seed):
-        return self._call(self._measure_batches, n_batches, seed)
+        """Compute the losses of rows, many batches at once."""
+        n_at_once = max(1, VALIDATION_ROWS // self.batch_size)
+        found = [
+            self._call(
+                self._measure_batches, min(n_at_once, n_batches - first), seed, first
+            )
+            for first in range(0, n_batches, n_at_once)
+        ]
+        return np.concatenate(found)
 
     def _call(self, function, n_batches, seed, *more):
         """Call a function of chunks with the batches in the buffers."""
@@ -197,17 +214,20 @@ class Program(BaseProgram):
         Captured inputs are the variables of the program that calls it, as places among
         its `handles`. In the scope of a strategy, which has its own kind of variables,
         there are none. XLA can't compile a function that is called as `_call` does, so
-        an outer function calls the compiled one.
+        an outer function calls one that XLA compiles.
         """
-        by_xla = self.jit_compile and self.n_parts == 1  # else each device's part is
+        by_xla = function == self._run_batches and self.jit_compile
+        by_xla = by_xla and self.n_parts == 1  # else each device's part is
         compiled = tf.function(function, jit_compile=by_xla, autograph=False)
         specs = tf.nest.map_structure(
             lambda x: tf.TensorSpec(x.shape, x.dtype), arguments
         )
         if not self.alone:
             return compiled.get_concrete_function(*specs), []
-        outer = tf.function(lambda *inputs: compiled(*inputs), autograph=False)
-        concrete = outer.get_concrete_function(*specs)
+        if by_xla:
+            inner = compiled
+            compiled = tf.function(lambda *inputs: inner(*inputs), autograph=False)
+        concrete = compiled.get_concrete_function(*specs)
         known = {id(v) for v in self.handles}
         for variable in concrete.variables:
             if id(variable.handle) not in known:
@@ -275,10 +295,9 @@ class Program(BaseProgram):
         self.n_traces += 1
         self._spread()
 
-        def batch(i, total, squares):
+        def batch(i, total):
             if self.takes_rates:
                 self.optimizer.learning_rate = rates[i]
-            squares = self._with_squares(squares)
 
             def step():
                 *gradients, losses = self._of_part(
@@ -289,38 +308,24 @@ class Program(BaseProgram):
 
             losses = self.strategy.reduce("SUM", self.strategy.run(step), axis=None)
             self._spread()
-            return i + 1, total + losses, squares
+            return i + 1, total + losses
 
-        total = tf.zeros(1 + len(self.objective.parts))
-        _, total, squares = tf.while_loop(
-            lambda i, *_: i < n_batches,
-            batch,
-            (tf.constant(0), total, self._no_squares()),
-        )
-        return self._with_penalty(total, squares, alpha)
+        start = tf.constant(0), tf.zeros(1 + len(self.objective.parts))
+        return tf.while_loop(lambda i, _: i < n_batches, batch, start)[1]
 
-    def _measure_batches(self, chunks, n_batches, values, seed):
+    def _measure_batches(self, chunks, n_batches, values, seed, first):
+        """Compute the losses of all rows of some batches, without XLA.
+
+        XLA is no faster for them, and takes up to a second to compile.
+        """
         self.n_traces += 1
         self._spread()
-
-        def losses(batch, values, seed, share):
-            return self._loss(batch, values, seed, False).per_sample
-
-        def batch(i, per_sample):
-            found = self.strategy.run(self._of_part, (losses, chunks, i, values, seed))
-            parts = self.strategy.experimental_local_results(found)
-            return i + 1, per_sample.write(i, tf.concat(parts, axis=0))
-
-        per_sample = tf.TensorArray(
-            tf.float32,
-            self.n_batches_at_once,
-            element_shape=(self.batch_size,),
-            clear_after_read=False,
-        )
-        _, per_sample = tf.while_loop(
-            lambda i, _: i < n_batches, batch, (tf.constant(0), per_sample)
-        )
-        return per_sample.stack()
+        batch = {
+            name: tf.reshape(chunk[first : first + n_batches], (-1, chunk.shape[-1]))
+            for name, chunk in chunks.items()
+        }
+        draws = Seed(seed[0], seed[1] + first)
+        return self._loss(batch, values, draws, False).per_sample
 
     # -- variables and constants
 

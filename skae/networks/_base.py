@@ -36,10 +36,11 @@ class Network(Tunable):
         Whether to compile training with XLA. It speeds up dense and recurrent layers, and
         slows convolutions down on a CPU.
 
-    jit_steps : int, default=2000
-        The minimum number of batches of a fit that is compiled with XLA. Compilation
-        takes a second or more, and 10 MB. Fewer batches suffice for layers that XLA makes
-        several times faster.
+    jit_work : float, default=2e6
+        The minimum work of a fit whose training is compiled with XLA: the number of
+        batches times the square root of the product of weights and batch size.
+        Compilation takes a second or more, and 10 MB. Less work suffices for layers that
+        XLA makes several times faster.
 
     allows_missing : bool, default=False
         Whether samples may end in time steps of NaN, which `encode` must then not read.
@@ -49,7 +50,7 @@ class Network(Tunable):
 
     makes_output: bool = True
     jit_compile: bool = True
-    jit_steps: int = 2000
+    jit_work: float = 2e6
     allows_missing: bool = False
 
     def encode(self, x: KerasTensor) -> KerasTensor:

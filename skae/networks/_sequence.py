@@ -76,7 +76,7 @@ class SequenceNetwork(Network):
 
     allows_missing = True
 
-    jit_steps = 300  # recurrent layers are up to three times as fast
+    jit_work = 1.2e5  # recurrent layers are up to three times as fast
 
     def __init__(
         self,
