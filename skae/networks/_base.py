@@ -36,7 +36,7 @@ class Network(Tunable):
         Whether to compile training with XLA. It speeds up dense and recurrent layers, and
         slows convolutions down on a CPU.
 
-    jit_work : float, default=2e6
+    jit_work : float, default=1e6
         The minimum work of a fit whose training is compiled with XLA: the number of
         batches times the square root of the product of weights and batch size.
         Compilation takes a second or more, and 10 MB. Less work suffices for layers that
@@ -50,7 +50,7 @@ class Network(Tunable):
 
     makes_output: bool = True
     jit_compile: bool = True
-    jit_work: float = 2e6
+    jit_work: float = 1e6
     allows_missing: bool = False
 
     def encode(self, x: KerasTensor) -> KerasTensor:
