@@ -31,6 +31,11 @@ def register_converters() -> None:
     method: ``options={id(estimator): {"method": "reconstruct"}}``, or
     "inverse_transform".
 
+    A :class:`~skae.outliers.ReconstructionOutlierDetector` around one of the estimators
+    has the outputs that skl2onnx gives an IsolationForest, each of shape (n_samples, 1):
+    "label", 1 for inliers and -1 for outliers, and "scores", its `decision_function`.
+    ``options={id(detector): {"score_samples": True}}`` adds "score_samples".
+
     Raises
     ------
     ImportError
@@ -45,7 +50,11 @@ def register_converters() -> None:
     `transform`: a missing value, or the end of a series.
 
     skl2onnx's functions raise a ValueError that names the layer if a network has one that
-    can't be converted: a custom layer, a Lambda, attention.
+    can't be converted: a custom layer, a Lambda, attention. A detector needs an
+    estimator of skae, and ``score_by="robust"`` or the squared error.
+
+    A sample that a detector refuses to score, such as one with a missing value that its
+    model does not impute, has the score NaN and the label -1.
 
     Examples
     --------
@@ -64,6 +73,14 @@ def register_converters() -> None:
     >>> session = InferenceSession(model.SerializeToString())
     >>> session.run(None, {"X": X})[0].shape
     (200, 3)
+
+    >>> from skae import VAETransformer
+    >>> from skae.outliers import ReconstructionOutlierDetector
+    >>> detector = ReconstructionOutlierDetector(VAETransformer(3, max_iter=0)).fit(X)
+    >>> session = InferenceSession(to_onnx(detector, X[:1]).SerializeToString())
+    >>> label, decision = session.run(["label", "scores"], {"X": X})
+    >>> bool((label.ravel() == detector.predict(X)).all())
+    True
     """
     try:
         from skl2onnx import update_registered_converter
