@@ -26,6 +26,7 @@ pytest.importorskip("onnx")
 skl2onnx = pytest.importorskip("skl2onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
+DTYPES = [np.float32, np.float64]
 RNG = np.random.default_rng(0)
 SMALL = DenseNetwork((6,))
 QUICK = {"network": SMALL, "max_iter": 2, "n_splits": 1, "random_state": 0}
@@ -68,28 +69,26 @@ def assert_same(detector, X, served=None):
     """Labels, decisions and scores of rows, and of one row, are the detector's."""
     served = session(detector, X) if served is None else served
     wanted = detector.score_samples(X)
-    for rows in (X, X[:1], X[:0]):
+    for rows in (X, X[:1]):
         found = served.run(["label", "scores", "score_samples"], {"X": rows})
         assert [one.shape for one in found] == [(len(rows), 1)] * 3
         dtypes = [one.dtype for one in found]
         assert dtypes == [np.int64, X.dtype, X.dtype]
         label, decision, scores = (one.ravel() for one in found)
-        tolerance = {"rtol": 1e-5, "atol": 1e-4 * wanted.std()}
+        tolerance = {"rtol": 1e-5, "atol": 1e-5 * wanted.std()}
         assert_allclose(scores, wanted[: len(rows)], **tolerance)
         assert_allclose(
             decision, (wanted - threshold(detector))[: len(rows)], **tolerance
         )
         assert_array_equal(label, np.where(decision < 0, -1, 1))
         sure = np.abs(decision) > tolerance["atol"]
-        if len(rows):
-            assert_array_equal(label[sure], detector.predict(rows)[sure])
+        assert_array_equal(label[sure], detector.predict(rows)[sure])
 
 
 def threshold(detector):
     return (detector[-1] if hasattr(detector, "steps") else detector).offset_
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "params",
     [
@@ -101,10 +100,11 @@ def threshold(detector):
     ],
     ids=str,
 )
-def test_every_setting_gives_the_same(params, dtype):
+def test_every_setting_gives_the_same(params):
     model = AutoencoderTransformer(4, network=SMALL, max_iter=0)
     detector = ReconstructionOutlierDetector(model, **params).fit(BENIGN)
-    assert_same(detector, FRESH.astype(dtype))
+    for dtype in DTYPES:
+        assert_same(detector, FRESH.astype(dtype))
     assert {-1, 1} == {*detector.predict(FRESH)}
 
 
@@ -120,11 +120,11 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_gives_the_same(name, dtype):
+def test_every_model_gives_the_same(name):
     detector = ReconstructionOutlierDetector(MODELS[name]).fit(BENIGN)
-    assert_same(detector, FRESH.astype(dtype))
+    for dtype in DTYPES:
+        assert_same(detector, FRESH.astype(dtype))
 
 
 CASES = {
@@ -176,15 +176,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", CASES)
-def test_rows_of_every_kind_give_the_same(name, dtype):
+def test_rows_of_every_kind_give_the_same(name):
     model, rows = CASES[name]
     detector = ReconstructionOutlierDetector(model).fit(rows[:160])
-    assert_same(detector, rows[80:].astype(dtype))
+    for dtype in DTYPES:
+        assert_same(detector, rows[80:].astype(dtype))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("where", ["both", "new rows"])
 @pytest.mark.parametrize(
     "detector",
@@ -196,14 +195,15 @@ def test_rows_of_every_kind_give_the_same(name, dtype):
             AutoencoderTransformer(3, **QUICK), score_by="model"
         ),
     ],
-    ids=str,
+    ids=["closed form", "autoencoder", "denoising", "by errors"],
 )
-def test_incomplete_rows_give_the_same(detector, where, dtype):
+def test_incomplete_rows_give_the_same(detector, where):
     rows = with_holes(BENIGN) if where == "both" else BENIGN
     detector = clone(detector).fit(rows)
     fresh = with_holes(FRESH, 0.4)
     fresh[:5], fresh[5:60] = np.nan, FRESH[5:60]  # nothing, and everything is there
-    assert_same(detector, fresh.astype(dtype))
+    for dtype in DTYPES:
+        assert_same(detector, fresh.astype(dtype))
 
 
 @pytest.mark.parametrize("total", [None, 20])
@@ -242,14 +242,20 @@ def test_rows_that_have_no_score_are_no_inliers(score_by):
     assert np.isnan(decision).ravel().tolist() == [False, True]
 
 
+def test_no_rows_have_no_labels():
+    detector = ReconstructionOutlierDetector(VAETransformer(3, max_iter=0)).fit(BENIGN)
+    found = session(detector, FRESH).run(None, {"X": FRESH[:0]})
+    assert [one.shape for one in found] == [(0, 1)] * 3
+
+
 def test_labels_at_the_threshold():
     """A score on it is an inlier's, and the number below it is an outlier's."""
     detector = ReconstructionOutlierDetector(VAETransformer(3, max_iter=0)).fit(BENIGN)
     scores = session(detector, FRESH).run(["score_samples"], {"X": FRESH})[0].ravel()
-    for place in (0, 100, 300):
+    for place in (0, 300):
         for offset in (scores[place], np.nextafter(scores[place], np.inf)):
             detector.offset_ = offset
-            for dtype in (np.float64, np.float32):
+            for dtype in DTYPES:
                 rows = FRESH.astype(dtype)
                 label, decision, _ = session(detector, rows).run(None, {"X": rows})
                 assert_array_equal(label, np.where(decision < 0, -1, 1))
@@ -275,7 +281,8 @@ def test_outputs_are_those_of_skl2onnx_detectors():
             for model in (forest, detector)
         )
         assert [one.name for one in ours] == [one.name for one in theirs]
-        assert [one.type for one in ours] == [one.type for one in theirs]
+        for one, other in zip(ours[:2], theirs[:2], strict=True):
+            assert one.type == other.type
 
 
 @pytest.mark.parametrize("opset", [17, 21])
@@ -347,7 +354,7 @@ def wave(x):
             make_pipeline(StandardScaler(), AutoencoderTransformer(2, max_iter=0)),
             {},
             BENIGN,
-            r"Got Pipeline.*transformers before the detector",
+            r"(?s)Got Pipeline.*transformers before the detector",
         ),
         (KernelDensity(), {}, BENIGN, r"Got KernelDensity\(\)"),
         (
