@@ -373,15 +373,6 @@ def test_detector_is_refused_what_it_does_not_have():
         _ = detector.partial_fit
 
 
-def test_detector_has_no_onnx_converter():
-    skl2onnx = pytest.importorskip("skl2onnx")
-    from skl2onnx.common.exceptions import MissingShapeCalculator
-
-    detector = ReconstructionOutlierDetector(linear()).fit(WINE)
-    with pytest.raises(MissingShapeCalculator, match="ReconstructionOutlierDetector"):
-        skl2onnx.to_onnx(detector, WINE[:1])
-
-
 def test_wide_columns_of_several_kinds():
     """A fit of 20 rows with more columns than these, in any order of rows."""
     X = np.hstack([MIXED[:20], WIDE[:20, :30]])
@@ -546,7 +537,7 @@ CELLS = {
     "files own": ("refused", "Files contain no Keras objects: pickle it.", f"{THIS}::test_files_hold_no_objects_of_keras"),
     "files float32": ("works", "", f"{THIS}::test_files"),
     "onnx jax": ("works", "", "test_onnx::test_a_pipeline_gives_the_same_codes"),
-    "onnx detector": ("refused", "Convert its ``estimator_``.", f"{THIS}::test_detector_has_no_onnx_converter"),
+    "onnx detector": ("works", "Around an estimator of skae.", "test_onnx_detector::test_every_model_gives_the_same"),
     "onnx own": ("apart", FITTED, None),
     "onnx float32": ("works", "", f"{THIS}::test_onnx"),
     "jax detector": ("works", "", f"{THIS}::test_jax"),

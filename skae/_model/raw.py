@@ -54,3 +54,35 @@ def raw(graph, coordinates):
         rows = keras.Input(specification.row_shape, dtype=dtype, name="rows")
         autoencoder = keras.Model(rows, decoder(encoder(rows)), name="autoencoder")
     return RawModels(encoder, decoder, autoencoder)
+
+
+def decoder_beside_rows(graph, coordinates):
+    """Build the Keras model of `BaseFitted.reconstructed`.
+
+    Parameters
+    ----------
+    graph : Graph
+    coordinates : Coordinates
+
+    Returns
+    -------
+    decoder : keras.Model
+        From codes, standardised flat rows with 0 for missing values, and 1 or 0 for each
+        value that is there or missing. It computes flat rows in the units of X, on the
+        scale of the rows that they are compared with.
+    """
+    specification, dtype = graph.specification, graph.encoder.input.dtype
+    likelihood, flat = specification.objective.likelihood, (specification.n_features,)
+    mean, scale = coordinates.mean, coordinates.scale
+    with building(dtype, 0) as keras:
+        from skae.networks._layers import rotated, unstandardized
+
+        code = keras.Input(graph.decoder.input_shape[1:], dtype=dtype, name="code")
+        rows = keras.Input(flat, dtype=dtype, name="rows")
+        present = keras.Input(flat, dtype=dtype, name="present")
+        y = code
+        if specification.rotates:
+            y = rotated(y, coordinates.inverse, coordinates.offset, name="rotate_back")
+        y = likelihood.expectation(rows, graph.decoder(y), present)
+        y = unstandardized(y, mean, scale * coordinates.unit)
+        return keras.Model([code, rows, present], y, name="decoder_beside_rows")

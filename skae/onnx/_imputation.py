@@ -3,11 +3,12 @@
 import numpy as np
 from onnx import TensorProto
 
+from skae._data.categories import ONE_HOT
 from skae.onnx._nodes import Nodes, Value
 
 
-def unknown_as_missing(nodes, groups, x, n_features):
-    """Set the groups of unknown classes in flat rows to NaN.
+def known(nodes, groups, x, n_features):
+    """Set groups of unknown classes in flat rows to NaN, as `skae._data.categories` does.
 
     Parameters
     ----------
@@ -21,15 +22,30 @@ def unknown_as_missing(nodes, groups, x, n_features):
     Returns
     -------
     x : Value
+    unknown : list of Value
+        For each group, the values of rows in which all of its columns are 0.
     """
+    masks = []
+
+    def both(*conditions):
+        return nodes("And", *conditions, is_float=False)
+
     for columns in groups:
-        part = nodes("Gather", x, np.asarray(columns, np.int64), axis=1)
-        total = nodes("ReduceSum", nodes("Abs", part), [1], keepdims=1)
-        unknown = nodes("Equal", total, 0.0, is_float=False)
         here = np.isin(np.arange(n_features), columns)[None]
-        unknown = nodes("And", unknown, here, is_float=False)
-        x = nodes("Where", unknown, np.nan, x)
-    return x
+        missing = nodes("IsNaN", x, is_float=False)
+        part = nodes("Where", here, x, 0.0)
+        size = nodes("ReduceSum", nodes("Abs", part), [1], keepdims=1)
+        total = nodes("Where", missing, 0.0, part)
+        total = nodes("ReduceSum", total, [1], keepdims=1)
+        some = nodes("IsNaN", size, is_float=False)
+        off = nodes("Abs", nodes("Sub", total, 1.0))
+        unsure = both(some, nodes("Greater", off, ONE_HOT, is_float=False))
+        unknown = nodes("Equal", size, 0.0, is_float=False)
+        lost = nodes("Or", unknown, unsure, is_float=False)
+        x = nodes("Where", both(missing, here), 0.0, x)
+        x = nodes("Where", both(lost, here), np.nan, x)
+        masks.append(both(unknown, here))
+    return x, masks
 
 
 def filled(nodes, linear_model, x):

@@ -494,6 +494,15 @@ def logical_not(nodes, layer, x):
     return nodes("Not", x, is_float=False)
 
 
+def greater(nodes, layer, x, y):
+    y = y if isinstance(y, Value) else np.float64(y)
+    return nodes("Greater", x, y, is_float=False)
+
+
+def log(nodes, layer, x):
+    return nodes("Log", x)
+
+
 def where(nodes, layer, condition, x, y):
     return nodes("Where", condition, x, y)
 
@@ -556,7 +565,9 @@ OPERATIONS = {
     "All": every,
     "Divide": _of_all("Div"),
     "Exp": _as("exponential"),
+    "Greater": greater,
     "Isnan": is_nan,
+    "Log": log,
     "Log1p": log1p,
     "LogicalNot": logical_not,
     "NanToNum": nan_to_num,
@@ -564,6 +575,7 @@ OPERATIONS = {
     "ReLU": relu,
     "Sigmoid": _as("sigmoid"),
     "Softplus": _as("softplus"),
+    "StopGradient": same,
     "Sum": total,
     "Take": take,
     "Tanh": _as("tanh"),

@@ -82,6 +82,12 @@ class Nodes:
             values = [self.cast(value, self.dtype) for value in values]
         return values[0] if n_outputs == 1 else values
 
+    def of(self, dtype):
+        """Return nodes that compute in another dtype, in the same graph."""
+        others = Nodes(dtype, self.new_name)
+        others.written, others.constants = self.written, self.constants
+        return others
+
     def cast(self, x, dtype):
         """Cast a value to another dtype."""
         dtype = np.dtype(dtype)
