@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -24,7 +25,7 @@ from skae._utils.typing import (
 )
 from skae.likelihoods import Likelihood
 from skae.likelihoods._names import LOSSES
-from skae.networks import Network
+from skae.networks._dense import NetworkLike
 from skae.noise import NOISES, FunctionNoise, Noise
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Minka's method. None uses the network's output as the code, such as the flattened
         feature maps of a :class:`~skae.networks.ConvNetwork`.
 
-    network : Network or None, default=None
-        The layers on each side of the code, with parameters of its own; None is
-        :class:`~skae.networks.DenseNetwork` with its defaults.
+    network : Network, tuple of int, list of int or None, default=None
+        The layers on each side of the code, with parameters of its own. Numbers are the
+        `hidden_layer_sizes` of a :class:`~skae.networks.DenseNetwork`, and None is one
+        with its defaults. ``set_params(network__dropout=0.1)`` acts on that network too.
 
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         The columns of X that are categories, for frames of pandas, polars and pyarrow.
@@ -309,11 +311,16 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     }
     _parameter_constraints.pop("smoothing")
 
+    _objects: dict = {
+        **AutoencoderTransformer._objects,
+        "noise": partial(made, by_name=NOISES),
+    }
+
     def __init__(
         self,
         n_components: float | Literal["mle"] | None = 2,
         *,
-        network: Network | None = None,
+        network: NetworkLike = None,
         categorical_features: Literal["from_dtype"] | ArrayLike | None = "from_dtype",
         code_activation: str = "linear",
         whiten: bool = False,

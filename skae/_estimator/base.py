@@ -27,6 +27,7 @@ from skae._estimator.inference import FittedMethods
 from skae._estimator.streamed import DESCRIBED, SETTLING, StreamedAttributes
 from skae._model import components
 from skae._utils.keras import import_keras
+from skae._utils.params import TunableDefaults
 from skae._utils.sklearn import (
     CallbackSupportMixin,
     all_or_nothing,
@@ -36,9 +37,11 @@ from skae._utils.sklearn import (
 )
 from skae._utils.typing import MatrixLike
 from skae._utils.warnings import warn_user
+from skae.networks._dense import network_of
 
 
 class BaseAutoencoder(
+    TunableDefaults,
     FitChecks,
     StreamedAttributes,
     FittedViews,
@@ -55,6 +58,8 @@ class BaseAutoencoder(
     """
 
     _parameter_constraints: dict = CONSTRAINTS
+
+    _objects: dict = {"network": network_of}
 
     # -- fitting
 

@@ -17,10 +17,10 @@ from skae._model.graph import Specification
 from skae._model.objectives import Reconstruction
 from skae._starts.em import pca_of
 from skae._starts.moments import KEPT
-from skae._utils.params import copied
 from skae._utils.sklearn import num_samples, safe_indexing
 from skae.likelihoods._names import by_name, by_table
-from skae.networks import DenseNetwork, Network
+from skae.networks import Network
+from skae.networks._dense import network_of
 
 #: The largest number of values in a matrix.
 MOST_VALUES = 2**31
@@ -51,7 +51,7 @@ class FitChecks:
         streams=False,
     ):
         """Check the arguments of `fit`, or of `partial_fit`, which `streams`."""
-        network = DenseNetwork() if self.network is None else copied(self.network)
+        network = network_of(self.network)
         network._validate_params()
         frame = X  # column selectors need it
         if before is None:

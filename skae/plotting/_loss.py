@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skae.plotting._drawing import COLORS, into_last_step, last_step, put_axes
+from skae.plotting._drawing import (
+    COLORS,
+    fitted,
+    into_last_step,
+    last_step,
+    put_axes,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
 #: The entries of `history_` that are losses, and the style of each.
@@ -64,6 +72,10 @@ class LossCurveDisplay:
     >>> plt.show()
     """
 
+    ax_: Axes
+    figure_: Figure
+    lines_: list[Any]
+
     def __init__(
         self, history: Mapping[str, Sequence[float]], pca_loss: float | None = None
     ) -> None:
@@ -89,7 +101,7 @@ class LossCurveDisplay:
         ax = put_axes(self, ax)
         self.lines_ = []
         for name, losses in self.history.items():
-            style = {"label": name, **STYLES.get(name, {}), **kwargs}
+            style = styled(kwargs, label=name, **STYLES.get(name, {}))
             self.lines_ += ax.plot(np.arange(1, len(losses) + 1), losses, **style)
         if self.pca_loss is not None:
             style = {"color": "#777777", "linestyle": ":", "label": "PCA"}
@@ -144,6 +156,7 @@ class LossCurveDisplay:
             If X is given and PCA has no comparable loss, which is the squared error, or
             the likelihood "gaussian" or "gaussian_diag".
         """
+        estimator = fitted(estimator)
         last = last_step(estimator)
         history = {name: last.history_[name] for name in names if name in last.history_}
         pca_loss = None if X is None else last._pca_loss(into_last_step(estimator, X))
