@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from numbers import Real
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,7 +18,7 @@ from skae._estimator.base import BaseAutoencoder
 from skae._model import components
 from skae._model.objectives import Reconstruction
 from skae._utils.params import made
-from skae._utils.sklearn import Interval, StrOptions, available_if
+from skae._utils.sklearn import Interval, StrOptions, available_if, in_columns
 from skae._utils.typing import (
     Init,
     LossName,
@@ -233,6 +233,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         with early stopping, "val_loss". With several splits these are means over the
         splits, and "refit_loss" is the loss of the training on all samples.
 
+    start_loss_ : float or None
+        The loss of the linear initialisation on the validation samples, where the curve
+        of "val_loss" begins: with several splits, the mean over them. None without early
+        stopping, without an epoch, or without a linear initialisation.
+
     loss_curve_ : list of float
         The training loss after each epoch.
 
@@ -384,7 +389,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         return found.whitened if self.whiten else found
 
     @lazily
-    def score_features(self, X: MatrixLike) -> np.ndarray:
+    @in_columns
+    def score_features(self, X: MatrixLike) -> Any:
         """Return the contribution of each feature to `score_samples`.
 
         Parameters
@@ -395,7 +401,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
         Returns
         -------
-        scores : ndarray of the shape of X
+        scores : ndarray of the shape of X, or DataFrame with its columns
             Minus the loss of each value, by default its squared error, and in a mixed
             table of each column; 0 where X is NaN. Summed over features, they are the
             score of the sample.

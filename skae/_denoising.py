@@ -14,7 +14,13 @@ from skae._autoencoder import AutoencoderTransformer
 from skae._data.dask import lazily
 from skae._model.objectives import Denoising, Pairs
 from skae._utils.params import made
-from skae._utils.sklearn import StrOptions, all_or_nothing, fit_context, with_callbacks
+from skae._utils.sklearn import (
+    StrOptions,
+    all_or_nothing,
+    fit_context,
+    in_columns,
+    with_callbacks,
+)
 from skae._utils.typing import (
     Init,
     LossName,
@@ -230,6 +236,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         The losses after each epoch, in the units of X, by Keras' names: "loss" and,
         with early stopping, "val_loss". With several splits these are means over the
         splits, and "refit_loss" is the loss of the training on all samples.
+
+    start_loss_ : float or None
+        The loss of the linear initialisation on the validation samples, where the curve
+        of "val_loss" begins: with several splits, the mean over them. None without early
+        stopping, without an epoch, or without a linear initialisation.
 
     loss_curve_ : list of float
         The training loss after each epoch.
@@ -515,9 +526,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         return self._minus_loss(X, X_clean)
 
     @lazily
-    def score_features(
-        self, X: MatrixLike, X_clean: MatrixLike | None = None
-    ) -> np.ndarray:
+    @in_columns
+    def score_features(self, X: MatrixLike, X_clean: MatrixLike | None = None) -> Any:
         """Return the contribution of each feature to `score_samples`.
 
         Parameters
@@ -531,7 +541,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
         Returns
         -------
-        scores : ndarray of the shape of X
+        scores : ndarray of the shape of X, or DataFrame with its columns
             Minus the loss of each value, by default its squared error, and in a mixed
             table of each column; 0 where X is NaN. Summed over features, they are the
             score of the sample.

@@ -26,7 +26,7 @@ from skae._model import components
 from skae._model.graph import LEAST_NOISE, NOISE
 from skae._model.objectives import Evidence
 from skae._utils.params import made
-from skae._utils.sklearn import Interval, StrOptions, available_if
+from skae._utils.sklearn import Interval, StrOptions, available_if, in_columns
 from skae._utils.typing import (
     Init,
     LikelihoodName,
@@ -260,6 +260,11 @@ class VAETransformer(SampleMethods, BaseAutoencoder):
         without its weight) times `beta`, and of the penalty `alpha`; with early stopping
         there is "val_loss". With several splits these are means over the splits, and
         "refit_loss" is the loss of the training on all samples.
+
+    start_loss_ : float or None
+        The loss of the linear initialisation on the validation samples, where the curve
+        of "val_loss" begins: with several splits, the mean over them. None without early
+        stopping, without an epoch, or without a linear initialisation.
 
     loss_curve_ : list of float
         The training loss after each epoch.
@@ -556,7 +561,8 @@ class VAETransformer(SampleMethods, BaseAutoencoder):
         return logsumexp(log_weights, axis=0) - math.log(len(log_weights))
 
     @lazily
-    def score_features(self, X: MatrixLike) -> np.ndarray:
+    @in_columns
+    def score_features(self, X: MatrixLike) -> Any:
         """Return the contribution of each feature to `score_samples`.
 
         With the draws z of a sample, and their weights ``p(x, z) / q(z | x)`` normalised
@@ -572,7 +578,7 @@ class VAETransformer(SampleMethods, BaseAutoencoder):
 
         Returns
         -------
-        scores : ndarray of the shape of X
+        scores : ndarray of the shape of X, or DataFrame with its columns
             In nats; 0 where X is NaN. Summed over features, they are the score of the
             sample.
         """

@@ -126,6 +126,50 @@ def test_callbacks_of_batches_are_refused_by_name(callback):
         fit(callback)
 
 
+class MlflowCallback(keras.callbacks.Callback):
+    """What MLflow's class of this name does."""
+
+    def __init__(self, log_every_epoch=True, log_every_n_steps=None):
+        super().__init__()
+        self.log_every_epoch = log_every_epoch
+        self.log_every_n_steps = log_every_n_steps
+
+    def on_train_begin(self, logs=None):
+        self.rate = self.model.optimizer.get_config()["learning_rate"]
+        self.model.summary(print_fn=lambda line, *args, **kwargs: None)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.log_every_epoch:
+            LOGGED.append(logs)
+
+    def on_batch_end(self, batch, logs=None):
+        raise AssertionError
+
+
+LOGGED = []
+
+
+class Subclass(MlflowCallback):
+    """One of the user's own, with MLflow's hook."""
+
+
+@pytest.mark.parametrize("kind", [MlflowCallback, Subclass])
+@pytest.mark.parametrize("module", ["mlflow.keras.callback", "mlflow.tensorflow.callback"])
+def test_a_callback_of_mlflow_that_logs_epochs_is_accepted(kind, module, monkeypatch):
+    monkeypatch.setattr(MlflowCallback, "__module__", module)
+    LOGGED.clear()
+    history = fit(kind()).history_
+    assert [logs["loss"] for logs in LOGGED] == history["loss"]
+    assert [logs["val_loss"] for logs in LOGGED] == history["val_loss"]
+    with pytest.raises(ValueError, match=f"callbacks: {kind.__name__} needs .* batch"):
+        fit(kind(log_every_epoch=False, log_every_n_steps=2))
+
+
+def test_a_class_of_that_name_alone_is_refused():
+    with pytest.raises(ValueError, match="callbacks: MlflowCallback needs .* every batch"):
+        fit(MlflowCallback())
+
+
 def test_what_is_no_callback_is_refused():
     with pytest.raises(TypeError, match="callbacks must be a list of Keras callbacks"):
         fit(print)

@@ -38,6 +38,7 @@ class FittedViews:
     explained_variance_: np.ndarray
     explained_variance_ratio_: np.ndarray
     history_: dict[str, list[float]]
+    start_loss_: float | None = None  # which earlier files do not have
     n_samples_: int
     n_features_in_: int
     feature_names_in_: np.ndarray

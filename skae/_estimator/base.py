@@ -232,11 +232,13 @@ class BaseAutoencoder(
     def _settle(self, found, given, course, before):
         """Replace the fitted attributes of an earlier fit."""
         history = course.after({} if before is None else self.history_)
+        start_loss = course.start if before is None else self.start_loss_
         network = given.network
         with SETTLING:
             for name in ("_undescribed", *DESCRIBED):
                 vars(self).pop(name, None)
             vars(self).update(found, _built={}, network_=network, history_=history)
+            self.start_loss_ = start_loss
 
     def _doubts(self, given, before):
         """Return the warnings about the data and the network of a first fit."""
