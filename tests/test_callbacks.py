@@ -154,7 +154,9 @@ class Subclass(MlflowCallback):
 
 
 @pytest.mark.parametrize("kind", [MlflowCallback, Subclass])
-@pytest.mark.parametrize("module", ["mlflow.keras.callback", "mlflow.tensorflow.callback"])
+@pytest.mark.parametrize(
+    "module", ["mlflow.keras.callback", "mlflow.tensorflow.callback"]
+)
 def test_a_callback_of_mlflow_that_logs_epochs_is_accepted(kind, module, monkeypatch):
     monkeypatch.setattr(MlflowCallback, "__module__", module)
     LOGGED.clear()
@@ -166,7 +168,9 @@ def test_a_callback_of_mlflow_that_logs_epochs_is_accepted(kind, module, monkeyp
 
 
 def test_a_class_of_that_name_alone_is_refused():
-    with pytest.raises(ValueError, match="callbacks: MlflowCallback needs .* every batch"):
+    with pytest.raises(
+        ValueError, match=r"callbacks: MlflowCallback needs .* every batch"
+    ):
         fit(MlflowCallback())
 
 

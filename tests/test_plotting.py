@@ -625,7 +625,7 @@ def test_displays_of_a_search_are_those_of_its_best_estimator():
     ratio = ExplainedVarianceDisplay.from_estimator(search).ratio
     np.testing.assert_array_equal(ratio, best.explained_variance_ratio_)
     search = GridSearchCV(estimator, {"alpha": [1e-4]}, cv=2, refit=False).fit(X)
-    with pytest.raises(ValueError, match="needs refit=True. Got refit=False"):
+    with pytest.raises(ValueError, match=r"needs refit=True\. Got refit=False"):
         LatentSpaceDisplay.from_estimator(search, X)
 
 
@@ -649,7 +649,9 @@ def test_values_of_the_user_are_divided_among_the_classes():
 
 
 @pytest.mark.parametrize("name", ["c", "color"])
-def test_a_colour_of_the_user_replaces_that_of_lines_and_bars(name, vae, wine, wine_pipeline):
+def test_a_colour_of_the_user_replaces_that_of_lines_and_bars(
+    name, vae, wine, wine_pipeline
+):
     displays = [
         LossCurveDisplay.from_estimator(vae, **{name: "red", "lw": 3}),
         ComponentsDisplay.from_estimator(wine_pipeline, **{name: "red"}),
@@ -659,8 +661,12 @@ def test_a_colour_of_the_user_replaces_that_of_lines_and_bars(name, vae, wine, w
     assert {line.get_color() for line in displays[1].lines_} == {"red"}
     bars = [
         ExplainedVarianceDisplay.from_estimator(vae, **{name: "red"}).bars_,
-        *ReconstructionDisplay.from_estimator(wine_pipeline, wine[0], **{name: "red"}).lines_,
-        *LatentManifoldDisplay.from_estimator(wine_pipeline, wine[0], n=2, **{name: "red"}).lines_,
+        *ReconstructionDisplay.from_estimator(
+            wine_pipeline, wine[0], **{name: "red"}
+        ).lines_,
+        *LatentManifoldDisplay.from_estimator(
+            wine_pipeline, wine[0], n=2, **{name: "red"}
+        ).lines_,
     ]
     for some in bars:
         assert {bar.get_facecolor() for bar in some} == {(1, 0, 0, 1)}

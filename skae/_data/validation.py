@@ -10,6 +10,7 @@ from sklearn.utils.validation import validate_data
 from skae._data.blocks import Blocks
 from skae._data.dask import as_array, blocks_of, encoded, is_lazy
 from skae._data.rows import float_dtype
+from skae._data.series import check_steps, padded
 from skae._data.sources import in_memory, is_stored, unmasked
 from skae._data.statistics import has_nan
 from skae._utils.sklearn import (
@@ -41,6 +42,10 @@ def check_rows(estimator, X, network, reset):
     if estimator.table_ is not None:
         return _check_table(estimator, X, network, reset)
     X = in_memory(X)
+    if not reset:
+        shape = estimator._last_state.specification.row_shape
+        X = padded(X, network, shape=shape)
+        check_steps(X, network, shape)
     if getattr(getattr(X, "dtype", None), "names", None):
         raise TypeError(
             "X is a structured array, of records: pass its columns as a frame,"
@@ -217,6 +222,7 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
         return beside.astype(float_dtype(X), copy=False)
     if paired and isinstance(X, Blocks):
         return _check_stored_pairs(estimator, name, beside, X, row_shape, network)
+    beside = padded(beside, network, name, row_shape)
     beside = unmasked(beside[:]) if is_stored(beside) else in_memory(beside)
     names = get_feature_names(beside)
     own = getattr(estimator, "feature_names_in_", None)

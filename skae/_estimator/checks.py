@@ -9,6 +9,7 @@ from scipy import sparse
 from skae._data.categories import known_rows
 from skae._data.dask import is_lazy, table_of
 from skae._data.rows import Rows
+from skae._data.series import padded
 from skae._data.sources import is_stored
 from skae._data.stored import rows_of
 from skae._data.table import Table
@@ -53,10 +54,13 @@ class FitChecks:
         """Check the arguments of `fit`, or of `partial_fit`, which `streams`."""
         network = network_of(self.network)
         network._validate_params()
+        if before is None:
+            X = padded(X, network)
         frame = X  # column selectors need it
         if before is None:
             self._read_table(X, X_clean, sample_weight, streams)
         X, row_shape = self._check_rows(X, network, reset=before is None)
+        network = network._of_rows(row_shape)
         like = (X, row_shape, network)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
         weight = check_weight(self, sample_weight, X)
