@@ -338,6 +338,34 @@ def empty_features(estimator, rows):
     )
 
 
+def above_rank(specification, rows, start):
+    """Return a warning of more components than the rank of X, as PCA refuses.
+
+    None if the code is meant to be larger: with noise, a penalty on the code, or without
+    a linear initialisation.
+
+    Parameters
+    ----------
+    specification : Specification
+    rows : Rows
+    start : LinearStart or None
+        The linear initialisation.
+    """
+    if start is None or specification.objective.is_for_overcomplete:
+        return None
+    size = specification.n_components
+    rank = min(len(rows), rows.n_features, start.n_varying)
+    if size <= rank:
+        return None
+    return UserWarning(
+        f"n_components={size} is more than the rank of X, {rank}: {len(rows)} samples of"
+        f" {rows.n_features} features. The linear initialisation reconstructs X without the"
+        " other components, and PCA would refuse more than samples or features. For a code"
+        " that is to be larger than X, use DenoisingAutoencoder, activity_l1 or"
+        " init='random'."
+    )
+
+
 #: The distance from the mean, in standard deviations, from which on a tail is heavy.
 HEAVY = 30.0
 

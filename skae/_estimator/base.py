@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skae._data.validation import (
+    above_rank,
     drift,
     empty_features,
     heavy_tails,
@@ -183,7 +184,8 @@ class BaseAutoencoder(
         found = {"_state": fitted.state, **fitted.attributes}
         self._settle(found, given, fitted.course, before)
         cut = maybe_cut(X, **more)
-        self._warn(fitted.course.trouble, *self._doubts(given, before), cut)
+        above = above_rank(specification, given.rows, fitted.start)
+        self._warn(fitted.course.trouble, *self._doubts(given, before), cut, above)
         return self
 
     def _fit_call(self, X, sample_weight=None, **more):
