@@ -338,31 +338,22 @@ def empty_features(estimator, rows):
     )
 
 
-def above_rank(specification, rows, start):
-    """Return a warning of more components than the rank of X, as PCA refuses.
+def above_rank(specification, rows):
+    """Return a warning of more components than samples or features, which PCA refuses.
 
     None if the code is meant to be larger: with noise, a penalty on the code, or without
     a linear initialisation.
-
-    Parameters
-    ----------
-    specification : Specification
-    rows : Rows
-    start : LinearStart or None
-        The linear initialisation.
     """
-    if start is None or specification.objective.is_for_overcomplete:
+    if not specification.linear or specification.objective.is_for_overcomplete:
         return None
-    size = specification.n_components
-    rank = min(len(rows), rows.n_features, start.n_varying)
-    if size <= rank:
+    size, most = specification.n_components, min(len(rows), rows.n_features)
+    if size <= most:
         return None
     return UserWarning(
-        f"n_components={size} is more than the rank of X, {rank}: {len(rows)} samples of"
-        f" {rows.n_features} features. The linear initialisation reconstructs X without the"
-        " other components, and PCA would refuse more than samples or features. For a code"
-        " that is to be larger than X, use DenoisingAutoencoder, activity_l1 or"
-        " init='random'."
+        f"n_components={size} is more than the rank that X can have, {most}: {len(rows)}"
+        f" samples of {rows.n_features} features. The linear initialisation reconstructs X"
+        " without the other components, and PCA refuses them. For a code that is to be"
+        " larger than X, use DenoisingAutoencoder, activity_l1 or init='random'."
     )
 
 

@@ -184,7 +184,7 @@ class BaseAutoencoder(
         found = {"_state": fitted.state, **fitted.attributes}
         self._settle(found, given, fitted.course, before)
         cut = maybe_cut(X, **more)
-        above = above_rank(specification, given.rows, fitted.start)
+        above = above_rank(specification, given.rows)
         self._warn(fitted.course.trouble, *self._doubts(given, before), cut, above)
         return self
 

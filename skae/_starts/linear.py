@@ -41,13 +41,6 @@ class LinearStart:
     linear_model: LinearGaussian | None
     in_order: bool = field(default=True, kw_only=True)
 
-    @property
-    def n_varying(self):
-        """The number of components with a variance, at most the rank of X."""
-        if not self.in_order:  # not PCA's: its variances need not be known
-            return len(self.explained_variance)
-        return int(np.count_nonzero(self.explained_variance > 0))
-
     @classmethod
     def of(cls, transformer, n_features):
         """Read a fitted linear transformer of scikit-learn's.

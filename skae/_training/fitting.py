@@ -6,7 +6,6 @@ from threading import Event
 
 from skae._backend.pool import borrowed, graph_of
 from skae._model.state import State
-from skae._starts.linear import LinearStart
 from skae._training import folds
 from skae._training.beginning import Beginning, compiled
 from skae._training.epochs import Course, Replay, Run, Splits, measured, train
@@ -17,15 +16,11 @@ from skae._training.workers import Workers
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a fit. `attributes` are new fitted attributes by name.
-
-    `start` is the linear model of all rows, None without one.
-    """
+    """The result of a fit. `attributes` are new fitted attributes by name."""
 
     state: State
     attributes: dict
     course: Course
-    start: LinearStart | None = None
 
 
 def fit(rows, specification, plan, describe, monitor, *, held_out=None, before=None):
@@ -69,7 +64,7 @@ def fit(rows, specification, plan, describe, monitor, *, held_out=None, before=N
         folds.record(others, splits, describe)
     if not specification.linear:
         course.start = None
-    return Fit(*describe(chosen), course, beginning.of_all.start)
+    return Fit(*describe(chosen), course)
 
 
 def _untrained(rows, specification, plan, describe, held_out, before):
@@ -79,7 +74,7 @@ def _untrained(rows, specification, plan, describe, held_out, before):
     graph = graph_of(specification)
     start = Beginning(graph, specification, rows, plan, before).of_all
     model = compiled(specification, start, rows)
-    return Fit(*describe(start, model=model), Course(), start.start)
+    return Fit(*describe(start, model=model), Course())
 
 
 def strategy_of(splits):
