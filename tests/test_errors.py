@@ -237,6 +237,7 @@ def test_components_above_the_rank_are_warned_of(rows, n_components, rank, max_i
     "model",
     [
         DenoisingAutoencoder(8),
+        VAETransformer(8),
         AutoencoderTransformer(8, activity_l1=0.1),
         AutoencoderTransformer(8, init="random"),
         AutoencoderTransformer(8, code_activation="relu"),
@@ -248,10 +249,3 @@ def test_components_above_the_rank_are_warned_of(rows, n_components, rank, max_i
 )
 def test_codes_that_are_meant_to_be_larger_are_not(model):
     model.set_params(max_iter=1, network=SMALL).fit(X)
-
-
-def test_a_vae_of_more_components_than_features_is_warned_of():
-    with pytest.warns(
-        UserWarning, match=r"n_components=7 is more than the rank .* 6: 40"
-    ):
-        VAETransformer(7, max_iter=0, network=SMALL).fit(X)

@@ -453,6 +453,10 @@ class Evidence(Reconstruction):
 
     # -- the graph
 
+    @property
+    def is_for_overcomplete(self):
+        return True  # the KL divergence gives up components that are not needed
+
     def heads(self, z, features):
         from keras import layers
 
