@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from numbers import Real
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,11 +17,18 @@ from skae._estimator.attributes import is_linear_start
 from skae._estimator.base import BaseAutoencoder
 from skae._model import components
 from skae._model.objectives import Reconstruction
-from skae._utils.sklearn import Interval, StrOptions, available_if
-from skae._utils.typing import Init, LossName, MatrixLike, PairsByColumn, RandomState
+from skae._utils.params import made
+from skae._utils.sklearn import Interval, StrOptions, available_if, in_columns
+from skae._utils.typing import (
+    Init,
+    LossName,
+    MatrixLike,
+    PairsByColumn,
+    RandomState,
+)
 from skae.likelihoods import Likelihood
 from skae.likelihoods._names import LOSSES
-from skae.networks import Network
+from skae.networks._dense import NetworkLike
 
 if TYPE_CHECKING:
     import keras
@@ -44,9 +52,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         Minka's method. None uses the network's output as the code, such as the flattened
         feature maps of a :class:`~skae.networks.ConvNetwork`.
 
-    network : Network or None, default=None
-        The layers on each side of the code, with parameters of its own; None is
-        :class:`~skae.networks.DenseNetwork` with its defaults.
+    network : Network, tuple of int, list of int or None, default=None
+        The layers on each side of the code, with parameters of its own. Numbers are the
+        `hidden_layer_sizes` of a :class:`~skae.networks.DenseNetwork`, and None is one
+        with its defaults. ``set_params(network__dropout=0.1)`` acts on that network too.
 
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         The columns of X that are categories, for frames of pandas, polars and pyarrow.
@@ -224,6 +233,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         with early stopping, "val_loss". With several splits these are means over the
         splits, and "refit_loss" is the loss of the training on all samples.
 
+    start_loss_ : float or None
+        The loss of the linear initialisation on the validation samples, where the curve
+        of "val_loss" begins: with several splits, the mean over them. None without early
+        stopping, without an epoch, or without a linear initialisation.
+
     loss_curve_ : list of float
         The training loss after each epoch.
 
@@ -295,13 +309,18 @@ class AutoencoderTransformer(BaseAutoencoder):
         "smoothing": [StrOptions({"auto"}), Interval(Real, 0, 2, closed="both")],
     }
 
+    _objects: dict = {
+        **BaseAutoencoder._objects,
+        "loss": partial(made, by_name=LOSSES),
+    }
+
     noise_variance_: float
 
     def __init__(
         self,
         n_components: float | Literal["mle"] | None = 2,
         *,
-        network: Network | None = None,
+        network: NetworkLike = None,
         categorical_features: Literal["from_dtype"] | ArrayLike | None = "from_dtype",
         code_activation: str = "linear",
         whiten: bool = False,
@@ -370,7 +389,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         return found.whitened if self.whiten else found
 
     @lazily
-    def score_features(self, X: MatrixLike) -> np.ndarray:
+    @in_columns
+    def score_features(self, X: MatrixLike) -> Any:
         """Return the contribution of each feature to `score_samples`.
 
         Parameters
@@ -381,7 +401,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
         Returns
         -------
-        scores : ndarray of the shape of X
+        scores : ndarray of the shape of X, or DataFrame with its columns
             Minus the loss of each value, by default its squared error, and in a mixed
             table of each column; 0 where X is NaN. Summed over features, they are the
             score of the sample.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -13,7 +14,13 @@ from skae._autoencoder import AutoencoderTransformer
 from skae._data.dask import lazily
 from skae._model.objectives import Denoising, Pairs
 from skae._utils.params import made
-from skae._utils.sklearn import StrOptions, all_or_nothing, fit_context, with_callbacks
+from skae._utils.sklearn import (
+    StrOptions,
+    all_or_nothing,
+    fit_context,
+    in_columns,
+    with_callbacks,
+)
 from skae._utils.typing import (
     Init,
     LossName,
@@ -24,7 +31,7 @@ from skae._utils.typing import (
 )
 from skae.likelihoods import Likelihood
 from skae.likelihoods._names import LOSSES
-from skae.networks import Network
+from skae.networks._dense import NetworkLike
 from skae.noise import NOISES, FunctionNoise, Noise
 
 if TYPE_CHECKING:
@@ -49,9 +56,10 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Minka's method. None uses the network's output as the code, such as the flattened
         feature maps of a :class:`~skae.networks.ConvNetwork`.
 
-    network : Network or None, default=None
-        The layers on each side of the code, with parameters of its own; None is
-        :class:`~skae.networks.DenseNetwork` with its defaults.
+    network : Network, tuple of int, list of int or None, default=None
+        The layers on each side of the code, with parameters of its own. Numbers are the
+        `hidden_layer_sizes` of a :class:`~skae.networks.DenseNetwork`, and None is one
+        with its defaults. ``set_params(network__dropout=0.1)`` acts on that network too.
 
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         The columns of X that are categories, for frames of pandas, polars and pyarrow.
@@ -229,6 +237,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         with early stopping, "val_loss". With several splits these are means over the
         splits, and "refit_loss" is the loss of the training on all samples.
 
+    start_loss_ : float or None
+        The loss of the linear initialisation on the validation samples, where the curve
+        of "val_loss" begins: with several splits, the mean over them. None without early
+        stopping, without an epoch, or without a linear initialisation.
+
     loss_curve_ : list of float
         The training loss after each epoch.
 
@@ -309,11 +322,16 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     }
     _parameter_constraints.pop("smoothing")
 
+    _objects: dict = {
+        **AutoencoderTransformer._objects,
+        "noise": partial(made, by_name=NOISES),
+    }
+
     def __init__(
         self,
         n_components: float | Literal["mle"] | None = 2,
         *,
-        network: Network | None = None,
+        network: NetworkLike = None,
         categorical_features: Literal["from_dtype"] | ArrayLike | None = "from_dtype",
         code_activation: str = "linear",
         whiten: bool = False,
@@ -508,9 +526,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         return self._minus_loss(X, X_clean)
 
     @lazily
-    def score_features(
-        self, X: MatrixLike, X_clean: MatrixLike | None = None
-    ) -> np.ndarray:
+    @in_columns
+    def score_features(self, X: MatrixLike, X_clean: MatrixLike | None = None) -> Any:
         """Return the contribution of each feature to `score_samples`.
 
         Parameters
@@ -524,7 +541,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
         Returns
         -------
-        scores : ndarray of the shape of X
+        scores : ndarray of the shape of X, or DataFrame with its columns
             Minus the loss of each value, by default its squared error, and in a mixed
             table of each column; 0 where X is NaN. Summed over features, they are the
             score of the sample.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +25,8 @@ from skae._estimator.sampling import SampleMethods
 from skae._model import components
 from skae._model.graph import LEAST_NOISE, NOISE
 from skae._model.objectives import Evidence
-from skae._utils.sklearn import Interval, StrOptions, available_if
+from skae._utils.params import made
+from skae._utils.sklearn import Interval, StrOptions, available_if, in_columns
 from skae._utils.typing import (
     Init,
     LikelihoodName,
@@ -36,7 +38,7 @@ from skae._utils.warnings import warn_user, with_numpy_defaults
 from skae.likelihoods import Likelihood
 from skae.likelihoods._base import bounded
 from skae.likelihoods._names import LIKELIHOODS
-from skae.networks import Network
+from skae.networks._dense import NetworkLike
 
 if TYPE_CHECKING:
     import keras
@@ -73,9 +75,10 @@ class VAETransformer(SampleMethods, BaseAutoencoder):
         Minka's method. None uses the network's output as the code, such as the flattened
         feature maps of a :class:`~skae.networks.ConvNetwork`.
 
-    network : Network or None, default=None
-        The layers on each side of the code, with parameters of its own; None is
-        :class:`~skae.networks.DenseNetwork` with its defaults.
+    network : Network, tuple of int, list of int or None, default=None
+        The layers on each side of the code, with parameters of its own. Numbers are the
+        `hidden_layer_sizes` of a :class:`~skae.networks.DenseNetwork`, and None is one
+        with its defaults. ``set_params(network__dropout=0.1)`` acts on that network too.
 
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         The columns of X that are categories, for frames of pandas, polars and pyarrow.
@@ -258,6 +261,11 @@ class VAETransformer(SampleMethods, BaseAutoencoder):
         there is "val_loss". With several splits these are means over the splits, and
         "refit_loss" is the loss of the training on all samples.
 
+    start_loss_ : float or None
+        The loss of the linear initialisation on the validation samples, where the curve
+        of "val_loss" begins: with several splits, the mean over them. None without early
+        stopping, without an epoch, or without a linear initialisation.
+
     loss_curve_ : list of float
         The training loss after each epoch.
 
@@ -364,6 +372,11 @@ class VAETransformer(SampleMethods, BaseAutoencoder):
     _parameter_constraints.pop("code_activation")
     code_activation = "linear"
 
+    _objects: dict = {
+        **BaseAutoencoder._objects,
+        "likelihood": partial(made, by_name=LIKELIHOODS),
+    }
+
     kl_per_component_: np.ndarray
     posteriors_: np.ndarray
     quantiles_: np.ndarray | None
@@ -372,7 +385,7 @@ class VAETransformer(SampleMethods, BaseAutoencoder):
         self,
         n_components: float | Literal["mle"] | None = 2,
         *,
-        network: Network | None = None,
+        network: NetworkLike = None,
         categorical_features: Literal["from_dtype"] | ArrayLike | None = "from_dtype",
         likelihood: LikelihoodName | Likelihood | PairsByColumn = "auto",
         beta: float = 1.0,
@@ -548,7 +561,8 @@ class VAETransformer(SampleMethods, BaseAutoencoder):
         return logsumexp(log_weights, axis=0) - math.log(len(log_weights))
 
     @lazily
-    def score_features(self, X: MatrixLike) -> np.ndarray:
+    @in_columns
+    def score_features(self, X: MatrixLike) -> Any:
         """Return the contribution of each feature to `score_samples`.
 
         With the draws z of a sample, and their weights ``p(x, z) / q(z | x)`` normalised
@@ -564,7 +578,7 @@ class VAETransformer(SampleMethods, BaseAutoencoder):
 
         Returns
         -------
-        scores : ndarray of the shape of X
+        scores : ndarray of the shape of X, or DataFrame with its columns
             In nats; 0 where X is NaN. Summed over features, they are the score of the
             sample.
         """

@@ -25,6 +25,7 @@ from skae._data.table import Table
 from skae._estimator.held_out import last_of
 from skae._starts.hidden import Hidden, choose, mean_model
 from skae._starts.imputation import LinearGaussian
+from skae._utils.params import TunableDefaults
 from skae._utils.sklearn import (
     BaseImputer,
     HasMethods,
@@ -277,7 +278,7 @@ class _TableMethods:
         return with_nulls(rows, found)
 
 
-class AutoencoderImputer(_TableMethods, BaseImputer):
+class AutoencoderImputer(TunableDefaults, _TableMethods, BaseImputer):
     """Imputation of missing values by an autoencoder that learns from incomplete samples.
 
     It replaces :class:`~sklearn.impute.IterativeImputer` and
@@ -293,7 +294,8 @@ class AutoencoderImputer(_TableMethods, BaseImputer):
         linear models, probabilistic PCA and factor analysis, at most three, whose
         error is at most 1.1 times the least; or a :class:`~skae.VAETransformer` that
         starts at the best of them; or the mean of both. With fewer than 100 samples no
-        network is trained.
+        network is trained. ``set_params(estimator__n_components=2)`` replaces None with a
+        :class:`~skae.VAETransformer`.
 
     missing_values : int, float, str, np.nan, None or pandas.NA, default=np.nan
         The placeholder of missing values.
@@ -370,6 +372,8 @@ class AutoencoderImputer(_TableMethods, BaseImputer):
         "sample_posterior": ["boolean"],
         "random_state": ["random_state"],
     }
+
+    _objects: dict = {"estimator": lambda _: VAETransformer()}
 
     estimator_: Any
     n_components_: int

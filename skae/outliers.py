@@ -24,6 +24,7 @@ from skae._estimator import files
 from skae._estimator.base import BaseAutoencoder
 from skae._estimator.held_out import Fitting, last_of, percentile, rows_at
 from skae._estimator.scorer import Robust, Scorer, reconstructs
+from skae._utils.params import TunableDefaults
 from skae._utils.sklearn import (
     HasMethods,
     Interval,
@@ -45,6 +46,11 @@ __all__ = ["ReconstructionOutlierDetector"]
 N_DEVIATIONS, SCALE = 3.0, 1.4826
 
 
+def _default(_):
+    """Return the model that ``estimator=None`` stands for."""
+    return VAETransformer(0.8, random_state=0)
+
+
 def _scores_features(detector):
     """Return True if the detector's model can score single features."""
     model = vars(detector).get("estimator_", detector._model())
@@ -61,7 +67,7 @@ def _labels_training_samples(detector):
     return True
 
 
-class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
+class ReconstructionOutlierDetector(TunableDefaults, OutlierMixin, BaseEstimator):
     """Outlier detector based on any model of X: an autoencoder, PCA or a Pipeline.
 
     A model of the inliers reconstructs outliers badly, or assigns them a low likelihood.
@@ -73,7 +79,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     ----------
     estimator : object or None, default=None
         The model, with `transform` and `inverse_transform`, or with `score_samples`. None
-        is ``VAETransformer(0.8, random_state=0)``.
+        is ``VAETransformer(0.8, random_state=0)``, on which nested parameters act too:
+        ``set_params(estimator__n_components=2)``.
 
     score_by : {"robust", "model"}, default="robust"
         The score of a sample. "robust": the log density of its code minus the sum over
@@ -176,6 +183,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         "novelty": ["boolean"],
     }
 
+    _objects: dict = {"estimator": _default}
+
     estimator_: Any
     offset_: float
 
@@ -261,7 +270,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     def _model(self):
         if self.estimator is not None:
             return self.estimator
-        return VAETransformer(0.8, random_state=0)
+        return _default(None)
 
     def _params_of_model(self, params, weight):
         """Return the parameters of the `fit` of the model, by routing where enabled."""

@@ -1,11 +1,13 @@
 """Callbacks: Keras' at fit and epoch boundaries, scikit-learn's, and the progress bar."""
 
+import builtins
 import csv
 import io
 import re
 import sys
 import threading
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -126,6 +128,54 @@ def test_callbacks_of_batches_are_refused_by_name(callback):
         fit(callback)
 
 
+class MlflowCallback(keras.callbacks.Callback):
+    """What MLflow's class of this name does."""
+
+    def __init__(self, log_every_epoch=True, log_every_n_steps=None):
+        super().__init__()
+        self.log_every_epoch = log_every_epoch
+        self.log_every_n_steps = log_every_n_steps
+
+    def on_train_begin(self, logs=None):
+        self.rate = self.model.optimizer.get_config()["learning_rate"]
+        self.model.summary(print_fn=lambda line, *args, **kwargs: None)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.log_every_epoch:
+            LOGGED.append(logs)
+
+    def on_batch_end(self, batch, logs=None):
+        raise AssertionError
+
+
+LOGGED = []
+
+
+class Subclass(MlflowCallback):
+    """One of the user's own, with MLflow's hook."""
+
+
+@pytest.mark.parametrize("kind", [MlflowCallback, Subclass])
+@pytest.mark.parametrize(
+    "module", ["mlflow.keras.callback", "mlflow.tensorflow.callback"]
+)
+def test_a_callback_of_mlflow_that_logs_epochs_is_accepted(kind, module, monkeypatch):
+    monkeypatch.setattr(MlflowCallback, "__module__", module)
+    LOGGED.clear()
+    history = fit(kind()).history_
+    assert [logs["loss"] for logs in LOGGED] == history["loss"]
+    assert [logs["val_loss"] for logs in LOGGED] == history["val_loss"]
+    with pytest.raises(ValueError, match=f"callbacks: {kind.__name__} needs .* batch"):
+        fit(kind(log_every_epoch=False, log_every_n_steps=2))
+
+
+def test_a_class_of_that_name_alone_is_refused():
+    with pytest.raises(
+        ValueError, match=r"callbacks: MlflowCallback needs .* every batch"
+    ):
+        fit(MlflowCallback())
+
+
 def test_what_is_no_callback_is_refused():
     with pytest.raises(TypeError, match="callbacks must be a list of Keras callbacks"):
         fit(print)
@@ -174,6 +224,55 @@ def test_verbose_shows_the_history(in_terminal, ends_by, monkeypatch, without_xl
     assert losses == pytest.approx(last, rel=1e-5)
     assert out.getvalue().endswith("\n" if not in_terminal else "\x1b[?25h")
     assert ("\r" in out.getvalue()) == in_terminal
+
+
+class Handle:
+    """What IPython's display returns with a display_id."""
+
+    def __init__(self, data):
+        self.shown = [data]
+
+    def update(self, data, *, raw):
+        assert raw
+        self.shown.append(data)
+
+
+@pytest.mark.parametrize("n_splits", [1, 2])
+def test_a_notebook_has_one_output_for_each_training_that_is_updated(
+    n_splits, monkeypatch, capfd, without_xla
+):
+    handles = []
+
+    def display(data, *, raw, display_id):
+        assert raw
+        assert display_id
+        handles.append(Handle(data))
+        return handles[-1]
+
+    shell = type("ZMQInteractiveShell", (), {})()  # by which rich knows a notebook
+    monkeypatch.setattr(builtins, "get_ipython", lambda: shell, raising=False)
+    ipython = SimpleNamespace(display=SimpleNamespace(display=display))
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", ipython.display)
+    monkeypatch.setattr("skae._training.progress.LEAST_TIME", 0.0)
+    skae = fit(n_splits=n_splits, verbose=1, max_iter=4, n_iter_no_change=np.inf)
+    assert len(handles) == n_splits
+    found = [shown(data["text/plain"])[0] for data in handles[0].shown[1:-1]]
+    assert [(name, count) for name, count, *_ in found] == [
+        ("epoch", str(i)) for i in range(1, 5)
+    ]
+    for (*_, losses), loss in zip(found, skae.history_["loss"], strict=True):
+        assert losses["loss"] == pytest.approx(loss, rel=1e-5)
+    if n_splits > 1:
+        ((*name, losses),) = shown(handles[1].shown[-1]["text/plain"])
+        assert name[0] == "refit"
+        assert losses == {"refit_loss": pytest.approx(skae.history_["refit_loss"][-1])}
+    assert all({*data} == {"text/plain"} for one in handles for data in one.shown)
+    assert capfd.readouterr() == ("", "")
+    handles.clear()
+    monkeypatch.setattr("skae._training.progress.LEAST_TIME", 1e9)
+    fit(n_splits=1, verbose=1, max_iter=4)
+    assert len(handles[0].shown) == 2  # the begin and the end: no flicker
 
 
 def test_verbose_shows_both_starts(capfd, without_xla):

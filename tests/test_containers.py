@@ -8,11 +8,13 @@ import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 
-from skae import AutoencoderTransformer, VAETransformer
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._data import sources
 from skae.networks import ConvNetwork, CustomNetwork, SequenceNetwork
+from skae.outliers import ReconstructionOutlierDetector
 
 RNG = np.random.default_rng(0)
 NAMES = list("abcde")
@@ -250,3 +252,53 @@ def test_a_signal_as_wide_as_it_is_long_is_warned_of():
         UserWarning, match=r"signal of 8 steps with 8 channels.*\(8, 8, 1\)"
     ):
         AutoencoderTransformer(2, network=network, max_iter=0).fit(RNG.random((20, 64)))
+
+
+# -- scores of features in the container of set_output
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+@pytest.mark.parametrize(
+    "kind", [AutoencoderTransformer, DenoisingAutoencoder, VAETransformer]
+)
+def test_scores_of_features_heed_set_output(kind, container):
+    table = frame(X).set_index(np.arange(100, 160))
+    model = kind(2, max_iter=0).fit(table)
+    scores = model.score_features(table)
+    assert type(scores) is np.ndarray
+    found = model.set_output(transform=container).score_features(table)
+    assert type(found).__module__.partition(".")[0] == container
+    assert list(found.columns) == NAMES
+    assert_array_equal(found.to_numpy(), scores)
+    assert_allclose(found.to_numpy().sum(axis=1), model.score_samples(table))
+    if container == "pandas":
+        assert list(found.index) == list(table.index)
+    model.fit(X)
+    assert list(model.score_features(X).columns) == [f"x{i}" for i in range(5)]
+
+
+def test_scores_of_features_of_a_mixed_table_have_its_columns():
+    table = frame(X).assign(kind=np.where(X[:, 0] > 0, "up", "down"))
+    model = VAETransformer(2, max_iter=0).fit(table)
+    scores = model.score_features(table)
+    found = model.set_output(transform="pandas").score_features(table)
+    assert list(found.columns) == [*NAMES, "kind"]
+    assert_array_equal(found.to_numpy(), scores)
+    assert list(found.index) == list(table.index)
+
+
+def test_scores_of_features_of_images_stay_arrays():
+    images = X[:, :4].reshape(-1, 2, 2)
+    model = AutoencoderTransformer(2, max_iter=0).set_output(transform="pandas")
+    assert model.fit(images).score_features(images).shape == images.shape
+
+
+def test_a_detector_reads_scores_in_frames():
+    table = frame(X)
+    model = AutoencoderTransformer(2, max_iter=0)
+    detectors = [
+        ReconstructionOutlierDetector(one, score_by="model").fit(table)
+        for one in (model, clone(model).set_output(transform="pandas"))
+    ]
+    found = [detector.score_features(table) for detector in detectors]
+    assert_array_equal(*found)

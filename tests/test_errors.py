@@ -1,11 +1,14 @@
 """Bad input: an error that names the parameter, what it wants and what it got."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 
-from skae import AutoencoderTransformer, DenoisingAutoencoder
+from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae._backend.pool import Program
 from skae.networks import ConvNetwork, CustomNetwork, DenseNetwork, SequenceNetwork
 
@@ -209,3 +212,40 @@ def test_lambdas_of_a_model_keep_what_they_know():
     assert one.loss_ != other.loss_
     keras_codes = np.asarray(one.encoder_(X))
     np.testing.assert_allclose(one.transform(X), keras_codes, atol=1e-6)
+
+
+# -- more components than the rank
+
+
+@pytest.mark.parametrize("max_iter", [0, 1])
+@pytest.mark.parametrize(
+    ("rows", "n_components", "rank"),
+    [(X, 7, 6), (X[:4], 5, 4), (np.float32(X), 8, 6)],
+)
+def test_components_above_the_rank_are_warned_of(rows, n_components, rank, max_iter):
+    message = f"n_components={n_components} is more than the rank .* {rank}: {len(rows)}"
+    model = AutoencoderTransformer(n_components, max_iter=max_iter, network=SMALL)
+    with pytest.warns(UserWarning, match=message):
+        model.fit(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.set_params(n_components=rank).fit(rows)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        DenoisingAutoencoder(8),
+        VAETransformer(8),
+        AutoencoderTransformer(8, activity_l1=0.1),
+        AutoencoderTransformer(8, init="random"),
+        AutoencoderTransformer(8, code_activation="relu"),
+        AutoencoderTransformer(None),
+        AutoencoderTransformer(0.9999),
+        AutoencoderTransformer("mle"),
+    ],
+    ids=str,
+)
+def test_codes_that_are_meant_to_be_larger_are_not(model):
+    model.set_params(max_iter=1, network=SMALL).fit(X)

@@ -40,6 +40,57 @@ def test_all_is_all_that_users_have():
     assert extras["all"] == [f"skae[{users}]"]
 
 
+def test_the_lines_for_jax_install_all_but_tensorflow():
+    page = (ROOT / "docs/getting_started.rst").read_text("utf-8")
+    installed, alone = re.findall(r"\$ .venv/bin/pip install (.*)\n", page)[1:]
+    (of_jax,) = PROJECT["optional-dependencies"]["jax"]
+    named = {re.match("[a-z-]+", one)[0] for one in [*PROJECT["dependencies"], of_jax]}
+    come_with_others = {"numpy", "scipy"}
+    assert {*installed.split()} == named - {"tensorflow"} - come_with_others
+    assert alone == "--no-deps ."
+
+
+#: A fit where TensorFlow is not installed, as far as an import can tell.
+WITHOUT_TENSORFLOW = """
+import sys
+import numpy as np
+import skae
+sys.modules["tensorflow"] = None
+X = np.random.default_rng(0).normal(size=(60, 4))
+try:
+    model = skae.AutoencoderTransformer(2, max_iter=2, n_splits=1, random_state=0)
+    print(model.fit(X).transform(X).shape)
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "who"),
+    [
+        (None, "Keras runs on 'tensorflow' unless KERAS_BACKEND is set"),
+        ("tensorflow", "KERAS_BACKEND is set to 'tensorflow'"),
+    ],
+)
+def test_without_a_backend_both_ways_are_named(backend, who, tmp_path, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))  # without a configuration file
+    if backend is not None:
+        monkeypatch.setenv("KERAS_BACKEND", backend)
+    said = " ".join(run(WITHOUT_TENSORFLOW, tmp_path))
+    assert said.startswith("ImportError skae needs TensorFlow or JAX")
+    assert f"{who}, but tensorflow is not installed" in said
+    assert "`pip install tensorflow`" in said
+    assert "`pip install jax`, and set KERAS_BACKEND=jax" in said
+
+
+def test_jax_runs_without_tensorflow(tmp_path, monkeypatch):
+    pytest.importorskip("jax")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    code = "import warnings; warnings.simplefilter('ignore')\n" + WITHOUT_TENSORFLOW
+    assert run(code, tmp_path) == ["(60,", "2)"]
+
+
 def test_links_of_the_readme_lead_to_files_of_the_repository():
     """Its picture shows before there is a release, and in a clone without a network."""
     links = re.findall(r"\]\(([^)]*)\)", README)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 from scipy.stats import norm
+from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.manifold import Isomap
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     MinMaxScaler,
@@ -18,6 +21,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+import skae
 from skae import AutoencoderTransformer, DenoisingAutoencoder, VAETransformer
 from skae.networks import ConvNetwork, DenseNetwork, SequenceNetwork
 from skae.plotting import (
@@ -95,7 +99,7 @@ def test_displays_take_pipelines_and_frames():
     )
     assert CodeDisplay.from_estimator(pipeline, frame).codes.shape == (10, 4, 4, 1)
     assert LatentSpaceDisplay.from_estimator(pipeline, frame, y).codes.shape == (200, 2)
-    assert len(LossCurveDisplay.from_estimator(pipeline).lines_) == 2
+    assert len(LossCurveDisplay.from_estimator(pipeline).lines_) == 3
 
 
 @pytest.mark.parametrize(
@@ -444,7 +448,7 @@ def test_losses_are_those_of_the_history(vae):
     np.testing.assert_array_equal(display.lines_[1].get_ydata(), vae.history_["kl"])
     np.testing.assert_array_equal(display.lines_[1].get_xdata(), [1, 2])
     names = [line.get_label() for line in LossCurveDisplay.from_estimator(vae).lines_]
-    assert names == ["loss", "val_loss", "reconstruction", "kl"]
+    assert names == ["loss", "val_loss", "reconstruction", "kl", "linear start"]
 
 
 @pytest.mark.parametrize(
@@ -575,3 +579,131 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
         ImportError, match=r"LossCurveDisplay needs matplotlib.*skae\[plot\]"
     ):
         LossCurveDisplay({"loss": [1.0]}).plot()
+
+
+# -- fitted models, searches and styles
+
+DISPLAYS = [
+    ReconstructionDisplay,
+    LatentSpaceDisplay,
+    LatentManifoldDisplay,
+    ComponentsDisplay,
+    CodeDisplay,
+    TraversalDisplay,
+]
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_models_that_are_not_fitted_are_refused(display):
+    models = [
+        AutoencoderTransformer(2),
+        make_pipeline(StandardScaler(), AutoencoderTransformer(2)),
+        GridSearchCV(AutoencoderTransformer(2), {"alpha": [0, 1]}),
+        PCA(2),
+    ]
+    for model in models:
+        with pytest.raises(NotFittedError):
+            display.from_estimator(model, X)
+    for display in (LossCurveDisplay, ExplainedVarianceDisplay):
+        with pytest.raises(NotFittedError):
+            display.from_estimator(models[0])
+
+
+def test_displays_of_a_search_are_those_of_its_best_estimator():
+    estimator = AutoencoderTransformer(2, max_iter=1, n_splits=1, random_state=0)
+    search = GridSearchCV(estimator, {"alpha": [1e-4]}, cv=2).fit(X)
+    best = search.best_estimator_
+    piped = make_pipeline(MinMaxScaler(), clone(search)).fit(X)
+    for display in DISPLAYS:
+        display.from_estimator(search, X)
+        display.from_estimator(piped, X)
+    found = LatentSpaceDisplay.from_estimator(search, X).codes
+    np.testing.assert_array_equal(found, best.transform(X))
+    found = ReconstructionDisplay.from_estimator(search, X).X_reconstructed
+    np.testing.assert_array_equal(found, best.reconstruct(X[:10]).reshape(-1, 8, 8))
+    assert LossCurveDisplay.from_estimator(search).history["loss"] == best.loss_curve_
+    ratio = ExplainedVarianceDisplay.from_estimator(search).ratio
+    np.testing.assert_array_equal(ratio, best.explained_variance_ratio_)
+    search = GridSearchCV(estimator, {"alpha": [1e-4]}, cv=2, refit=False).fit(X)
+    with pytest.raises(ValueError, match=r"needs refit=True\. Got refit=False"):
+        LatentSpaceDisplay.from_estimator(search, X)
+
+
+@pytest.mark.parametrize("name", ["c", "color"])
+@pytest.mark.parametrize("given", [None, y, np.linspace(0, 1, len(y))])
+def test_a_colour_of_the_user_replaces_that_of_points(name, given):
+    codes = np.random.default_rng(0).normal(size=(len(y), 2))
+    display = LatentSpaceDisplay(codes, given).plot(**{name: "red"})
+    assert len(display.scatter_) == (10 if given is y else 1)
+    for points in display.scatter_:
+        np.testing.assert_array_equal(points.get_facecolor(), [[1, 0, 0, 1]])
+    assert len(display.figure_.axes) == 1  # no colour bar of values that are not drawn
+
+
+def test_values_of_the_user_are_divided_among_the_classes():
+    codes, values = np.zeros((len(y), 2)), np.linspace(0, 1, len(y))
+    display = LatentSpaceDisplay(codes, y).plot(c=values)
+    for label, points in enumerate(display.scatter_):
+        np.testing.assert_array_equal(points.get_array(), values[y == label])
+        assert points.get_clim() == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["c", "color"])
+def test_a_colour_of_the_user_replaces_that_of_lines_and_bars(
+    name, vae, wine, wine_pipeline
+):
+    displays = [
+        LossCurveDisplay.from_estimator(vae, **{name: "red", "lw": 3}),
+        ComponentsDisplay.from_estimator(wine_pipeline, **{name: "red"}),
+    ]
+    line = displays[0].lines_[0]
+    assert (line.get_color(), line.get_linewidth()) == ("red", 3)
+    assert {line.get_color() for line in displays[1].lines_} == {"red"}
+    bars = [
+        ExplainedVarianceDisplay.from_estimator(vae, **{name: "red"}).bars_,
+        *ReconstructionDisplay.from_estimator(
+            wine_pipeline, wine[0], **{name: "red"}
+        ).lines_,
+        *LatentManifoldDisplay.from_estimator(
+            wine_pipeline, wine[0], n=2, **{name: "red"}
+        ).lines_,
+    ]
+    for some in bars:
+        assert {bar.get_facecolor() for bar in some} == {(1, 0, 0, 1)}
+
+
+@pytest.mark.parametrize("n_splits", [1, 3])
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+def test_the_line_of_the_linear_start(kind, n_splits, tmp_path):
+    rows = X[:, :20].astype(np.float64)
+    given = {"init": "linear", "n_splits": n_splits, "random_state": 0, "alpha": 0}
+    model = kind(2, max_iter=3, learning_rate_init=1e-9, **given).fit(rows)
+    # training that does not leave its start: the first validation loss is the start's
+    assert model.start_loss_ == pytest.approx(model.history_["val_loss"][0], rel=1e-4)
+    display = LossCurveDisplay.from_estimator(model)
+    assert display.lines_[-1].get_label() == "linear start"
+    assert display.lines_[-1].get_ydata()[0] == model.start_loss_
+    model.save(tmp_path / "model")
+    assert skae.load(tmp_path / "model").start_loss_ == model.start_loss_
+    start = model.start_loss_
+    assert model.set_params(warm_start=True, max_iter=1).fit(rows).start_loss_ == start
+    assert LossCurveDisplay.from_estimator(model, rows).start_loss is None
+
+
+def test_the_start_is_a_validation_loss_of_pca_that_training_falls_from():
+    rows, held_out = X[:150].astype(np.float64), X[150:].astype(np.float64)
+    model = AutoencoderTransformer(2, max_iter=3, random_state=0, init="linear")
+    model.fit(rows, X_val=held_out)
+    pca = PCA(2).fit(rows)
+    errors = (held_out - pca.inverse_transform(pca.transform(held_out))) ** 2
+    assert model.start_loss_ == pytest.approx(errors.sum(axis=1).mean(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "params", [{"early_stopping": False}, {"max_iter": 0}, {"init": "random"}], ids=str
+)
+def test_no_line_where_there_is_no_linear_start(params):
+    model = AutoencoderTransformer(2, **{"max_iter": 1, "random_state": 0} | params)
+    assert model.fit(X).start_loss_ is None
+    labels = [line.get_label() for line in LossCurveDisplay.from_estimator(model).lines_]
+    assert labels == [name for name in ("loss", "val_loss") if name in model.history_]

@@ -37,7 +37,17 @@ from skae.networks import (
 )
 from skae.noise import GaussianNoise, Noise
 from skae.outliers import ReconstructionOutlierDetector
-from skae.plotting import LatentSpaceDisplay, LossCurveDisplay
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from skae.plotting import (
+    CodeDisplay,
+    ComponentsDisplay,
+    LatentSpaceDisplay,
+    LossCurveDisplay,
+    ReconstructionDisplay,
+    TraversalDisplay,
+)
 
 X = np.random.default_rng(0).normal(size=(60, 4))
 
@@ -56,7 +66,7 @@ assert_type(autoencoder.inverse_transform(Z), Any)
 assert_type(autoencoder.reconstruct(X), Any)
 assert_type(autoencoder.impute(X), Any)
 assert_type(autoencoder.score_samples(X), np.ndarray)
-assert_type(autoencoder.score_features(X), np.ndarray)
+assert_type(autoencoder.score_features(X), Any)
 assert_type(autoencoder.score(X), float)
 assert_type(autoencoder.get_feature_names_out(), np.ndarray)
 assert_type(autoencoder.n_components_, int)
@@ -109,6 +119,13 @@ assert_type(imputer.n_components_, int)
 display = LatentSpaceDisplay.from_estimator(autoencoder, X)
 assert_type(display, LatentSpaceDisplay)
 assert_type(LossCurveDisplay.from_estimator(vae), LossCurveDisplay)
+assert_type(display.ax_, Axes)
+assert_type(display.figure_, Figure)
+assert_type(ComponentsDisplay.from_estimator(vae).ax_, Axes)
+assert_type(TraversalDisplay.from_estimator(vae, X).figure_, Figure)
+assert_type(ReconstructionDisplay.from_estimator(vae, X).ax_, Axes)
+assert_type(CodeDisplay.from_estimator(vae, X).ax_, Axes)
+assert_type(autoencoder.start_loss_, float | None)
 
 # -- what is given: rows of all kinds, and parameters
 
@@ -156,6 +173,7 @@ def residual(x: keras.KerasTensor) -> keras.KerasTensor:
     return x
 
 
+AutoencoderTransformer(network=(32, 16)).set_params(network__dropout=0.1)
 AutoencoderTransformer(0.9, network=DenseNetwork((32, 16), activation="relu"))
 AutoencoderTransformer("mle", optimizer=keras.optimizers.Adam(), random_state=0)
 AutoencoderTransformer(None, network=ConvNetwork((8, 8, 1), filters=[8, 4]))

@@ -10,6 +10,7 @@ from sklearn.utils.validation import validate_data
 from skae._data.blocks import Blocks
 from skae._data.dask import as_array, blocks_of, encoded, is_lazy
 from skae._data.rows import float_dtype
+from skae._data.series import check_steps, padded
 from skae._data.sources import in_memory, is_stored, unmasked
 from skae._data.statistics import has_nan
 from skae._utils.sklearn import (
@@ -41,6 +42,10 @@ def check_rows(estimator, X, network, reset):
     if estimator.table_ is not None:
         return _check_table(estimator, X, network, reset)
     X = in_memory(X)
+    if not reset:
+        shape = estimator._last_state.specification.row_shape
+        X = padded(X, network, shape=shape)
+        check_steps(X, network, shape)
     if getattr(getattr(X, "dtype", None), "names", None):
         raise TypeError(
             "X is a structured array, of records: pass its columns as a frame,"
@@ -217,6 +222,7 @@ def check_beside(estimator, name, beside, X, row_shape, network, *, paired=False
         return beside.astype(float_dtype(X), copy=False)
     if paired and isinstance(X, Blocks):
         return _check_stored_pairs(estimator, name, beside, X, row_shape, network)
+    beside = padded(beside, network, name, row_shape)
     beside = unmasked(beside[:]) if is_stored(beside) else in_memory(beside)
     names = get_feature_names(beside)
     own = getattr(estimator, "feature_names_in_", None)
@@ -329,6 +335,25 @@ def empty_features(estimator, rows):
     return UserWarning(
         f"X has features without any value: {names[:10]}{more}. They are a constant 0 to"
         f" {type(estimator).__name__}, which imputes them so. Leave them out."
+    )
+
+
+def above_rank(specification, rows):
+    """Return a warning of more components than samples or features, which PCA refuses.
+
+    None if the code is meant to be larger: with noise, a penalty on the code, or without
+    a linear initialisation.
+    """
+    if not specification.linear or specification.objective.is_for_overcomplete:
+        return None
+    size, most = specification.n_components, min(len(rows), rows.n_features)
+    if size <= most:
+        return None
+    return UserWarning(
+        f"n_components={size} is more than the rank that X can have, {most}: {len(rows)}"
+        f" samples of {rows.n_features} features. The linear initialisation reconstructs X"
+        " without the other components, and PCA refuses them. For a code that is to be"
+        " larger than X, use DenoisingAutoencoder, activity_l1 or init='random'."
     )
 
 

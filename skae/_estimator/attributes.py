@@ -38,6 +38,7 @@ class FittedViews:
     explained_variance_: np.ndarray
     explained_variance_ratio_: np.ndarray
     history_: dict[str, list[float]]
+    start_loss_: float | None = None  # which earlier files do not have
     n_samples_: int
     n_features_in_: int
     feature_names_in_: np.ndarray
@@ -52,8 +53,6 @@ class FittedViews:
         def get_feature_names_out(self, input_features: object = None) -> np.ndarray: ...
 
         def get_params(self, deep: bool = True) -> dict[str, Any]: ...
-
-        def set_params(self, **params: Any) -> Self: ...
 
         def set_output(self, *, transform: str | None = None) -> Self: ...
 

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skae._data.validation import (
+    above_rank,
     drift,
     empty_features,
     heavy_tails,
@@ -27,6 +28,7 @@ from skae._estimator.inference import FittedMethods
 from skae._estimator.streamed import DESCRIBED, SETTLING, StreamedAttributes
 from skae._model import components
 from skae._utils.keras import import_keras
+from skae._utils.params import TunableDefaults
 from skae._utils.sklearn import (
     CallbackSupportMixin,
     all_or_nothing,
@@ -36,9 +38,11 @@ from skae._utils.sklearn import (
 )
 from skae._utils.typing import MatrixLike
 from skae._utils.warnings import warn_user
+from skae.networks._dense import network_of
 
 
 class BaseAutoencoder(
+    TunableDefaults,
     FitChecks,
     StreamedAttributes,
     FittedViews,
@@ -55,6 +59,8 @@ class BaseAutoencoder(
     """
 
     _parameter_constraints: dict = CONSTRAINTS
+
+    _objects: dict = {"network": network_of}
 
     # -- fitting
 
@@ -178,7 +184,8 @@ class BaseAutoencoder(
         found = {"_state": fitted.state, **fitted.attributes}
         self._settle(found, given, fitted.course, before)
         cut = maybe_cut(X, **more)
-        self._warn(fitted.course.trouble, *self._doubts(given, before), cut)
+        above = above_rank(specification, given.rows)
+        self._warn(fitted.course.trouble, *self._doubts(given, before), cut, above)
         return self
 
     def _fit_call(self, X, sample_weight=None, **more):
@@ -227,11 +234,13 @@ class BaseAutoencoder(
     def _settle(self, found, given, course, before):
         """Replace the fitted attributes of an earlier fit."""
         history = course.after({} if before is None else self.history_)
+        start_loss = course.start if before is None else self.start_loss_
         network = given.network
         with SETTLING:
             for name in ("_undescribed", *DESCRIBED):
                 vars(self).pop(name, None)
             vars(self).update(found, _built={}, network_=network, history_=history)
+            self.start_loss_ = start_loss
 
     def _doubts(self, given, before):
         """Return the warnings about the data and the network of a first fit."""

@@ -9,6 +9,7 @@ from scipy import sparse
 from skae._data.categories import known_rows
 from skae._data.dask import is_lazy, table_of
 from skae._data.rows import Rows
+from skae._data.series import padded
 from skae._data.sources import is_stored
 from skae._data.stored import rows_of
 from skae._data.table import Table
@@ -17,10 +18,10 @@ from skae._model.graph import Specification
 from skae._model.objectives import Reconstruction
 from skae._starts.em import pca_of
 from skae._starts.moments import KEPT
-from skae._utils.params import copied
 from skae._utils.sklearn import num_samples, safe_indexing
 from skae.likelihoods._names import by_name, by_table
-from skae.networks import DenseNetwork, Network
+from skae.networks import Network
+from skae.networks._dense import network_of
 
 #: The largest number of values in a matrix.
 MOST_VALUES = 2**31
@@ -51,12 +52,15 @@ class FitChecks:
         streams=False,
     ):
         """Check the arguments of `fit`, or of `partial_fit`, which `streams`."""
-        network = DenseNetwork() if self.network is None else copied(self.network)
+        network = network_of(self.network)
         network._validate_params()
+        if before is None:
+            X = padded(X, network)
         frame = X  # column selectors need it
         if before is None:
             self._read_table(X, X_clean, sample_weight, streams)
         X, row_shape = self._check_rows(X, network, reset=before is None)
+        network = network._of_rows(row_shape)
         like = (X, row_shape, network)
         target = check_beside(self, "X_clean", X_clean, *like, paired=True)
         weight = check_weight(self, sample_weight, X)

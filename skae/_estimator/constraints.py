@@ -15,7 +15,7 @@ CONSTRAINTS: dict = {
         None,
     ],
     "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
-    "network": [Network, None],
+    "network": [Network, tuple, list, None],
     "code_activation": [str],
     "init": [StrOptions({"auto", "linear", "random"}), HasMethods(["transform"])],
     "optimizer": [str, HasMethods(["get_config", "apply"])],

@@ -162,13 +162,15 @@ class Scorer:
         """Measure the errors and codes, or the scores, of weighted rows."""
         scorer = cls(model)
         if by_errors:
-            found = [(*scorer.errors(rows), scorer._variance(rows)) for rows in dense(X)]
+            found = [
+                (*scorer.errors(rows), scorer._variance(rows)) for rows in dense(X, model)
+            ]
             squares, codes, variances = zip(*found, strict=True)
             squares, codes = np.concatenate(squares), np.concatenate(codes)
             least = LEAST_ERROR * np.mean(variances) or 1.0
             return cls(model, Robust.of(squares, codes, least, weight, n_normals))
         if get_tags(model).input_tags.allow_nan and hasattr(model, "score_features"):
-            parts = np.concatenate([scorer._parts(rows) for rows in dense(X)])
+            parts = np.concatenate([scorer._parts(rows) for rows in dense(X, model)])
             return cls(model, moments=Moments.of(parts, weight))
         return scorer
 
@@ -179,7 +181,7 @@ class Scorer:
 
     def scores(self, X):
         """Score rows: the lower, the more abnormal."""
-        return np.concatenate([self._scores(rows) for rows in dense(X)])
+        return np.concatenate([self._scores(rows) for rows in dense(X, self.model)])
 
     def _scores(self, X):
         if self.robust is not None:
@@ -196,7 +198,7 @@ class Scorer:
 
     def features(self, X):
         """Score the features of rows."""
-        return np.concatenate([self._features(rows) for rows in dense(X)])
+        return np.concatenate([self._features(rows) for rows in dense(X, self.model)])
 
     def _features(self, X):
         if self.robust is not None:
@@ -265,13 +267,15 @@ def _numbers(X):
     return check_array(X, allow_nd=True, ensure_all_finite="allow-nan")
 
 
-def dense(X):
+def dense(X, model):
     """Yield X in memory, or the rows of a sparse X as dense arrays, some at a time.
 
-    Many models, such as PCA, accept sparse input in `transform` only.
+    Many models, such as PCA, accept sparse input in `transform` only. Lists of series are
+    padded as the model pads them.
     """
     if not sparse.issparse(X):
-        yield X.compute() if hasattr(X, "compute") else X  # Dask's
+        X = X.compute() if hasattr(X, "compute") else X  # Dask's
+        yield model._padded(X) if hasattr(model, "_padded") else X
         return
     for some in gen_batches(X.shape[0], max(1, VALUES_AT_ONCE // X.shape[1])):
         yield X.tocsr()[some].toarray()

@@ -258,6 +258,11 @@ class Reconstruction:
         """True if no other linear code and output have less loss than PCA's."""
         return self.likelihood.pca_is_best and not self.activity_l1
 
+    @property
+    def is_for_overcomplete(self):
+        """True if a code with more components than the rank of X does not just copy X."""
+        return self.activity_l1 > 0
+
     def start_rows(self, some, rows):
         """Return the rows to compute a start from: some, or None if it needs all rows."""
         return some if self.likelihood.knows_enough(some, rows) else None
@@ -277,6 +282,10 @@ class Noisy(Reconstruction):
     def start(self, rows, n_components):
         # codes of noisy rows are uncorrelated, but differ from PCA's
         return replace(self._start(rows, n_components), in_order=False)
+
+    @property
+    def is_for_overcomplete(self):
+        return True
 
 
 @dataclass(frozen=True)
@@ -443,6 +452,10 @@ class Evidence(Reconstruction):
     pca_is_best = False
 
     # -- the graph
+
+    @property
+    def is_for_overcomplete(self):
+        return True  # the KL divergence gives up components that are not needed
 
     def heads(self, z, features):
         from keras import layers

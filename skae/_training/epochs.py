@@ -16,10 +16,14 @@ SPLITS_RATE = {"factor": 0.3, "reductions": 2, "share": 1 / 3}
 
 @dataclass
 class Course:
-    """The losses by name and epoch, and a warning if training ended badly."""
+    """The losses by name and epoch, and a warning if training ended badly.
+
+    `start` is the validation loss before the first epoch, None without validation rows.
+    """
 
     history: dict = field(default_factory=dict)
     trouble: Warning | None = None
+    start: float | None = None
 
     def add(self, losses):
         for name, value in losses.items():
@@ -58,6 +62,8 @@ def train(run, monitor, course=None):
     """
     course = Course() if course is None else course
     reference = run.begin()
+    if np.isfinite(reference):
+        course.start = float(reference)
     schedule, tolerance = run.schedule, run.tolerance
     try:
         monitor.begin(run)

@@ -62,6 +62,8 @@ def fit(rows, specification, plan, describe, monitor, *, held_out=None, before=N
             course.interrupt()
     if folds.asked():
         folds.record(others, splits, describe)
+    if not specification.linear:
+        course.start = None
     return Fit(*describe(chosen), course)
 
 
@@ -116,6 +118,7 @@ def hold_out(workers, splits, beginning, plan, monitor):
     workers.hire(len(trainings), plan, monitor)
     found = workers.map(train_one, trainings)
     run, course = best_of(found)
+    course.start = found[0][1].start  # of the linear model, whichever is the best
     of_all, program = beginning.of_all, workers.programs[0]
     if run.best.losses is not None:
         of_all = measured(program, of_all, held_out, run.training.validation_seed)

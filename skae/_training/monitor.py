@@ -60,12 +60,22 @@ def _needs_batches(callback):
         return callback.save_freq != "epoch"
     if isinstance(callback, (known.TerminateOnNaN, known.History)):
         return False
+    if _is_mlflow(callback):  # has a hook of batches, which then does nothing
+        return not callback.log_every_epoch
     hooks = {**vars(type(callback)), **vars(callback)}
     for kind in type(callback).__mro__[1:]:
         if kind is known.Callback:
             break
         hooks = {**vars(kind), **hooks}
     return any(hook in hooks for hook in _BATCH_HOOKS)
+
+
+def _is_mlflow(callback):
+    """Check whether a callback is MLflow's, of `mlflow.keras` or `mlflow.tensorflow`."""
+    return any(
+        kind.__name__ == "MlflowCallback" and kind.__module__.split(".")[0] == "mlflow"
+        for kind in type(callback).__mro__
+    )
 
 
 def watches(estimator):

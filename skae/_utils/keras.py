@@ -70,10 +70,17 @@ def _check(backend, who):
             " without either, write an ONNX file: skae.onnx.register_converters."
         )
     if importlib.util.find_spec(backend) is None:
-        extra = "skae[jax]" if backend == "jax" else "skae"
-        raise ImportError(
-            f"{who}, but {backend} is not installed: pip install '{extra}'."
-        )
+        raise _missing(backend, who)
+
+
+def _missing(backend, who):
+    """Return the error of a backend that is not installed, which names both."""
+    return ImportError(
+        f"skae needs TensorFlow or JAX, which Keras computes with. {who}, but {backend} is"
+        " not installed. Either install TensorFlow, `pip install tensorflow`, and leave"
+        " KERAS_BACKEND unset; or install JAX, `pip install jax`, and set KERAS_BACKEND=jax"
+        " in the environment before Keras is imported."
+    )
 
 
 class _Use:
@@ -97,6 +104,12 @@ def _import_keras():
     try:
         with _global_generators_untouched():
             importlib.import_module("keras")
+    except ModuleNotFoundError as error:
+        backend = (error.name or "").partition(".")[0]
+        if backend not in BACKENDS:
+            raise
+        who = f"Keras runs on {backend!r} unless KERAS_BACKEND is set"
+        raise _missing(backend, who) from error
     finally:
         if unset:
             os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)

@@ -84,6 +84,7 @@ __all__ = [
     "fit_context",
     "get_feature_names",
     "has_callbacks",
+    "in_columns",
     "in_container",
     "infer_dimension",
     "is_pandas_na",
@@ -140,13 +141,21 @@ def in_container(method: Method) -> Method:
     Columns have the names that the estimator was fitted to, and a frame keeps its index.
     scikit-learn does the same for the columns of `transform`.
     """
+    return _converted(method, contained)
 
+
+def in_columns(method: Method) -> Method:
+    """Convert one number for each column of X to the container of `set_output`."""
+    return _converted(method, in_named_columns)
+
+
+def _converted(method, convert):
     @functools.wraps(method)
     def wrapped(self, X, *args, **kwargs):
         found = method(self, X, *args, **kwargs)
         if isinstance(found, list):
-            return [contained(self, rows, X) for rows in found]
-        return contained(self, found, X)
+            return [convert(self, rows, X) for rows in found]
+        return convert(self, found, X)
 
     return wrapped
 
@@ -166,11 +175,16 @@ def contained(estimator, rows, X):
     X : object
         The argument that the rows were computed from, whose index they get; None has none.
     """
-    container = output_container(estimator)
     if not isinstance(rows, np.ndarray):
         return rows
     if estimator.table_ is not None:
-        return estimator.table_.decode(rows, X, container)
+        return estimator.table_.decode(rows, X, output_container(estimator))
+    return in_named_columns(estimator, rows, X)
+
+
+def in_named_columns(estimator, rows, X):
+    """Convert an array with a column for each of X to the container of `set_output`."""
+    container = output_container(estimator)
     if container == "default" or rows.ndim > 2:
         return rows
     names = getattr(estimator, "feature_names_in_", None)

@@ -94,6 +94,10 @@ class Network(Tunable):
         """Return the shape that samples are folded into; None if any shape will do."""
         return None
 
+    def _of_rows(self, row_shape):
+        """Return the network for samples of a shape, if it depends on their shape."""
+        return self
+
     @property
     def _doubt(self):
         """Return a warning if parameters may not be what was meant; else None."""
@@ -193,6 +197,39 @@ def sizes_of(sizes, name):
             f"{name} must be integers of at least 1, and at most {LARGEST}. Got {sizes!r}."
         )
     return [int(size) for size in sizes]
+
+
+def with_input_shape(network, row_shape, axes):
+    """Return a network whose `input_shape` of None is the shape of the samples of X.
+
+    Parameters
+    ----------
+    network : Network
+    row_shape : tuple of int
+        The shape of a sample of X.
+
+    axes : dict of int to tuple
+        By the number of axes of a sample, what `input_shape` has after these.
+
+    Raises
+    ------
+    ValueError
+        If the samples are flat, so that they do not show their shape.
+    """
+    params = network.get_params(deep=False)
+    if "input_shape" not in params or params["input_shape"] is not None:
+        return network
+    if len(row_shape) not in axes:
+        kind, example = type(network).__name__, network._example
+        shown = ", ".join(map(str, example))
+        raise ValueError(
+            f"{kind} needs input_shape, the shape that a sample is folded into, where X does"
+            f" not show it: X has samples of shape {tuple(row_shape)}. Pass"
+            f" {kind}(input_shape={example}) or the like, or an X of shape"
+            f" (n_samples, {shown})."
+        )
+    shape = tuple(row_shape) + axes[len(row_shape)]
+    return type(network)(**params | {"input_shape": shape})
 
 
 def folded(x, shape):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keras import KerasTensor
 
 from skae._utils.params import plain
-from skae.networks._base import Network, activated, folded, sizes_of
+from skae.networks._base import Network, activated, folded, sizes_of, with_input_shape
 
 
 class ConvNetwork(Network):
@@ -29,11 +29,13 @@ class ConvNetwork(Network):
 
     Parameters
     ----------
-    input_shape : tuple of int
+    input_shape : tuple of int or None, default=None
         The shape that samples are folded into, channels last: ``(steps, channels)``,
         ``(height, width, channels)`` or ``(depth, height, width, channels)``, for
         convolutions along one, two or three axes. So (8, 8) is a signal of 8 steps with 8
-        channels, and a warning is issued for it; a grey image is (8, 8, 1).
+        channels, and a warning is issued for it; a grey image is (8, 8, 1). None is the
+        shape of the samples of X, which must not be flat; images of shape (height, width)
+        are grey.
 
     filters : int or array-like of int, default=(16, 8, 8)
         The number of filters of each convolution between the input and the code.
@@ -76,7 +78,7 @@ class ConvNetwork(Network):
     """
 
     _parameter_constraints: dict = {
-        "input_shape": ["array-like"],
+        "input_shape": ["array-like", None],
         "filters": ["array-like", Interval(Integral, 1, None, closed="left")],
         "kernel_size": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [str, callable],
@@ -85,9 +87,11 @@ class ConvNetwork(Network):
 
     jit_compile = False
 
+    _example = (28, 28, 1)
+
     def __init__(
         self,
-        input_shape: ArrayLike,
+        input_shape: ArrayLike | None = None,
         *,
         filters: int | ArrayLike = (16, 8, 8),
         kernel_size: int | ArrayLike = 3,
@@ -102,9 +106,12 @@ class ConvNetwork(Network):
 
     @property
     def _row_shape(self):
-        if self.input_shape is None:  # in a subclass that determines it later
+        if self.input_shape is None:
             return None
         return tuple(sizes_of(self.input_shape, "input_shape"))
+
+    def _of_rows(self, row_shape):
+        return with_input_shape(self, row_shape, {2: (1,), 3: (), 4: ()})
 
     @property
     def _doubt(self):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from skae._utils.keras import import_keras
+from skae._utils.params import copied
 from skae._utils.sklearn import Interval
 
 if TYPE_CHECKING:
@@ -103,3 +104,26 @@ class DenseNetwork(Network):
     def decode(self, z: KerasTensor, shape: tuple[int, ...]) -> KerasTensor:
         sizes = sizes_of(self.hidden_layer_sizes, "hidden_layer_sizes")
         return self._hidden(z, sizes[::-1], "decoder")
+
+
+#: A network, or the sizes of the hidden layers of a dense one.
+NetworkLike = Network | tuple[int, ...] | list[int] | None
+
+
+def network_of(given):
+    """Make the network that the parameter `network` stands for.
+
+    Parameters
+    ----------
+    given : Network, tuple of int, list of int or None
+
+    Returns
+    -------
+    network : Network
+        A copy of a network. None is `DenseNetwork()`, and sizes are its hidden layers.
+    """
+    if given is None:
+        return DenseNetwork()
+    if isinstance(given, tuple | list):
+        return DenseNetwork(tuple(sizes_of(given, "network")))
+    return copied(given)

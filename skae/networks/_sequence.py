@@ -13,7 +13,7 @@ from skae._utils.sklearn import Interval, StrOptions
 if TYPE_CHECKING:
     from keras import KerasTensor
 
-from skae.networks._base import Network, folded, sizes_of
+from skae.networks._base import Network, folded, sizes_of, with_input_shape
 
 
 class SequenceNetwork(Network):
@@ -22,14 +22,15 @@ class SequenceNetwork(Network):
     The code is computed from the encoder's last state. The decoder receives the code at
     each time step (the sequence-to-sequence autoencoder of [1]_).
 
-    Pad series of different lengths to equal length with NaN at the end. The network and
-    the loss ignore time steps all of whose features are NaN. The decoder outputs all time
+    A list of series of different lengths is padded to equal length with NaN at the end,
+    and arrays may be padded so. The network and the loss ignore time steps all of whose features are NaN. The decoder outputs all time
     steps.
 
     Parameters
     ----------
-    input_shape : tuple of int
-        The shape that samples are folded into, ``(timesteps, features)``.
+    input_shape : tuple of int or None, default=None
+        The shape that samples are folded into, ``(timesteps, features)``. None is the
+        shape of the samples of X, which must not be flat.
 
     units : int, default=64
         The number of units of each recurrent layer.
@@ -67,7 +68,7 @@ class SequenceNetwork(Network):
     """
 
     _parameter_constraints: dict = {
-        "input_shape": ["array-like"],
+        "input_shape": ["array-like", None],
         "units": [Interval(Integral, 1, None, closed="left")],
         "cell": [StrOptions({"lstm", "gru"})],
         "bidirectional": ["boolean"],
@@ -76,11 +77,13 @@ class SequenceNetwork(Network):
 
     allows_missing = True
 
+    _example = (20, 1)
+
     jit_work = 1.2e5  # recurrent layers are up to three times as fast
 
     def __init__(
         self,
-        input_shape: ArrayLike,
+        input_shape: ArrayLike | None = None,
         *,
         units: int = 64,
         cell: Literal["lstm", "gru"] = "lstm",
@@ -95,9 +98,12 @@ class SequenceNetwork(Network):
 
     @property
     def _row_shape(self):
-        if self.input_shape is None:  # in a subclass that determines it later
+        if self.input_shape is None:
             return None
         return tuple(sizes_of(self.input_shape, "input_shape"))
+
+    def _of_rows(self, row_shape):
+        return with_input_shape(self, row_shape, {2: ()})
 
     def encode(self, x: KerasTensor) -> KerasTensor:
         x = folded(x, self._shape())

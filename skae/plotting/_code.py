@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skae._utils.keras import flat_layers
-from skae.plotting._drawing import draw_images, last_step
+from skae.plotting._drawing import draw_images, fitted, last_step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from numpy.typing import ArrayLike
 
 
@@ -57,6 +59,10 @@ class CodeDisplay:
     (10, 4, 4, 1)
     >>> plt.show()
     """
+
+    ax_: Axes
+    figure_: Figure
+    image_: AxesImage
 
     def __init__(self, codes: np.ndarray) -> None:
         self.codes = codes
@@ -120,6 +126,7 @@ class CodeDisplay:
         display : CodeDisplay
             The display, drawn.
         """
+        estimator = fitted(estimator)
         codes = np.asarray(estimator.transform(X[:n_samples]))
         if code_shape is None:
             side = math.isqrt(codes.shape[1])

@@ -16,13 +16,17 @@ from skae.plotting._drawing import (
     decoding_step,
     draw_steps,
     feature_names,
+    fitted,
     into_last_step,
     last_step,
     put_axes,
+    styled,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from numpy.typing import ArrayLike
 
 
@@ -88,6 +92,11 @@ class ComponentsDisplay:
     (4, 7, 8, 8)
     >>> plt.show()
     """
+
+    ax_: Axes
+    figure_: Figure
+    image_: AxesImage
+    lines_: list[Any]
 
     def __init__(
         self,
@@ -194,6 +203,7 @@ class ComponentsDisplay:
         ValueError
             If there are no such components, if X is needed, or if `n_steps` is even.
         """
+        estimator = fitted(estimator)
         if n_steps < 3 or n_steps % 2 == 0:
             raise ValueError(f"n_steps must be 3, 5, 7 or so. Got {n_steps!r}.")
         n_components = len(estimator.get_feature_names_out())
@@ -281,6 +291,11 @@ class ExplainedVarianceDisplay:
     >>> plt.show()
     """
 
+    ax_: Axes
+    figure_: Figure
+    bars_: Any
+    lines_: list[Any]
+
     def __init__(self, ratio: np.ndarray, pca_ratio: np.ndarray | None = None) -> None:
         self.ratio = ratio
         self.pca_ratio = pca_ratio
@@ -303,7 +318,7 @@ class ExplainedVarianceDisplay:
         """
         ax = put_axes(self, ax)
         label = f"components, {self.ratio.sum():.1%} in all"
-        kwargs = {"color": COLORS[2], "label": label, **kwargs}
+        kwargs = styled(kwargs, color=COLORS[2], label=label)
         self.bars_ = ax.bar(range(len(self.ratio)), self.ratio, **kwargs)
         self.lines_ = []
         if self.pca_ratio is not None:
@@ -353,6 +368,7 @@ class ExplainedVarianceDisplay:
         display : ExplainedVarianceDisplay
             The display, drawn.
         """
+        estimator = fitted(estimator)
         ratio = last_step(estimator).explained_variance_ratio_
         pca_ratio = None
         if X is not None:

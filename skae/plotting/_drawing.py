@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +47,34 @@ CELL = 0.86
 
 
 # -- the estimator
+
+
+def fitted(estimator: Any) -> Any:
+    """Return a fitted estimator, of a search its best one.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator, or the last step of a Pipeline, is not fitted.
+
+    ValueError
+        If a search was fitted with ``refit=False``, which leaves no best estimator.
+    """
+    if isinstance(estimator, Pipeline):
+        last = fitted(estimator[-1])
+        if last is estimator[-1]:
+            return estimator
+        return Pipeline([*estimator.steps[:-1], (estimator.steps[-1][0], last)])
+    if hasattr(estimator, "fit"):
+        check_is_fitted(estimator)
+    if not hasattr(estimator, "cv_results_"):
+        return estimator
+    if not hasattr(estimator, "best_estimator_"):
+        raise ValueError(
+            f"A display of {type(estimator).__name__} is one of its best_estimator_, which"
+            f" needs refit=True. Got refit={estimator.refit!r}."
+        )
+    return fitted(estimator.best_estimator_)
 
 
 def last_step(estimator: Any) -> Any:
@@ -331,7 +360,7 @@ class Cells:
     def points(self, grid: np.ndarray, **kwargs: Any) -> list:
         """Draw rows (rows, columns, n_features), a point for each feature."""
         along, drawn = _along(grid.shape[2]), []
-        kwargs = {"linestyle": "none", "marker": "o", "markersize": 4, **kwargs}
+        kwargs = styled(kwargs, linestyle="none", marker="o", markersize=4)
         for i, j in np.ndindex(*grid.shape[:2]):
             drawn += self.ax.plot(j + self._share(grid[i, j]), i + along, **kwargs)
         return drawn
@@ -377,7 +406,7 @@ def draw_steps(
     draw = cells.lines if series else cells.points
     display.lines_, handles = [], []
     for i, color in enumerate(gradient(len(steps))):
-        drawn = draw(rows[None, :, i], **{"color": color, **kwargs})
+        drawn = draw(rows[None, :, i], **styled(kwargs, color=color))
         display.lines_ += drawn
         handles.append(drawn[0])
     if not series and feature_names is not None:
@@ -472,6 +501,16 @@ def legend_above(
         frameon=False,
         **kwargs,
     )
+
+
+def styled(kwargs: dict[str, Any], **style: Any) -> dict[str, Any]:
+    """Complete the user's arguments with a style, which short names such as c replace too.
+
+    They are arguments of lines and bars.
+    """
+    from matplotlib import cbook, lines
+
+    return {**style, **cbook.normalize_kwargs(kwargs, lines.Line2D)}
 
 
 def gradient(n: int) -> np.ndarray:

@@ -23,12 +23,17 @@ from skae.plotting._drawing import (
     decoded,
     decoding_step,
     draw_images,
+    fitted,
     last_step,
     put_axes,
+    styled,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from numpy.typing import ArrayLike
 
     from skae._utils.typing import MatrixLike
@@ -91,6 +96,11 @@ class LatentSpaceDisplay:
     10
     >>> plt.show()
     """
+
+    ax_: Axes
+    axes_: np.ndarray
+    figure_: Figure
+    scatter_: list[PathCollection]
 
     def __init__(
         self,
@@ -158,26 +168,41 @@ class LatentSpaceDisplay:
     def _styles(self, kwargs):
         """Return the rows that are drawn together, with their style."""
         everything = slice(None)
+        colored = "c" in kwargs or "color" in kwargs  # by the user, in place of y
         if self.y is None:
-            return [(everything, {"color": COLORS[0], **kwargs})]
+            color = {} if colored else {"color": COLORS[0]}
+            return [(everything, {**color, **kwargs})]
         if _are_values(self.y):
-            return [(everything, {"c": self.y, "cmap": COLORMAP, **kwargs})]
+            color = {} if colored else {"c": self.y, "cmap": COLORMAP}
+            return [(everything, {**color, **kwargs})]
         looks = itertools.product(MARKERS, COLORS)
-        return [
-            (
-                self.y == label,
-                {"color": color, "marker": marker, "label": str(label), **kwargs},
-            )
-            for label, (marker, color) in zip(
-                np.unique(self.y), itertools.cycle(looks), strict=False
-            )
-        ]
+        found = []
+        for label, (marker, color) in zip(
+            np.unique(self.y), itertools.cycle(looks), strict=False
+        ):
+            style = {"marker": marker, "label": str(label)}
+            style |= {} if colored else {"color": color}
+            rows = self.y == label
+            found.append((rows, {**style, **self._of_rows(kwargs, rows)}))
+        return found
+
+    def _of_rows(self, kwargs, rows):
+        """Return arguments with the values of some rows, where c has one for each."""
+        values = kwargs.get("c")
+        if values is None or isinstance(values, str) or np.size(values) < len(rows):
+            return kwargs
+        values = np.asarray(values)
+        limits = {}
+        if values.ndim == 1 and values.dtype.kind in "iuf" and "norm" not in kwargs:
+            limits = {"vmin": np.nanmin(values), "vmax": np.nanmax(values)}
+        return {**limits, **kwargs, "c": values[rows]}
 
     def _explain(self, drawn):
         if self.y is None:
             return
         if _are_values(self.y):
-            self.figure_.colorbar(drawn[0], ax=self.ax_, shrink=0.8)
+            if drawn[0].get_array() is not None:  # not one colour of the user's
+                self.figure_.colorbar(drawn[0], ax=self.ax_, shrink=0.8)
             return
         self.ax_.legend(
             handles=drawn,
@@ -233,6 +258,7 @@ class LatentSpaceDisplay:
         display : LatentSpaceDisplay
             The display, drawn.
         """
+        estimator = fitted(estimator)
         codes = estimator.transform(X)
         return cls.from_predictions(
             codes, y, components=components, projection=projection, ax=ax, **kwargs
@@ -359,6 +385,11 @@ class LatentManifoldDisplay:
     >>> plt.show()
     """
 
+    ax_: Axes
+    figure_: Figure
+    image_: AxesImage
+    lines_: list[Any]
+
     def __init__(
         self,
         rows: np.ndarray,
@@ -397,7 +428,7 @@ class LatentManifoldDisplay:
         else:
             cells = Cells(self, ax, (n, n), self.rows, (6, 6))
             draw = cells.lines if self.kind == "series" else cells.bars
-            self.lines_ = draw(self.rows, **{"color": COLORS[0], **kwargs})
+            self.lines_ = draw(self.rows, **styled(kwargs, color=COLORS[0]))
         shown = np.unique([0, n // 4, (n - 1) // 2, n - 1 - n // 4, n - 1])
         self.ax_.set_axis_on()
         self.ax_.set_xticks(
@@ -469,6 +500,7 @@ class LatentManifoldDisplay:
         ValueError
             If `components` are not two of the estimator's, or if X is needed.
         """
+        estimator = fitted(estimator)
         last = last_step(estimator)
         chosen = check_components(components, len(estimator.get_feature_names_out()))
         if len(chosen) != 2:

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skae.plotting._drawing import COLORS, into_last_step, last_step, put_axes
+from skae.plotting._drawing import (
+    COLORS,
+    fitted,
+    into_last_step,
+    last_step,
+    put_axes,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
 #: The entries of `history_` that are losses, and the style of each.
@@ -35,6 +43,9 @@ class LossCurveDisplay:
     pca_loss : float or None, default=None
         PCA's loss, drawn as a horizontal line.
 
+    start_loss : float or None, default=None
+        The validation loss of the linear initialisation, drawn as a horizontal line.
+
     Attributes
     ----------
     ax_ : matplotlib Axes
@@ -44,7 +55,7 @@ class LossCurveDisplay:
         The figure of the axes.
 
     lines_ : list of matplotlib Line2D
-        The curves; PCA's line is the last.
+        The curves; the line of PCA or of the linear initialisation is the last.
 
     See Also
     --------
@@ -64,11 +75,20 @@ class LossCurveDisplay:
     >>> plt.show()
     """
 
+    ax_: Axes
+    figure_: Figure
+    lines_: list[Any]
+
     def __init__(
-        self, history: Mapping[str, Sequence[float]], pca_loss: float | None = None
+        self,
+        history: Mapping[str, Sequence[float]],
+        pca_loss: float | None = None,
+        *,
+        start_loss: float | None = None,
     ) -> None:
         self.history = history
         self.pca_loss = pca_loss
+        self.start_loss = start_loss
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> LossCurveDisplay:
         """Draw the curves.
@@ -89,11 +109,13 @@ class LossCurveDisplay:
         ax = put_axes(self, ax)
         self.lines_ = []
         for name, losses in self.history.items():
-            style = {"label": name, **STYLES.get(name, {}), **kwargs}
+            style = styled(kwargs, label=name, **STYLES.get(name, {}))
             self.lines_ += ax.plot(np.arange(1, len(losses) + 1), losses, **style)
-        if self.pca_loss is not None:
-            style = {"color": "#777777", "linestyle": ":", "label": "PCA"}
-            self.lines_.append(ax.axhline(self.pca_loss, **style))
+        lines = {"linear start": self.start_loss, "PCA": self.pca_loss}
+        for name, loss in lines.items():
+            if loss is not None:
+                style = {"color": "#777777", "linestyle": ":", "label": name}
+                self.lines_.append(ax.axhline(loss, **style))
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="epoch", ylabel="loss")
         if self.lines_:
@@ -112,6 +134,9 @@ class LossCurveDisplay:
     ) -> LossCurveDisplay:
         """Draw the losses of a fitted estimator.
 
+        With "val_loss", a line shows the validation loss of the linear initialisation,
+        `start_loss_`, below which training is an improvement.
+
         Parameters
         ----------
         estimator : fitted estimator or Pipeline
@@ -120,7 +145,7 @@ class LossCurveDisplay:
         X : array-like of shape (n_samples, n_features) or (n_samples, ...) or None, \
                 default=None
             The training samples, for a line at the loss of PCA with as many components on
-            them: the squared error; for :class:`~skae.DenoisingAutoencoder`, that of
+            them, in place of the line of the initialisation: the squared error; for :class:`~skae.DenoisingAutoencoder`, that of
             PCA's reconstruction of noisy samples; for :class:`~skae.VAETransformer`,
             minus the log-likelihood of PCA, or of FactorAnalysis for "gaussian_diag".
 
@@ -144,7 +169,11 @@ class LossCurveDisplay:
             If X is given and PCA has no comparable loss, which is the squared error, or
             the likelihood "gaussian" or "gaussian_diag".
         """
+        estimator = fitted(estimator)
         last = last_step(estimator)
         history = {name: last.history_[name] for name in names if name in last.history_}
         pca_loss = None if X is None else last._pca_loss(into_last_step(estimator, X))
-        return cls(history, pca_loss).plot(ax, **kwargs)
+        start_loss = None
+        if X is None and "val_loss" in history:
+            start_loss = getattr(last, "start_loss_", None)
+        return cls(history, pca_loss, start_loss=start_loss).plot(ax, **kwargs)

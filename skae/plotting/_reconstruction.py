@@ -17,13 +17,17 @@ from skae.plotting._drawing import (
     draw_images,
     encoded_rows,
     feature_names,
+    fitted,
     label_columns,
     label_rows,
     legend_above,
+    styled,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from numpy.typing import ArrayLike
 
 #: The style of each kind of row where several are drawn in one cell.
@@ -97,6 +101,11 @@ class ReconstructionDisplay:
     >>> plt.show()
     """
 
+    ax_: Axes
+    figure_: Figure
+    image_: AxesImage
+    lines_: list[Any]
+
     def __init__(
         self,
         X: np.ndarray,
@@ -158,7 +167,7 @@ class ReconstructionDisplay:
         cells = Cells(self, ax, (1, n_columns), values, figsize)
         self.lines_, handles = [], []
         for i, (name, row) in enumerate(zip(rows, values, strict=True)):
-            style = {**STYLES[name], **kwargs}
+            style = styled(kwargs, **STYLES[name])
             if self.kind == "series":
                 drawn = cells.lines(row[None], **style)
             else:
@@ -224,6 +233,7 @@ class ReconstructionDisplay:
         display : ReconstructionDisplay
             The display, drawn.
         """
+        estimator = fitted(estimator)
         check_consistent_length(X, X_noisy)
         X = X[:n_samples]
         step, rows = decoding_step(estimator, X, kind, image_shape)

@@ -14,10 +14,13 @@ from skae.plotting._drawing import (
     decoding_step,
     draw_steps,
     feature_names,
+    fitted,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from numpy.typing import ArrayLike
 
 
@@ -86,6 +89,11 @@ class TraversalDisplay:
     (5, 9, 8, 8)
     >>> plt.show()
     """
+
+    ax_: Axes
+    figure_: Figure
+    image_: AxesImage
+    lines_: list[Any]
 
     def __init__(
         self,
@@ -189,6 +197,7 @@ class TraversalDisplay:
         ValueError
             If there is no such component.
         """
+        estimator = fitted(estimator)
         check_components([component], len(estimator.get_feature_names_out()))
         step, X = decoding_step(estimator, X, kind, image_shape)
         codes = np.asarray(step.transform(X))
