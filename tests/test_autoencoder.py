@@ -77,7 +77,8 @@ def test_a_share_of_variance_takes_as_many_components_as_pca(digits):
 @pytest.mark.parametrize("shape", [(30, 4), (6, 20)])
 def test_more_components_than_features_or_samples(shape):
     X = np.random.default_rng(0).normal(size=shape)
-    skae = AutoencoderTransformer(10, max_iter=0, random_state=0).fit(X)
+    with pytest.warns(UserWarning, match="more than the rank"):
+        skae = AutoencoderTransformer(10, max_iter=0, random_state=0).fit(X)
     assert skae.transform(X).shape == (shape[0], 10)
     assert_allclose(skae.reconstruct(X), X, atol=1e-10)
 

@@ -17,7 +17,7 @@ from skae._utils.keras import reason
 from skae._utils.seed import Seed
 
 #: The number of validation rows to compute at once, if a batch has not more.
-VALIDATION_ROWS = 256
+VALIDATION_ROWS = 128
 
 #: Settings that Keras' optimizers apply to each device's gradients, before these are
 #: summed.
@@ -173,21 +173,25 @@ class Program(BaseProgram):
         return self._call(self._run_batches, n_batches, seed, alpha, rates)
 
     def _measure(self, n_batches, seed):
-        """Compute the losses of rows, many batches at once."""
-        n_at_once = max(1, VALIDATION_ROWS // self.batch_size)
-        found = [
-            self._call(
-                self._measure_batches, min(n_at_once, n_batches - first), seed, first
-            )
-            for first in range(0, n_batches, n_at_once)
-        ]
-        return np.concatenate(found)
+        """Compute the losses of rows, several batches at once.
 
-    def _call(self, function, n_batches, seed, *more):
-        """Call a function of chunks with the batches in the buffers."""
+        Calls overlap if the chunk is not a multiple of what they take.
+        """
+        at_once, found = self.n_validated, []
+        for first in range(0, n_batches, at_once):
+            start = min(first, self.n_batches_at_once - at_once)
+            losses = self._call(self._measure_batches, start, seed)
+            found.append(losses[(first - start) * self.batch_size :])
+        return np.concatenate(found)[: n_batches * self.batch_size]
+
+    def _call(self, function, place, seed, *more):
+        """Call a function of chunks with the batches in the buffers.
+
+        `place` is the number of batches to train on, or the first one to validate.
+        """
         arguments = (
             self.chunks,
-            tf.constant(n_batches),
+            tf.constant(place),
             self.values,
             tf.constant(seed),
             *map(tf.constant, more),
@@ -313,7 +317,13 @@ class Program(BaseProgram):
         start = tf.constant(0), tf.zeros(1 + len(self.objective.parts))
         return tf.while_loop(lambda i, _: i < n_batches, batch, start)[1]
 
-    def _measure_batches(self, chunks, n_batches, values, seed, first):
+    @property
+    def n_validated(self):
+        """The number of batches that a call validates."""
+        at_once = max(1, VALIDATION_ROWS // self.batch_size)
+        return min(at_once, self.n_batches_at_once)
+
+    def _measure_batches(self, chunks, first, values, seed):
         """Compute the losses of all rows of some batches, without XLA.
 
         XLA is no faster for them, and takes up to a second to compile.
@@ -321,7 +331,10 @@ class Program(BaseProgram):
         self.n_traces += 1
         self._spread()
         batch = {
-            name: tf.reshape(chunk[first : first + n_batches], (-1, chunk.shape[-1]))
+            name: tf.reshape(
+                tf.slice(chunk, (first, 0, 0), (self.n_validated, *chunk.shape[1:])),
+                (-1, chunk.shape[-1]),
+            )
             for name, chunk in chunks.items()
         }
         draws = Seed(seed[0], seed[1] + first)
