@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 from skae._data.categories import known
 from skae._data.dask import lazily
 from skae._data.rows import float_dtype
-from skae._data.series import padded
 from skae._data.stored import rows_of
 from skae._data.validation import check_beside, check_rows
 from skae._utils.keras import import_keras
@@ -36,10 +35,6 @@ class FittedMethods(TransformerMixin):
     def _check_rows(self, X, network=None, *, reset=False):
         network = self.network_ if network is None else network
         return check_rows(self, X, network, reset)
-
-    def _padded(self, X):
-        """Pad a list of series as those of the fit; return other rows unchanged."""
-        return padded(X, self.network_, shape=self._last_state.specification.row_shape)
 
     def _known_rows(self, X):
         """Return checked rows, with NaN for unknown classes, and their shape."""

@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.utils import check_array, check_random_state, gen_batches, get_tags
 
 from skae._data.rows import VALUES_AT_ONCE
+from skae._data.series import padded
 from skae._model.mixture import Mixture
 from skae._utils.sklearn import safe_indexing
 
@@ -275,7 +276,10 @@ def dense(X, model):
     """
     if not sparse.issparse(X):
         X = X.compute() if hasattr(X, "compute") else X  # Dask's
-        yield model._padded(X) if hasattr(model, "_padded") else X
+        if hasattr(model, "network_"):
+            shape = model._last_state.specification.row_shape
+            X = padded(X, model.network_, shape=shape)
+        yield X
         return
     for some in gen_batches(X.shape[0], max(1, VALUES_AT_ONCE // X.shape[1])):
         yield X.tocsr()[some].toarray()
