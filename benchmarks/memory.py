@@ -15,22 +15,19 @@ import json
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
+from soak import memory
 
 #: Features of the first table; each further one has one more.
 FIRST = 10
 
 
-def memory():
+def trimmed():
     """Resident memory of this process in MB (Linux), without freed memory that is held."""
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError("/proc/self/status has no VmRSS")
+    return memory()
 
 
 def skae_fit(X, n_epochs, **more):
@@ -76,7 +73,7 @@ def run(contender, n_shapes, n_samples, n_epochs):
         X = rng.normal(size=(n_samples, 3)) @ rng.normal(size=(3, n_features))
         X += 0.1 * rng.normal(size=X.shape)
         fit(X.astype(np.float32), n_epochs)
-        found.append(memory())
+        found.append(trimmed())
     return (found[-1] - found[0]) / n_shapes
 
 

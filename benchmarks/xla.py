@@ -69,16 +69,16 @@ CASES = {
 
 def run(name, by_xla):
     """Work of the fit, and the seconds of three fits."""
-    from skae._backend.tensorflow import Program
+    from skae._backend import tensorflow
 
     warnings.simplefilter("ignore")  # few epochs have not converged
-    work, ways = [], Program.ways
+    work, repays_xla = [], tensorflow.repays_xla
 
-    def watched(network, optimizer, n_steps, batch_size, n_weights):
+    def watched(network, n_steps, batch_size, n_weights):
         work.append(n_steps * np.sqrt(n_weights * batch_size))
-        return ways(network, optimizer, n_steps, batch_size, n_weights)
+        return repays_xla(network, n_steps, batch_size, n_weights)
 
-    Program.ways = staticmethod(watched)
+    tensorflow.repays_xla = watched
     Network.jit_work = 0 if by_xla else np.inf
     model, load = CASES[name]
     X, seconds = load(), []

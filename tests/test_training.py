@@ -95,12 +95,8 @@ def test_validation_has_the_loss_of_every_row(digits, batch_size, n_rows):
 @OF_TENSORFLOW
 def test_xla_compiles_a_fit_whose_work_repays_it():
     """Batches times the square root of weights times batch size, from a million on."""
-    from skae._backend.optimizer import Optimizer
-    from skae._backend.tensorflow import Program
+    from skae._backend.tensorflow import repays_xla as by_xla
     from skae.networks import ConvNetwork, SequenceNetwork
-
-    def by_xla(network, *work):
-        return Program.ways(network, Optimizer.of("adam", 1e-3), *work)[0]
 
     n_weights, batch_size = 25_000, 16  # the square root of the product is 632
     assert not by_xla(DenseNetwork(), 1581, batch_size, n_weights)

@@ -88,7 +88,7 @@ class Program(BaseProgram):
         self.no_rows = jnp.zeros((self.n_batches_at_once, batch_size), "float32")
 
     @staticmethod
-    def ways(network, optimizer, n_steps, batch_size, n_weights):
+    def ways(network, optimizer, batch_size):
         """Decide whether XLA compiles the loop over batches too.
 
         In a loop it computes convolutions on one thread, which takes longer.

@@ -71,10 +71,7 @@ def borrowed(specification, plan, rows):
         All rows of the fit.
     """
     optimizer, batch_size = plan.optimizer, min(plan.batch_size, len(rows))
-    n_weights = graph_of(specification).size
-    ways = Program.ways(
-        specification.network, optimizer, plan.n_steps, batch_size, n_weights
-    )
+    ways = Program.ways(specification.network, optimizer, batch_size)
     dtype, widths = rows.dtype, rows.widths(specification.n_extra_variances)
     key = (specification, optimizer, batch_size, dtype.name, tuple(widths), ways)
     program = programs.pop(key)
@@ -85,7 +82,7 @@ def borrowed(specification, plan, rows):
         )
     program.graph.specification = specification  # its hyperparameters are not compiled
     try:
-        program.lend(rows)
+        program.lend(rows, plan.n_steps)
         yield program
     finally:
         program.give_back()

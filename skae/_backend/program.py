@@ -151,13 +151,16 @@ class BaseProgram:
 
     # -- methods that a fit calls
 
-    def lend(self, rows):
+    def lend(self, rows, n_steps):
         """Allocate buffers for batches of rows.
 
         Parameters
         ----------
         rows : Rows
             All rows of the fit, from which the objective computes its values.
+
+        n_steps : float
+            An estimate of the number of batches that the fit takes.
         """
         self.rows, self.buffers, self.rate = rows, {}, None
         for name, shape_and_dtype in self.shapes.items():

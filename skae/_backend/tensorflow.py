@@ -50,6 +50,15 @@ class FastSeed(Seed):
         )
 
 
+def repays_xla(network, n_steps, batch_size, n_weights):
+    """Decide whether XLA compiles the training, from the work of a fit.
+
+    It must not depend on what was fitted before, since XLA rounds differently.
+    """
+    work = n_steps * math.sqrt(n_weights * batch_size)
+    return network.jit_compile and work >= network.jit_work
+
+
 class PartSeed(Seed):
     """A seed that draws numbers for a whole batch, and returns the numbers of a part.
 
@@ -131,6 +140,9 @@ class Program(BaseProgram):
 
     Attributes
     ----------
+    jit_compile : bool
+        Whether XLA compiles the training of the fit that has borrowed it.
+
     n_parts : int
         The number of devices. Each device computes a part of every batch.
     """
@@ -143,7 +155,6 @@ class Program(BaseProgram):
         dtype,
         widths,
         compiled,
-        by_xla,
         strategy,
     ):
         self.strategy, self.n_parts = strategy, strategy.num_replicas_in_sync
@@ -153,19 +164,11 @@ class Program(BaseProgram):
             super().__init__(
                 specification, optimizer, batch_size, dtype, widths, compiled
             )
-        self.jit_compile = by_xla
-        self.seed_kind = FastSeed if self.jit_compile else Seed
 
     @staticmethod
-    def ways(network, optimizer, n_steps, batch_size, n_weights):
-        """Decide whether XLA compiles the training, and return the device strategy.
-
-        The work of a fit must repay the compilation. It must not depend on what was
-        fitted before, since XLA rounds differently.
-        """
-        work = n_steps * math.sqrt(n_weights * batch_size)
-        by_xla = network.jit_compile and work >= network.jit_work
-        return by_xla, _strategy(optimizer, batch_size)
+    def ways(network, optimizer, batch_size):
+        """Return the device strategy."""
+        return (_strategy(optimizer, batch_size),)
 
     # -- compiled functions, each at its first use
 
@@ -196,9 +199,10 @@ class Program(BaseProgram):
             tf.constant(seed),
             *map(tf.constant, more),
         )
-        name = function.__name__
+        by_xla = function == self._run_batches and self.jit_compile
         concrete, captures = self.compiled.of(
-            name, lambda: self._compiled(function, arguments)
+            (function.__name__, by_xla),
+            lambda: self._compiled(function, arguments, by_xla),
         )
         with self._named_layers():
             if not self.alone:
@@ -212,7 +216,7 @@ class Program(BaseProgram):
             )
             return found.numpy()
 
-    def _compiled(self, function, arguments):
+    def _compiled(self, function, arguments, by_xla):
         """Compile a concrete function, and return it with its captured inputs.
 
         Captured inputs are the variables of the program that calls it, as places among
@@ -220,7 +224,6 @@ class Program(BaseProgram):
         there are none. XLA can't compile a function that is called as `_call` does, so
         an outer function calls one that XLA compiles.
         """
-        by_xla = function == self._run_batches and self.jit_compile
         by_xla = by_xla and self.n_parts == 1  # else each device's part is
         compiled = tf.function(function, jit_compile=by_xla, autograph=False)
         specs = tf.nest.map_structure(
@@ -263,11 +266,11 @@ class Program(BaseProgram):
                 f" {reason(error)}"
             ) from error
 
-    def _of_part(self, function, chunks, i, values, seed, *more):
-        """Call a function with this device's part of a batch."""
+    def _gradients_of_part(self, chunks, i, values, seed, alpha):
+        """Compute the gradients of this device's part of a batch."""
         batch, draws = self._batch(chunks, i, seed)
         if self.n_parts == 1:
-            return function(batch, values, draws, 1.0, *more)
+            return self._gradients(batch, values, draws, 1.0, alpha)
         context = tf.distribute.get_replica_context()
         part = int(tf.get_static_value(context.replica_id_in_sync_group))
         ends = [self.batch_size * n // self.n_parts for n in (part, part + 1)]
@@ -275,7 +278,7 @@ class Program(BaseProgram):
         batch = {name: array[rows] for name, array in batch.items()}
         draws = PartSeed(draws, part, self.n_parts, rows, self.batch_size)
         compiled = tf.function(
-            lambda: function(batch, values, draws, share, *more),
+            lambda: self._gradients(batch, values, draws, share, alpha),
             jit_compile=self.jit_compile,
             autograph=False,
         )
@@ -304,8 +307,8 @@ class Program(BaseProgram):
                 self.optimizer.learning_rate = rates[i]
 
             def step():
-                *gradients, losses = self._of_part(
-                    self._gradients, chunks, i, values, seed, alpha
+                *gradients, losses = self._gradients_of_part(
+                    chunks, i, values, seed, alpha
                 )
                 self.optimizer.apply(gradients, self.updated[0])  # of all devices' sum
                 return losses
@@ -342,8 +345,11 @@ class Program(BaseProgram):
 
     # -- variables and constants
 
-    def lend(self, rows):
-        super().lend(rows)
+    def lend(self, rows, n_steps):
+        super().lend(rows, n_steps)
+        network = self.graph.specification.network
+        self.jit_compile = repays_xla(network, n_steps, self.batch_size, self.size)
+        self.seed_kind = FastSeed if self.jit_compile else Seed
         self.chunks = {name: _shared(array) for name, array in self.buffers.items()}
 
     def give_back(self):

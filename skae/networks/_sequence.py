@@ -23,8 +23,8 @@ class SequenceNetwork(Network):
     each time step (the sequence-to-sequence autoencoder of [1]_).
 
     A list of series of different lengths is padded to equal length with NaN at the end,
-    and arrays may be padded so. The network and the loss ignore time steps all of whose features are NaN. The decoder outputs all time
-    steps.
+    and arrays may be padded so. The network and the loss ignore time steps all of whose
+    features are NaN. The decoder outputs all time steps.
 
     Parameters
     ----------

@@ -145,9 +145,10 @@ class LossCurveDisplay:
         X : array-like of shape (n_samples, n_features) or (n_samples, ...) or None, \
                 default=None
             The training samples, for a line at the loss of PCA with as many components on
-            them, in place of the line of the initialisation: the squared error; for :class:`~skae.DenoisingAutoencoder`, that of
-            PCA's reconstruction of noisy samples; for :class:`~skae.VAETransformer`,
-            minus the log-likelihood of PCA, or of FactorAnalysis for "gaussian_diag".
+            them, in place of the line of the initialisation: the squared error; for
+            :class:`~skae.DenoisingAutoencoder`, that of PCA's reconstruction of noisy
+            samples; for :class:`~skae.VAETransformer`, minus the log-likelihood of PCA,
+            or of FactorAnalysis for "gaussian_diag".
 
         names : sequence of str, default=("loss", "val_loss", "reconstruction", "kl")
             The entries of `history_` to draw; missing ones are left out.
